@@ -1,0 +1,254 @@
+"""A pack: images of one size in one memory-mapped file, with labels, people and splits beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from oneway.data.source import RESERVED, Landmarks
+from oneway.data.splits import SPLITS, people
+from oneway.errors import InputError, unknown
+
+FORMAT = 1
+IMAGES, LABELS, DESCRIPTION = "images.npy", "labels.parquet", "pack.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Part:
+    """One split of a pack; each is a type of its own, so that a function says whose images it takes."""
+
+    split: ClassVar[str]
+    pack: Pack
+    rows: slice
+
+    def __len__(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of every image, unique over the pack."""
+        names: list[str] = self.pack.table.column("name").slice(self.rows.start, len(self)).to_pylist()
+        return names
+
+    @property
+    def identities(self) -> NDArray[np.int64]:
+        """The person in every image, (len,), codes from 0 that mean the same person all over the pack.
+
+        An image of an unknown person has a code of its own.
+        """
+        return self.pack.people[self.rows]
+
+    @property
+    def num_people(self) -> int:
+        """How many people the split holds; an image of an unknown person counts as one."""
+        return len(np.unique(self.identities))
+
+    def images(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        """Copy the images at `index` out of the memory map: (k, size, size, 3), RGB in 0..255.
+
+        `index` counts from 0 within this split. Raise `IndexError` for a place outside it.
+        """
+        pixels = self.pack.pixels[self.rows]
+        if isinstance(index, slice):
+            return pixels[index].copy()
+        if len(index) and not (index.min() >= 0 and index.max() < len(self)):
+            raise IndexError(f"index must lie in 0..{len(self) - 1}, got {index.min()}..{index.max()}")
+        out = np.empty((len(index), *pixels.shape[1:]), dtype=np.uint8)
+        # The default mode would fill a second buffer first; the bounds are checked above.
+        return np.take(pixels, index, axis=0, out=out, mode="clip")
+
+    def labels(self, attributes: Sequence[str] | None = None) -> NDArray[np.bool_]:
+        """Return the labels of `attributes` in that order (default: all), (len, attributes).
+
+        Raise `InputError` for an attribute that the pack lacks.
+        """
+        chosen = self.pack.attributes if attributes is None else tuple(attributes)
+        labels = np.empty((len(self), len(chosen)), dtype=np.bool_)
+        for place, attribute in enumerate(chosen):
+            if attribute not in self.pack.attributes:
+                raise unknown("attribute", attribute, self.pack.attributes)
+            labels[:, place] = self.pack.table.column(attribute).to_numpy()[self.rows]
+        return labels
+
+
+@final
+class Private(Part):
+    """The people whose images must stay secret: the encoder trains on them, an attacker never sees them."""
+
+    split = "private"
+
+
+@final
+class Public(Part):
+    """Other people, whose images everyone may have: the attacker's training set."""
+
+    split = "public"
+
+
+@final
+class Validation(Part):
+    """Further people, for choosing among checkpoints and settings."""
+
+    split = "validation"
+
+
+@final
+class Test(Part):
+    """Further people, touched only to measure."""
+
+    __test__ = False  # or pytest would take the class for a group of tests
+    split = "test"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pack:
+    """A dataset prepared at one image size, opened from its folder without reading the images.
+
+    `landmarks` are five points as fractions (x, y) of the image, or None; `hash` is the sha256 over images
+    and labels; `counts` the number of images of each split.
+    """
+
+    path: Path
+    layout: str
+    size: int
+    attributes: tuple[str, ...]
+    landmarks: Landmarks | None
+    hash: str
+    counts: dict[str, int]
+    pixels: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, path: Path | str) -> Pack:
+        """Open the pack at `path`; raise `InputError` if it is missing, unfinished, damaged or no pack."""
+        path = Path(path)
+        description = _describe(path)
+        pixels = _map(path / IMAGES)
+        try:
+            landmarks = description["landmarks"]
+            pack = cls(
+                path=path,
+                layout=description["layout"],
+                size=description["size"],
+                attributes=tuple(description["attributes"]),
+                landmarks=None if landmarks is None else tuple((x, y) for x, y in landmarks),
+                hash=description["hash"],
+                counts={split: description["splits"][split]["images"] for split in SPLITS},
+                pixels=pixels,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path / DESCRIPTION}: {error} is missing or malformed; prepare the pack again"
+            ) from error
+        pack._check(description["count"])
+        return pack
+
+    @cached_property
+    def private(self) -> Private:
+        """The private split."""
+        return Private(pack=self, rows=self._rows("private"))
+
+    @cached_property
+    def public(self) -> Public:
+        """The public split."""
+        return Public(pack=self, rows=self._rows("public"))
+
+    @cached_property
+    def validation(self) -> Validation:
+        """The validation split."""
+        return Validation(pack=self, rows=self._rows("validation"))
+
+    @cached_property
+    def test(self) -> Test:
+        """The test split."""
+        return Test(pack=self, rows=self._rows("test"))
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The whole of labels.parquet: name, identity, split, and a bool column an attribute."""
+        table = parquet.read_table(self.path / LABELS)
+        expected = [split for split in SPLITS for _ in range(self.counts[split])]
+        if table.column("split").to_pylist() != expected:
+            raise InputError(
+                f"{self.path / LABELS}: the splits differ from {DESCRIPTION}; prepare the pack again"
+            )
+        return table
+
+    @cached_property
+    def people(self) -> NDArray[np.int64]:
+        """The person in every image of the pack, (n,), as in `Part.identities`."""
+        return people(self.table.column("identity").to_pylist(), len(self.pixels))
+
+    def _rows(self, split: str) -> slice:
+        before = sum(self.counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
+        return slice(before, before + self.counts[split])
+
+    def _check(self, count: int) -> None:
+        expected = (count, self.size, self.size, 3)
+        if self.pixels.shape != expected or self.pixels.dtype != np.uint8:
+            raise InputError(
+                f"{self.path / IMAGES}: must be uint8 of shape {expected} as {DESCRIPTION} says, it is "
+                f"{self.pixels.dtype} of shape {self.pixels.shape}; prepare the pack again"
+            )
+        try:
+            metadata = parquet.read_metadata(self.path / LABELS)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again"
+            ) from error
+        columns = (*RESERVED, *self.attributes)
+        if metadata.num_rows != count or tuple(metadata.schema.names) != columns:
+            raise InputError(
+                f"{self.path / LABELS}: must have {count} rows and {len(columns)} columns as {DESCRIPTION} "
+                f"says, it has {metadata.num_rows} and {len(metadata.schema.names)}; prepare the pack again"
+            )
+        if sum(self.counts.values()) != count:
+            raise InputError(
+                f"{self.path / DESCRIPTION}: its splits do not add up to {count}; prepare the pack again"
+            )
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    expected = f"a pack is a folder with {IMAGES}, {LABELS} and {DESCRIPTION}, as `oneway prepare` makes it"
+    partial = path.with_name(path.name + ".partial")
+    if not path.exists() and partial.exists():
+        raise InputError(
+            f"{path}: its preparation was interrupted, {partial} is unfinished; rerun it with --resume"
+        )
+    if path.name.endswith(".partial"):
+        raise InputError(f"{path}: this pack is unfinished; rerun its preparation with --resume")
+    missing = [name for name in (IMAGES, LABELS, DESCRIPTION) if not (path / name).is_file()]
+    if missing:
+        found = f"{', '.join(missing)} missing" if path.is_dir() else "no such folder"
+        raise InputError(f"{path}: not a pack ({found}); {expected}")
+    try:
+        description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        found_format = description["format"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path / DESCRIPTION}: not the description of a pack ({error}); {expected}"
+        ) from error
+    if found_format != FORMAT:
+        raise InputError(
+            f"{path}: this version reads packs of format {FORMAT}, the pack has format {found_format}; "
+            f"prepare it again"
+        )
+    result: dict[str, Any] = description
+    return result
+
+
+def _map(path: Path) -> NDArray[np.uint8]:
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: truncated or not an array ({error}); prepare the pack again") from error
+    # A plain array over the same map: slices of np.memmap cost much more to make.
+    return np.asarray(mapped)

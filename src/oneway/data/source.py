@@ -1,0 +1,163 @@
+"""What a dataset gives before it is packed: names, labels, people, and a way to read one image."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from oneway.errors import InputError
+
+Landmarks = tuple[tuple[float, float], ...]
+RESERVED = ("name", "identity", "split")
+
+
+class CorruptImage(InputError):
+    """One image file cannot be decoded; the message names the file and says why."""
+
+
+class Reader(Protocol):
+    """Reads one image of a source; must be picklable, since other processes call it."""
+
+    def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
+        """Return image `index`, (size, size, 3), RGB in 0..255; raise `CorruptImage` if it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Images and labels as a layout on disk (or a generator) gives them, before they are packed.
+
+    Entry i of every field speaks of the same image. An identity of "" means that the person is unknown;
+    `identities` is None when no person is known at all, `partition` is None when the layout has no official
+    split. `partition` holds "train", "validation", "test", and also "private", "public" where the user has
+    divided the people already. `landmarks` are five points (left-in-image eye, right eye, nose, left and
+    right mouth corner) as fractions (x, y) of the square crop.
+    """
+
+    layout: str
+    names: tuple[str, ...]
+    attributes: tuple[str, ...]
+    labels: NDArray[np.bool_]
+    identities: tuple[str, ...] | None
+    partition: tuple[str, ...] | None
+    landmarks: Landmarks | None
+    reader: Reader
+    crop: str = "the whole image"
+
+    def __post_init__(self) -> None:
+        assert self.labels.dtype == np.bool_
+        assert self.labels.shape == (len(self.names), len(self.attributes))
+        assert self.identities is None or len(self.identities) == len(self.names)
+        assert self.partition is None or len(self.partition) == len(self.names)
+        assert len(set(self.names)) == len(self.names)
+        for attribute in self.attributes:
+            if attribute in RESERVED or self.attributes.count(attribute) > 1:
+                raise InputError(
+                    f"attribute {attribute!r}: attribute names must be unique and none of "
+                    f"{', '.join(RESERVED)}, which the pack uses itself; rename that column"
+                )
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Reads image files below `root`, cut to a square and scaled with an antialiased triangle filter.
+
+    `frame` is the (width, height) every file must have, or None for any. `box` is the square (left, top,
+    right, bottom) in pixels of that frame, or None for the largest square in the middle of each file.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    frame: tuple[int, int] | None = None
+    box: tuple[float, float, float, float] | None = None
+
+    def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
+        """Return image `index`, (size, size, 3); raise `CorruptImage`, or `InputError` for another frame."""
+        path = self.root / self.names[index]
+        try:
+            with Image.open(path) as image:
+                found = image.size
+                if self.frame in (None, found):
+                    return _square(image, self.box or _middle(*found), size)
+        # PIL reports bad bytes as any of these, by format.
+        except (
+            OSError,
+            SyntaxError,
+            ValueError,
+            EOFError,
+            struct.error,
+            Image.DecompressionBombError,
+        ) as error:
+            raise CorruptImage(f"{path}: cannot be decoded ({error})") from error
+        assert self.frame is not None
+        raise InputError(
+            f"{path}: the frame must be {self.frame[0]}x{self.frame[1]} pixels as in the official release, "
+            f"it is {found[0]}x{found[1]}; use the aligned images, or the folder layout for others"
+        )
+
+
+def _middle(width: int, height: int) -> tuple[float, float, float, float]:
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return (left, top, left + side, top + side)
+
+
+def _square(image: Image.Image, box: Sequence[float], size: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    # The JPEG decoder does the coarse part of a large reduction, and leaves a factor of two to the filter.
+    shrink = min(1.0, 2 * size / (box[2] - box[0]))
+    image.draft(None, (ceil(width * shrink), ceil(height * shrink)))
+    across, down = image.size[0] / width, image.size[1] / height
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"pixels of mode {image.mode} have more than 8 bits a channel; convert it to 8 bits")
+    colour = image if image.mode == "RGB" else image.convert("RGB")
+    scaled = colour.resize(
+        (size, size),
+        Image.Resampling.BILINEAR,
+        box=(box[0] * across, box[1] * down, box[2] * across, box[3] * down),
+    )
+    # A square stays the same square under the rotations that cameras write into EXIF.
+    return np.asarray(ImageOps.exif_transpose(scaled))
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Draws the faces of the world `seed`, `shots` of each person one after another."""
+
+    seed: int
+    shots: int
+
+    def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
+        """Return drawing `index` as (size, size, 3) uint8."""
+        from oneway.data import synthetic  # only who draws needs aggdraw
+
+        return synthetic.draw(synthetic.sample(self.seed, *divmod(index, self.shots)), size)
+
+
+def synthetic_source(identities: int, shots: int, seed: int) -> Source:
+    """Return the drawn faces of `identities` people, `shots` of each, of the world `seed`; no photographs."""
+    from oneway.data import synthetic
+
+    for name, value in (("identities", identities), ("shots", shots)):
+        if value < 1:
+            raise InputError(f"{name}: must be at least 1, got {value}")
+    faces = [(identity, shot) for identity in range(identities) for shot in range(shots)]
+    return Source(
+        layout="synthetic",
+        names=tuple(f"person{identity:05d}/shot{shot:02d}" for identity, shot in faces),
+        attributes=synthetic.ATTRIBUTES,
+        labels=np.stack([synthetic.sample(seed, identity, shot).labels() for identity, shot in faces]),
+        identities=tuple(f"person{identity:05d}" for identity, _ in faces),
+        partition=None,
+        landmarks=synthetic.LANDMARKS,
+        reader=Drawings(seed, shots),
+        crop=f"drawn, seed {seed}",
+    )

@@ -1,0 +1,128 @@
+"""Division of images into private, public, validation and test, with no person in two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.errors import InputError, unknown
+
+SPLITS = ("private", "public", "validation", "test")
+
+
+def people(identities: Sequence[str] | None, count: int) -> NDArray[np.int64]:
+    """Number the people: equal codes for images of one person, (count,), in 0..people-1.
+
+    Known people come first in the order of their names; an image of an unknown person ("") counts as its
+    own person, as does every image when `identities` is None.
+    """
+    if identities is None:
+        return np.arange(count, dtype=np.int64)
+    names, codes = np.unique(np.asarray(identities, dtype=np.str_), return_inverse=True)
+    codes = codes.astype(np.int64)
+    if len(names) and names[0] == "":
+        alone = codes == 0
+        codes -= 1
+        codes[alone] = len(names) - 1 + np.arange(np.count_nonzero(alone))
+    return codes
+
+
+def assign(
+    identities: Sequence[str] | None,
+    partition: Sequence[str] | None,
+    *,
+    count: int,
+    public: float = 0.5,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+) -> NDArray[np.int8]:
+    """Give every image its split, as codes into `SPLITS`, (count,).
+
+    With a `partition`, the people of its "train" are divided by person so that a fraction `public` of them
+    is public and the rest private; its other entries are kept. Without one, all people are shuffled and
+    divided: fractions `validation` and `test` of them first, `public` of the rest then. Equal input and
+    seed give equal splits. Raise `InputError` for a fraction outside its range or when a split stays empty.
+    """
+    if not 0 < public < 1:
+        raise InputError(
+            f"public: the fraction of public people must lie between 0 and 1, both excluded, got {public}"
+        )
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise InputError(
+            f"validation, test: the fractions must be above 0, their sum below 1, got {validation}, {test}"
+        )
+    generator = np.random.default_rng(seed)
+    persons = people(identities, count)
+    codes = np.empty(count, dtype=np.int8)
+    if partition is None:
+        shuffled = generator.permutation(int(persons.max()) + 1)
+        held_validation = _portion(validation, len(shuffled))
+        held_test = _portion(test, len(shuffled))
+        rest = shuffled[held_validation + held_test :]
+        of_person = np.zeros(len(shuffled), dtype=np.int8)
+        of_person[shuffled[:held_validation]] = SPLITS.index("validation")
+        of_person[shuffled[held_validation : held_validation + held_test]] = SPLITS.index("test")
+        of_person[rest[: _portion(public, len(rest))]] = SPLITS.index("public")
+        codes[:] = of_person[persons]
+    else:
+        parts = np.asarray(partition, dtype=np.str_)
+        for part in np.unique(parts):
+            if part == "train":
+                chosen = parts == part
+                members, member_of = np.unique(persons[chosen], return_inverse=True)
+                of_member = np.zeros(len(members), dtype=np.int8)
+                of_member[generator.permutation(len(members))[: _portion(public, len(members))]] = (
+                    SPLITS.index("public")
+                )
+                codes[chosen] = of_member[member_of]
+            elif part in SPLITS:
+                codes[parts == part] = SPLITS.index(part)
+            else:
+                raise unknown("split", str(part), ("train", *SPLITS))
+    _check_filled(codes, persons, divided=partition is None)
+    return codes
+
+
+def check(identities: Sequence[str] | None, splits: NDArray[np.int8], names: Sequence[str]) -> None:
+    """Raise `InputError` if a known person has images in two splits; name the person and two such images."""
+    if identities is None:
+        return
+    persons = people(identities, len(splits))
+    first = np.full(int(persons.max()) + 1, len(SPLITS), dtype=np.int8)
+    last = np.full(len(first), -1, dtype=np.int8)
+    np.minimum.at(first, persons, splits)
+    np.maximum.at(last, persons, splits)
+    torn = np.flatnonzero(first < last)
+    if not len(torn):
+        return
+    person = torn[0]
+    one = int(np.flatnonzero((persons == person) & (splits == first[person]))[0])
+    other = int(np.flatnonzero((persons == person) & (splits == last[person]))[0])
+    more = f" ({len(torn)} people in all)" if len(torn) > 1 else ""
+    raise InputError(
+        f"person {identities[one]!r} is in two splits, {SPLITS[splits[one]]} ({names[one]}) and "
+        f"{SPLITS[splits[other]]} ({names[other]}){more}: no person may be in two, or the audit would "
+        f"measure memory; give all images of a person the same split, or leave the split out to have it made"
+    )
+
+
+def _portion(fraction: float, whole: int) -> int:
+    return max(1, round(fraction * whole))
+
+
+def _check_filled(codes: NDArray[np.int8], persons: NDArray[np.int64], *, divided: bool) -> None:
+    empty = [split for code, split in enumerate(SPLITS) if not np.any(codes == code)]
+    if not empty:
+        return
+    num_people = len(np.unique(persons))
+    way = (
+        "at least four people are needed, and fractions that leave some for each"
+        if divided
+        else "the official split must hold validation, test and at least two people of train"
+    )
+    raise InputError(
+        f"no person is left for {', '.join(empty)}: {num_people} people are too few or ill divided; {way}"
+    )

@@ -1,0 +1,51 @@
+"""Utility: Matthews correlation of predicted attributes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.metrics.estimate import Estimate, Floats, by_person, estimate
+
+
+def confusion(predicted: NDArray[np.bool_], labels: NDArray[np.bool_]) -> Floats:
+    """Say for each picture and attribute, (n, a), which of the four cases it is: (n, 4 * a), ordered TP TN FP FN."""
+    cases = [predicted & labels, ~predicted & ~labels, predicted & ~labels, ~predicted & labels]
+    return np.concatenate(cases, axis=1).astype(np.float64)
+
+
+def mcc(counts: Floats) -> Floats:
+    """Matthews correlation from counts (..., 4 * a) as `confusion` orders them: (..., a), in -1..1.
+
+    A constant predictor, or labels of one kind only, give 0: such a predictor says nothing.
+    """
+    true_positive, true_negative, false_positive, false_negative = np.split(counts, 4, axis=-1)
+    product = (
+        (true_positive + false_positive)
+        * (true_positive + false_negative)
+        * (true_negative + false_positive)
+        * (true_negative + false_negative)
+    )
+    covariance = true_positive * true_negative - false_positive * false_negative
+    correlation: Floats = np.where(product > 0, covariance / np.sqrt(np.where(product > 0, product, 1)), 0.0)
+    return correlation
+
+
+def utility(
+    predicted: NDArray[np.bool_], labels: NDArray[np.bool_], people: NDArray[np.int64], attributes: tuple[str, ...]
+) -> tuple[Estimate, dict[str, Estimate]]:
+    """Estimate the mean MCC over attributes and each attribute's own.
+
+    Args:
+        predicted: (n, a).
+        labels: (n, a).
+        people: (n,) codes.
+        attributes: the a names.
+
+    """
+    totals = by_person(confusion(predicted, labels), people)
+    each = {
+        name: estimate(totals[:, index :: len(attributes)], lambda sums: mcc(sums)[:, 0], unit="MCC")
+        for index, name in enumerate(attributes)
+    }
+    return estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC"), each

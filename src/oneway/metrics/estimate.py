@@ -1,0 +1,79 @@
+"""An estimate: a value with its 95 % interval over people, since pictures of one person are not independent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.errors import InputError
+
+RESAMPLES = 1000
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A measured quantity.
+
+    Attributes:
+        value: the point estimate.
+        low: lower end of the 95 % interval (percentile bootstrap over people).
+        high: its upper end.
+        n: number of people it rests on.
+        unit: what it counts: `MCC`, `cosine`, `dB`, `SSIM`, `MSE`, `share`.
+
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    unit: str
+
+    def __str__(self) -> str:
+        digits = 1 if self.unit == "dB" else 3
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the estimate as it stands in `results.json`."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "unit": self.unit}
+
+
+def by_person(values: NDArray[np.floating], people: NDArray[np.int64]) -> Floats:
+    """Add up the rows of `values`, (n, k), that belong to one person: (num_people, k)."""
+    codes = np.unique(people, return_inverse=True)[1]
+    totals = np.zeros((codes.max() + 1, values.shape[1]))
+    np.add.at(totals, codes, values)
+    return totals
+
+
+def estimate(totals: Floats, statistic: Callable[[Floats], Floats], *, unit: str, seed: int = 0) -> Estimate:
+    """Estimate `statistic` of sums over people, with an interval from drawing the people anew.
+
+    Args:
+        totals: sufficient statistics, one row a person: (num_people, k).
+        statistic: maps summed statistics (resamples, k) to values (resamples,).
+        unit: see `Estimate`.
+        seed: of the resampling; one seed draws the same people for every estimate over the same people.
+
+    Raises:
+        InputError: if there is no person.
+
+    """
+    num_people = len(totals)
+    if num_people == 0:
+        raise InputError("an estimate needs at least one person, and the test split has 0; prepare more images")
+    draws = np.random.default_rng(seed).multinomial(num_people, np.full(num_people, 1 / num_people), size=RESAMPLES)
+    low, high = np.quantile(statistic(draws @ totals), (0.025, 0.975))
+    value = statistic(totals.sum(axis=0, keepdims=True))[0]
+    return Estimate(value=float(value), low=float(low), high=float(high), n=num_people, unit=unit)
+
+
+def mean(values: NDArray[np.floating], people: NDArray[np.int64], *, unit: str, seed: int = 0) -> Estimate:
+    """Estimate the mean of one value a picture, (n,), whose people are (n,) codes."""
+    counted = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
+    return estimate(by_person(counted, people), lambda sums: sums[:, 0] / sums[:, 1], unit=unit, seed=seed)

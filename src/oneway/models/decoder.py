@@ -1,0 +1,128 @@
+"""The decoder: the mirror of an encoder, from features back to a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from oneway.models.split import features_shape
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What an encoder does at one resolution: `side` positions a side, `channels` wide, `convolutions` deep."""
+
+    side: int
+    channels: int
+    convolutions: int
+
+
+def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
+    """Read off an encoder, for pictures of `size` pixels a side, its resolutions from the coarsest to the finest.
+
+    Counted are spatial convolutions (kernel larger than 1), whatever the module. Where two resolutions lie more than
+    a factor of two apart, stages are put between them; an encoder without spatial convolutions is given a pyramid.
+    """
+    found: dict[int, tuple[int, int]] = {}
+
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
+            channels, count = found.get(output.shape[-1], (0, 0))
+            found[output.shape[-1]] = (max(channels, module.out_channels), count + 1)
+
+    hooks = [module.register_forward_hook(note) for module in encoder.modules()]
+    features_shape(encoder, size)
+    for hook in hooks:
+        hook.remove()
+    sides = sorted(side for side in found if side < size) or [max(2, size // 16)]
+    stages: list[Stage] = []
+    for side, finer in zip(sides, [*sides[1:], size], strict=True):
+        channels, count = found.get(side, (256, 4))
+        stages.append(Stage(side, channels, count))
+        while -(-finer // stages[-1].side) > 2:
+            stages.append(Stage(stages[-1].side * 2, max(16, stages[-1].channels // 2), 4))
+    return stages
+
+
+class Residual(nn.Module):
+    """Two convolutions beside a skip connection, each normalised within the picture."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        groups = max(1, channels // 16)
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.GroupNorm(groups, channels),
+        )
+        nn.init.zeros_(self.body[4].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Keep the shape (n, channels, side, side)."""
+        return torch.relu(x + self.body(x))
+
+
+class Up(nn.Module):
+    """Grow a map from `side` to `target` positions by sub-pixel convolution, cropping the surplus of odd sizes."""
+
+    def __init__(self, channels: int, out: int, side: int, target: int) -> None:
+        super().__init__()
+        factor = -(-target // side)
+        self.target = target
+        self.grow = nn.Sequential(nn.Conv2d(channels, out * factor**2, 3, padding=1), nn.PixelShuffle(factor))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, channels, side, side) to (n, out, target, target)."""
+        grown: Tensor = self.grow(x)
+        return grown[..., : self.target, : self.target]
+
+
+class Decoder(nn.Module):
+    """Turn features back into a picture: the encoder's stages in reverse order, with up-sampling between them.
+
+    Normalisation is within each picture, so that the decoder is the same function while it is trained and while it is
+    the frozen player: an encoder cannot win the game by outrunning running statistics.
+
+    Args:
+        features: shape of the features, without the batch: (channels, side, side), or any other, which is flattened.
+        stages: from the coarsest to the finest, as `stages_of` gives them.
+        size: pixels a side of the picture.
+        width: factor on every stage's channels.
+
+    """
+
+    def __init__(self, features: tuple[int, ...], stages: list[Stage], size: int, *, width: float = 1.0) -> None:
+        super().__init__()
+        widths = [max(16, round(stage.channels * width / 16) * 16) for stage in stages]
+        first = stages[0]
+        layers: list[nn.Module] = []
+        if len(features) == 3 and features[-1] == first.side:
+            layers.append(nn.Conv2d(features[0], widths[0], 3, padding=1))
+        else:
+            layers += [
+                nn.Flatten(),
+                nn.Linear(int(torch.Size(features).numel()), widths[0] * first.side**2),
+                nn.Unflatten(1, (widths[0], first.side, first.side)),
+            ]
+        layers.append(nn.ReLU(inplace=True))
+        targets = [*(stage.side for stage in stages[1:]), size]
+        outputs = [*widths[1:], 3]
+        for stage, channels, out, target in zip(stages, widths, outputs, targets, strict=True):
+            layers += [Residual(channels) for _ in range(-(-stage.convolutions // 2))]
+            layers.append(Up(channels, out, stage.side, target))
+        layers.append(nn.Sigmoid())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
+        pictures: Tensor = self.layers(features)
+        return pictures
+
+
+def mirror(encoder: nn.Module, size: int, *, width: float = 1.0) -> Decoder:
+    """Build the decoder that mirrors `encoder` for pictures of `size` pixels a side."""
+    return Decoder(features_shape(encoder, size), stages_of(encoder, size), size, width=width)

@@ -1,0 +1,145 @@
+"""Encoders: torchvision's ResNets at any width, cut at a named layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from torchvision.models import ResNet, get_model_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from oneway.errors import InputError, unknown
+
+BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+CUTS = {"conv1": 2, "layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32, "avgpool": 32, "fc": 32}
+"""The named cuts, each with the pixels of a picture's side for one position of its features (with the full stem)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The network whose first part becomes the encoder.
+
+    Attributes:
+        backbone: `resnet18`, `resnet34` or `resnet50`, as in torchvision.
+        cut: the layer after which the features leave the device: `conv1`, `layer1`, `layer2`, `layer3` (the
+            paper's Conv1 to Conv4), `layer4`, `avgpool` or `fc`.
+        width: factor on every layer's number of channels; 1 is torchvision's network.
+        stem: `full`, as in torchvision, which divides the side by four; `small` leaves out the max pooling, as usual
+            for pictures of less than about 100 pixels, and divides it by two.
+        norm: `batch`, or `group` (no statistics over the batch: the same on any number of processes).
+        feature_width: outputs of the layer `fc`.
+        weights: nothing, `imagenet` (downloaded by torchvision), or a safetensors file of torchvision's names.
+
+    """
+
+    backbone: str = "resnet18"
+    cut: str = "fc"
+    width: float = 0.25
+    stem: Literal["full", "small"] = "small"
+    norm: Literal["batch", "group"] = "batch"
+    feature_width: int = 128
+    weights: str | None = None
+
+
+class WidthResNet(ResNet):
+    """torchvision's ResNet with every number of channels multiplied by `width`; at 1 it is the same network."""
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        layers: tuple[int, int, int, int],
+        *,
+        width: float,
+        stem: Literal["full", "small"],
+        outputs: int,
+        norm_layer: Callable[[int], nn.Module],
+    ) -> None:
+        first, *planes = (max(8, round(channels * width / 8) * 8) for channels in (64, 64, 128, 256, 512))
+        nn.Module.__init__(self)
+        self._norm_layer = norm_layer
+        self.inplanes, self.dilation, self.groups, self.base_width = first, 1, 1, 64
+        self.conv1 = nn.Conv2d(3, first, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = norm_layer(first)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if stem == "full" else nn.Identity()
+        self.layer1 = self._make_layer(block, planes[0], layers[0])
+        self.layer2 = self._make_layer(block, planes[1], layers[1], stride=2)
+        self.layer3 = self._make_layer(block, planes[2], layers[2], stride=2)
+        self.layer4 = self._make_layer(block, planes[3], layers[3], stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(planes[3] * block.expansion, outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def group_norm(channels: int) -> nn.Module:
+    """Normalise over groups of 8 channels of each picture: nothing depends on the batch."""
+    return nn.GroupNorm(max(1, channels // 8), channels)
+
+
+def backbone(config: EncoderConfig, size: int) -> nn.Module:
+    """Build the whole network of `config` for pictures of `size` pixels a side; `split` cuts it.
+
+    Raises:
+        InputError: for an unknown backbone or cut, a size too small for the cut, or weights that do not fit.
+
+    """
+    if config.backbone not in BACKBONES:
+        raise unknown("backbone", config.backbone, BACKBONES)
+    if config.cut not in CUTS:
+        raise unknown("cut", config.cut, CUTS)
+    if config.width <= 0:
+        raise InputError(f"width must be positive, not {config.width}; 1 is the full network, 0.25 a quarter")
+    smallest = CUTS[config.cut] if config.stem == "full" or config.cut == "conv1" else CUTS[config.cut] // 2
+    if size < smallest:
+        raise InputError(
+            f"pictures of {size} pixels are too small for the cut {config.cut!r}, whose features have one position "
+            f"for {smallest} pixels a side; use an earlier cut or pictures of {smallest} pixels or more"
+        )
+    block, layers = BACKBONES[config.backbone]
+    network = WidthResNet(
+        block,
+        layers,
+        width=config.width,
+        stem=config.stem,
+        outputs=config.feature_width,
+        norm_layer=nn.BatchNorm2d if config.norm == "batch" else group_norm,
+    )
+    if config.weights is not None:
+        _load(network, config)
+    return network
+
+
+def _load(network: nn.Module, config: EncoderConfig) -> None:
+    """Load every weight but the last layer's, whose width is ours."""
+    if config.weights == "imagenet":
+        state = get_model_weights(config.backbone).DEFAULT.get_state_dict(progress=True, check_hash=True)
+    else:
+        path = Path(str(config.weights))
+        if not path.is_file():
+            raise InputError(f"weights {str(path)!r} is not a file; give a safetensors file or 'imagenet'")
+        try:
+            state = load_file(path)
+        except Exception as error:  # safetensors raises its own untyped error
+            raise InputError(f"weights {str(path)!r} is not a safetensors file ({error})") from error
+    own = network.state_dict()
+    wanted = [name for name in own if not name.startswith("fc.")]
+    wrong = [name for name in wanted if name not in state or state[name].shape != own[name].shape]
+    if wrong:
+        raise InputError(
+            f"weights {config.weights!r} do not fit {config.backbone} of width {config.width} and {config.norm} norm: "
+            f"{len(wrong)} of {len(wanted)} tensors are missing or of another shape, first {wrong[0]!r}"
+        )
+    with torch.no_grad():
+        for name in wanted:
+            own[name].copy_(state[name])

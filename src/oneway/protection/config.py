@@ -1,0 +1,81 @@
+"""What a protect run is made of, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from oneway.errors import InputError, unknown
+from oneway.models.encoder import EncoderConfig
+from oneway.runtime import RuntimeConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GameConfig:
+    """The weights and the schedule of the game.
+
+    Attributes:
+        pixel: weight of the decoder's error in the protector's loss, the error being the mean over pixels with
+            values in 0..1 (eq. 8's first weight); 0 trains the unprotected control and no decoder.
+        decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
+            decoder and a fresh attacker does as well as against no protection.
+        decoder_width: factor on the channels of the adversary's decoder, the mirror of the encoder.
+        bounded: count no picture's error beyond the mean face's.
+        warmup: share of the steps that train the utility alone, before the game begins.
+        ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
+
+    """
+
+    pixel: float = 3.0
+    decoder_steps: int = 4
+    decoder_width: float = 1.0
+    bounded: bool = True
+    warmup: float = 0.3
+    ramp: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtectConfig:
+    """Everything that decides a protect run, besides the data.
+
+    Attributes:
+        network: the encoder's.
+        game: its weights and schedule.
+        runtime: where it runs.
+        attributes: the task: names of attributes; all of the pack's by default.
+        steps: steps of the protector.
+        batch_size: pictures in each player's batch, over all processes.
+        learning_rate: the protector's highest (AdamW, one cycle: linear rise, cosine fall).
+        decoder_learning_rate: the adversary's (Adam, constant).
+        weight_decay: the protector's.
+        seed: of the initial weights and of the order of the data.
+
+    """
+
+    network: EncoderConfig = field(default_factory=EncoderConfig)
+    game: GameConfig = field(default_factory=GameConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    attributes: tuple[str, ...] = ()
+    steps: int = 1500
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    decoder_learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        laws = {
+            "steps": (self.steps, self.steps >= 1, "at least 1"),
+            "batch_size": (self.batch_size, self.batch_size >= 2, "at least 2"),
+            "learning_rate": (self.learning_rate, self.learning_rate > 0, "positive"),
+            "decoder_learning_rate": (self.decoder_learning_rate, self.decoder_learning_rate > 0, "positive"),
+            "weight_decay": (self.weight_decay, self.weight_decay >= 0, "0 or more"),
+            "seed": (self.seed, self.seed >= 0, "0 or more"),
+            "game.pixel": (self.game.pixel, self.game.pixel >= 0, "0 or more"),
+            "game.decoder_steps": (self.game.decoder_steps, self.game.decoder_steps >= 1, "at least 1"),
+            "game.decoder_width": (self.game.decoder_width, self.game.decoder_width > 0, "positive"),
+            "game.warmup": (self.game.warmup, 0 <= self.game.warmup < 1, "a share from 0 to below 1"),
+            "game.ramp": (self.game.ramp, 0 <= self.game.ramp <= 1, "a share from 0 to 1"),
+        }
+        for name, (value, holds, law) in laws.items():
+            if not holds:
+                raise InputError(f"{name} must be {law}, not {value}")

@@ -1,0 +1,96 @@
+"""The game between a protector and a simulated adversary (Xiao et al. 2020, eqs. 1 and 6 to 9): two players, two steps.
+
+The adversary's decoder learns, on public pictures, to undo the encoder. The protector's encoder and classifier learn,
+on private pictures, the attributes, and to make the decoder fail. Each step holds the other player fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from oneway import losses
+
+
+class Protector(nn.Module):
+    """The encoder and the classifier, who share the utility loss."""
+
+    def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.classifier = encoder, classifier
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Map pictures to their features and to the logits of their attributes."""
+        features = self.encoder(pictures)
+        return features, self.classifier(features)
+
+
+@dataclass(kw_only=True)
+class Player:
+    """A network, the same network as Fabric wraps it for its own step, and its optimizer."""
+
+    network: nn.Module
+    wrapped: nn.Module
+    optimizer: Optimizer
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """Hold a player fixed: no gradient for its weights (a third of its cost), no update of its statistics."""
+    network.requires_grad_(False).eval()
+    try:
+        yield network
+    finally:
+        network.requires_grad_(True).train()
+
+
+def adversary_steps(
+    fabric: Fabric, protector: Player, adversary: Player, batches: list[Tensor]
+) -> Tensor:
+    """Step the decoder once on each batch of public pictures; the encoder is only queried. Returns the mean error."""
+    with frozen(protector.network) as fixed, torch.no_grad(), fabric.autocast():
+        features = fixed.encoder(torch.cat(batches))
+    error = torch.zeros((), device=fabric.device)
+    for pictures, seen in zip(batches, features.split([len(batch) for batch in batches]), strict=True):
+        loss = losses.reconstruction(adversary.wrapped(seen), pictures).mean()
+        adversary.optimizer.zero_grad()
+        fabric.backward(loss)
+        adversary.optimizer.step()
+        error += loss.detach() / len(batches)
+    return error
+
+
+def protector_step(
+    fabric: Fabric,
+    protector: Player,
+    adversary: Player,
+    pictures: Tensor,
+    labels: Tensor,
+    *,
+    pixel: float,
+    ceiling: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Step the encoder and classifier on private pictures; the decoder's weights are frozen.
+
+    Minimises utility - pixel * error, the means over the batch; no picture's error counts beyond its `ceiling`, (n,),
+    if there is one. Returns the two terms, detached.
+    """
+    features, logits = protector.wrapped(pictures)
+    utility = losses.utility(logits, labels)
+    error = torch.zeros((), device=fabric.device)
+    loss = utility
+    if pixel:
+        with frozen(adversary.network) as fixed, fabric.autocast():
+            errors = losses.reconstruction(fixed(features), pictures)
+        error = (errors if ceiling is None else losses.bounded(errors, ceiling)).mean()
+        loss = utility - pixel * error
+    protector.optimizer.zero_grad()
+    fabric.backward(loss)
+    protector.optimizer.step()
+    return utility.detach(), error.detach()

@@ -1,0 +1,183 @@
+"""A run folder: its configuration, weights, checkpoint and results; every file is written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from oneway.errors import InputError, unknown
+
+Config = TypeVar("Config")
+CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; when all went well it takes `path`'s place in one step.
+
+    Raises:
+        InputError: if the disk is full or the folder cannot be written.
+
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as indented JSON, atomically."""
+    with whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        InputError: if the file is missing or holds something else.
+
+    """
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give the folder of a finished run") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); the run must be made again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {type(content).__name__}, not an object; the run must be made again")
+    return content
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
+    """Write tensors, and a JSON object about them, into one safetensors file, atomically."""
+    with whole(path) as partial:
+        kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(kept, partial, metadata={"about": json.dumps(about or {})})
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        InputError: if the file is missing or no safetensors file.
+
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = json.loads((file.metadata() or {}).get("about", "{}"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give the folder of a finished run") from error
+    except Exception as error:  # safetensors raises its own untyped error
+        raise InputError(f"{path} is not a readable safetensors file ({error}); the run must be made again") from error
+    return tensors, about
+
+
+def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Flatten an optimizer's state into named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"{prefix}/{i}/{key}": torch.as_tensor(value) for i, slots in state.items() for key, value in slots.items()}
+
+
+def restore_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back the state that `optimizer_tensors` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(f"{prefix}/"):
+            _, index, key = name.split("/")
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Turn a (nested) config dataclass into plain JSON values."""
+    content: dict[str, Any] = dataclasses.asdict(config)
+    return content
+
+
+def from_dict(kind: type[Config], content: Mapping[str, Any]) -> Config:
+    """Build a (nested) config dataclass from JSON values; an unknown field is an error that offers the nearest."""
+    hints = typing.get_type_hints(kind)
+    for name in content:
+        if name not in hints:
+            raise unknown(f"{kind.__name__} field", name, hints)
+    return kind(
+        **{
+            name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
+            for name, value in content.items()
+        }
+    )
+
+
+def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: str = RESULTS) -> bool:
+    """Make `folder` the home of a run with `config`; says whether an unfinished run of it is to be continued.
+
+    Raises:
+        InputError: if the folder holds a finished run, an unfinished one without `resume`, one of another
+            configuration, or files that are no run.
+
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        write_json(folder / CONFIG, config)
+        return False
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} exists and is not a run of ours; choose another --out")
+    if (folder / finished).exists():
+        raise InputError(f"{folder} holds a finished run; choose another --out, or delete it to run again")
+    if not resume:
+        raise InputError(f"{folder} holds an unfinished run; add --resume to continue it, or choose another --out")
+    held = read_json(folder / CONFIG)
+    differing = [name for name in _flat(config) if _flat(held).get(name) != _flat(config)[name]]
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"{folder} was started with {name} = {_flat(held).get(name)!r}, not {_flat(config)[name]!r}; "
+            "resume with the options it was started with, or choose another --out"
+        )
+    return True
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def provenance(**more: Any) -> dict[str, Any]:
+    """Say what made a result: versions, machine, time, and whatever is added."""
+    return {
+        "oneway": version("oneway"),
+        "torch": torch.__version__,
+        "torchvision": version("torchvision"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+Progress = Callable[[int, dict[str, float]], None]
