@@ -1,1 +1,47 @@
-"""Encoders whose features keep a task and cannot be turned back into the image, and honest measurement of both."""
+"""Train image encoders whose features keep a task and cannot be turned back, and measure honestly how far that holds."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oneway.attacks.inversion import InversionConfig as InversionConfig
+    from oneway.audit import attack as attack
+    from oneway.data.packed import Pack as Pack
+    from oneway.data.prepare import prepare as prepare
+    from oneway.errors import DivergedError as DivergedError
+    from oneway.errors import InputError as InputError
+    from oneway.metrics.estimate import Estimate as Estimate
+    from oneway.models.encoder import EncoderConfig as EncoderConfig
+    from oneway.models.identification import open_verifier as open_verifier
+    from oneway.protection.config import GameConfig as GameConfig
+    from oneway.protection.config import ProtectConfig as ProtectConfig
+    from oneway.protection.run import Run as Run
+    from oneway.protection.train import protect as protect
+    from oneway.runtime import RuntimeConfig as RuntimeConfig
+
+_HOMES = {
+    "DivergedError": "oneway.errors",
+    "EncoderConfig": "oneway.models.encoder",
+    "Estimate": "oneway.metrics.estimate",
+    "GameConfig": "oneway.protection.config",
+    "InputError": "oneway.errors",
+    "InversionConfig": "oneway.attacks.inversion",
+    "Pack": "oneway.data.packed",
+    "ProtectConfig": "oneway.protection.config",
+    "Run": "oneway.protection.run",
+    "RuntimeConfig": "oneway.runtime",
+    "attack": "oneway.audit",
+    "open_verifier": "oneway.models.identification",
+    "prepare": "oneway.data.prepare",
+    "protect": "oneway.protection.train",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch alone takes seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'oneway' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,11 +17,14 @@ from typing import Any, TypeVar
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from oneway.errors import InputError, unknown
 
 Config = TypeVar("Config")
+SCHEMA = 1
+"""Version of the layout of `results.json`, described in docs/results.md."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 
 
@@ -39,7 +42,9 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder") from error
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -93,20 +98,37 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, about
 
 
-def optimizer_tensors(prefix: str, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Flatten an optimizer's state into named tensors."""
-    state = optimizer.state_dict()["state"]
-    return {f"{prefix}/{i}/{key}": torch.as_tensor(value) for i, slots in state.items() for key, value in slots.items()}
+def save(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]], about: Mapping[str, Any]) -> None:
+    """Write networks, the states of their optimizers, and a JSON object about them as one checkpoint, atomically."""
+    tensors: dict[str, Tensor] = {}
+    for name, (network, optimizer) in trained.items():
+        tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
+        for index, slots in ({} if optimizer is None else optimizer.state_dict()["state"]).items():
+            tensors |= {f"{name}.optimizer/{index}/{key}": torch.as_tensor(value) for key, value in slots.items()}
+    write_tensors(path, tensors, about)
 
 
-def restore_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back the state that `optimizer_tensors` took."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(f"{prefix}/"):
-            _, index, key = name.split("/")
-            state.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def restore(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]]) -> dict[str, Any]:
+    """Put back what `save` wrote, to the bit; gives the JSON object."""
+    tensors, about = read_tensors(path)
+    for name, (network, optimizer) in trained.items():
+        network.load_state_dict(_below(f"{name}/", tensors))
+        if optimizer is None:
+            continue
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        state: dict[int, dict[str, Tensor]] = {}
+        for place, tensor in _below(f"{name}.optimizer/", tensors).items():
+            index, key = place.split("/")
+            like = weights[int(index)]
+            # A moment must lie in memory as its weight does, or the fused step takes another path.
+            kept = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor) if tensor.shape == like.shape else tensor
+            state.setdefault(int(index), {})[key] = kept
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return about
+
+
+def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -146,12 +168,12 @@ def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: st
         raise InputError(f"{folder} holds a finished run; choose another --out, or delete it to run again")
     if not resume:
         raise InputError(f"{folder} holds an unfinished run; add --resume to continue it, or choose another --out")
-    held = read_json(folder / CONFIG)
-    differing = [name for name in _flat(config) if _flat(held).get(name) != _flat(config)[name]]
+    asked, held = _flat(config), _flat(read_json(folder / CONFIG))
+    differing = [name for name in asked if held.get(name) != asked[name] and ".runtime." not in name]
     if differing:
         name = differing[0]
         raise InputError(
-            f"{folder} was started with {name} = {_flat(held).get(name)!r}, not {_flat(config)[name]!r}; "
+            f"{folder} was started with {name} = {held.get(name)!r}, not {asked[name]!r}; "
             "resume with the options it was started with, or choose another --out"
         )
     return True
@@ -178,6 +200,3 @@ def provenance(**more: Any) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }
-
-
-Progress = Callable[[int, dict[str, float]], None]

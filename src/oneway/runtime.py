@@ -22,18 +22,20 @@ class RuntimeConfig:
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`.
         devices: number of processes on this machine, one for each device.
         precision: `bf16` (mixed), `32`, or `auto`: bf16 where the processor or GPU has instructions for it.
+        checkpoint_seconds: least time between two checkpoints.
 
     """
 
     device: str = "auto"
     devices: int = 1
     precision: Precision = "auto"
+    checkpoint_seconds: float = 20.0
 
 
 def has_bf16(device: str) -> bool:
     """Say whether `device` multiplies bf16 matrices with instructions of its own."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))

@@ -1,0 +1,1 @@
+"""Scores per picture first, then estimates over people."""

@@ -32,7 +32,10 @@ def mcc(counts: Floats) -> Floats:
 
 
 def utility(
-    predicted: NDArray[np.bool_], labels: NDArray[np.bool_], people: NDArray[np.int64], attributes: tuple[str, ...]
+    predicted: NDArray[np.bool_],
+    labels: NDArray[np.bool_],
+    people: NDArray[np.int64],
+    attributes: tuple[str, ...],
 ) -> tuple[Estimate, dict[str, Estimate]]:
     """Estimate the mean MCC over attributes and each attribute's own.
 

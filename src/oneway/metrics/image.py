@@ -26,8 +26,14 @@ def ssim(reconstructed: Tensor, pictures: Tensor) -> Scores:
     pairs = zip(reconstructed.float().cpu().numpy(), pictures.float().cpu().numpy(), strict=True)
     return np.array(
         [
-            structural_similarity(
-                ours, original, data_range=1.0, channel_axis=0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+            structural_similarity(  # type: ignore[no-untyped-call]
+                ours,
+                original,
+                data_range=1.0,
+                channel_axis=0,
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
             )
             for ours, original in pairs
         ]

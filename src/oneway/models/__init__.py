@@ -1,0 +1,1 @@
+"""The networks of both players, and the face verifiers that judge reconstructions."""

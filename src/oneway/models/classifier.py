@@ -16,9 +16,7 @@ class Classifier(nn.Module):
 
     """
 
-    def __init__(
-        self, rest: nn.Module, *, rest_shape: tuple[int, ...], num_attributes: int, hidden: int = 128
-    ) -> None:
+    def __init__(self, rest: nn.Module, *, rest_shape: tuple[int, ...], num_attributes: int, hidden: int = 128) -> None:
         super().__init__()
         self.rest = rest
         self.pool = nn.AdaptiveAvgPool2d(1) if len(rest_shape) == 3 else nn.Identity()

@@ -22,8 +22,10 @@ class Stage:
 def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
     """Read off an encoder, for pictures of `size` pixels a side, its resolutions from the coarsest to the finest.
 
-    Counted are spatial convolutions (kernel larger than 1), whatever the module. Where two resolutions lie more than
-    a factor of two apart, stages are put between them; an encoder without spatial convolutions is given a pyramid.
+    Counted are spatial convolutions (kernel larger than 1), whatever the module. Resolutions finer than a quarter of
+    the picture's side are left to the last sub-pixel convolution, which draws as well there in a fraction of the
+    time. Where two resolutions lie more than a factor of two apart, stages are put between them; an encoder without
+    spatial convolutions is given a pyramid.
     """
     found: dict[int, tuple[int, int]] = {}
 
@@ -36,9 +38,10 @@ def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
     features_shape(encoder, size)
     for hook in hooks:
         hook.remove()
-    sides = sorted(side for side in found if side < size) or [max(2, size // 16)]
+    sides = sorted(found) or [max(2, size // 16)]
+    sides = sides[:1] + [side for side in sides[1:] if side <= size // 4]
     stages: list[Stage] = []
-    for side, finer in zip(sides, [*sides[1:], size], strict=True):
+    for side, finer in zip(sides, [*sides[1:], -(-size // 2)], strict=True):
         channels, count = found.get(side, (256, 4))
         stages.append(Stage(side, channels, count))
         while -(-finer // stages[-1].side) > 2:
@@ -52,14 +55,15 @@ class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         groups = max(1, channels // 16)
+        last = nn.GroupNorm(groups, channels)
+        nn.init.zeros_(last.weight)
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.GroupNorm(groups, channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.GroupNorm(groups, channels),
+            last,
         )
-        nn.init.zeros_(self.body[4].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Keep the shape (n, channels, side, side)."""

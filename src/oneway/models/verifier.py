@@ -95,7 +95,8 @@ class OnnxVerifier:
             for start in range(0, len(inputs), batch)
         ]
         features: NDArray[np.float32] = np.concatenate(outputs)
-        return features / np.linalg.norm(features, axis=1, keepdims=True)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        return features
 
 
 class TorchVerifier:

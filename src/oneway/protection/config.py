@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from oneway.errors import InputError, unknown
+from oneway.errors import InputError
 from oneway.models.encoder import EncoderConfig
 from oneway.runtime import RuntimeConfig
 
@@ -19,6 +19,7 @@ class GameConfig:
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
             decoder and a fresh attacker does as well as against no protection.
         decoder_width: factor on the channels of the adversary's decoder, the mirror of the encoder.
+        decoder_batch_size: pictures in each of the adversary's batches, over all processes.
         bounded: count no picture's error beyond the mean face's.
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
@@ -28,6 +29,7 @@ class GameConfig:
     pixel: float = 3.0
     decoder_steps: int = 4
     decoder_width: float = 1.0
+    decoder_batch_size: int = 32
     bounded: bool = True
     warmup: float = 0.3
     ramp: float = 0.2
@@ -43,7 +45,7 @@ class ProtectConfig:
         runtime: where it runs.
         attributes: the task: names of attributes; all of the pack's by default.
         steps: steps of the protector.
-        batch_size: pictures in each player's batch, over all processes.
+        batch_size: pictures in each of the protector's batches, over all processes.
         learning_rate: the protector's highest (AdamW, one cycle: linear rise, cosine fall).
         decoder_learning_rate: the adversary's (Adam, constant).
         weight_decay: the protector's.
@@ -72,6 +74,11 @@ class ProtectConfig:
             "seed": (self.seed, self.seed >= 0, "0 or more"),
             "game.pixel": (self.game.pixel, self.game.pixel >= 0, "0 or more"),
             "game.decoder_steps": (self.game.decoder_steps, self.game.decoder_steps >= 1, "at least 1"),
+            "game.decoder_batch_size": (
+                self.game.decoder_batch_size,
+                self.game.decoder_batch_size >= 1,
+                "at least 1",
+            ),
             "game.decoder_width": (self.game.decoder_width, self.game.decoder_width > 0, "positive"),
             "game.warmup": (self.game.warmup, 0 <= self.game.warmup < 1, "a share from 0 to below 1"),
             "game.ramp": (self.game.ramp, 0 <= self.game.ramp <= 1, "a share from 0 to 1"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import losses
+from oneway.models.decoder import Decoder
 
 
 class Protector(nn.Module):
@@ -31,17 +33,20 @@ class Protector(nn.Module):
         return features, self.classifier(features)
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
 @dataclass(kw_only=True)
-class Player:
+class Player(Generic[Network]):
     """A network, the same network as Fabric wraps it for its own step, and its optimizer."""
 
-    network: nn.Module
+    network: Network
     wrapped: nn.Module
     optimizer: Optimizer
 
 
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[nn.Module]:
+def frozen(network: Network) -> Iterator[Network]:
     """Hold a player fixed: no gradient for its weights (a third of its cost), no update of its statistics."""
     network.requires_grad_(False).eval()
     try:
@@ -51,11 +56,11 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def adversary_steps(
-    fabric: Fabric, protector: Player, adversary: Player, batches: list[Tensor]
+    fabric: Fabric, protector: Player[Protector], adversary: Player[Decoder], batches: list[Tensor]
 ) -> Tensor:
     """Step the decoder once on each batch of public pictures; the encoder is only queried. Returns the mean error."""
-    with frozen(protector.network) as fixed, torch.no_grad(), fabric.autocast():
-        features = fixed.encoder(torch.cat(batches))
+    with frozen(protector.network.encoder) as encoder, torch.no_grad(), fabric.autocast():
+        features = encoder(torch.cat(batches))
     error = torch.zeros((), device=fabric.device)
     for pictures, seen in zip(batches, features.split([len(batch) for batch in batches]), strict=True):
         loss = losses.reconstruction(adversary.wrapped(seen), pictures).mean()
@@ -68,8 +73,8 @@ def adversary_steps(
 
 def protector_step(
     fabric: Fabric,
-    protector: Player,
-    adversary: Player,
+    protector: Player[Protector],
+    adversary: Player[Decoder],
     pictures: Tensor,
     labels: Tensor,
     *,

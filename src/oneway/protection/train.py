@@ -4,26 +4,244 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
+import time
+import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
 from oneway import losses, runs
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
-from oneway.errors import DivergedError
-from oneway.models.classifier import Classifier
+from oneway.errors import DivergedError, InputError
+from oneway.metrics.classification import utility
 from oneway.models.decoder import mirror
-from oneway.models.split import features_shape, split
+from oneway.progress import track
 from oneway.protection.config import ProtectConfig
-from oneway.protection.game import Player, Protector, adversary_steps, protector_step
+from oneway.protection.game import Network, Player, Protector, adversary_steps, protector_step
+from oneway.protection.run import WEIGHTS, Run, build, predict
+from oneway.runtime import launch
 
+LOG = "log.csv"
 LOG_EVERY = 20
-CHECKPOINT_EVERY = 200
-COLUMNS = ("step", "utility_loss", "protector_error", "adversary_error", "mean_picture_error", "pixel_weight")
-Report = Callable[[int, dict[str, float]], None]
-"""Called now and then with the step reached and the averages since the last call."""
-...
+COLUMNS = ("utility_loss", "protector_error", "adversary_error", "pixel_weight", "learning_rate")
+
+
+def protect(
+    pack: Pack,
+    out: Path | str,
+    config: ProtectConfig | None = None,
+    *,
+    network: nn.Module | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train an encoder whose features keep the pack's attributes and resist a decoder that learns to invert them.
+
+    Plays the game of Xiao et al. 2020 (eqs. 6 to 9) on the pack's private and public people. How far the encoder
+    resists is not known from this: attack it afresh.
+
+    Args:
+        pack: the data.
+        out: the new run folder: configuration, weights, log, and `results.json` with the utility on the test people.
+        config: the network, the game and its schedule.
+        network: a module of your own instead of a configured backbone; `config.network.cut` names its layer.
+        resume: continue the unfinished run in `out`; on one CPU process the result is the same to the bit.
+        progress: show a bar with rates and losses.
+
+    Raises:
+        InputError: for anything that cannot be used, before anything is written.
+        DivergedError: if a loss is no longer finite; the last good checkpoint is kept.
+
+    """
+    config, out = config or ProtectConfig(), Path(out)
+    attributes = _task(pack, config)
+    fabric = launch(config.runtime)
+    protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
+    described = {
+        "protect": runs.to_dict(config),
+        "network": None if network is None else type(network).__qualname__,
+        "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
+    }
+    continued = fabric.is_global_zero and runs.claim(out, described, resume=resume)
+    fabric.barrier()
+    training = Training(fabric, pack, attributes, config, protector, out)
+    if fabric.broadcast(continued):
+        training.restore()
+    training.run(progress=progress and fabric.is_global_zero)
+    if fabric.is_global_zero:
+        _finish(fabric, pack, attributes, protector, out, described)
+    fabric.barrier()
+    return Run(path=out, config=config, pack=pack)
+
+
+def _task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:
+    if not pack.attributes:
+        raise InputError(f"{pack.path} has no attributes, so there is no task to keep; prepare it with labels")
+    pack.private.labels(config.attributes)
+    return tuple(config.attributes) or pack.attributes
+
+
+class Training:
+    """The state of a protect run, and its loop."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        pack: Pack,
+        attributes: tuple[str, ...],
+        config: ProtectConfig,
+        protector: Protector,
+        out: Path,
+    ) -> None:
+        game, world = config.game, fabric.world_size
+        if config.batch_size % world:
+            raise InputError(f"batch_size {config.batch_size} must be a multiple of the {world} processes")
+        self.fabric, self.config, self.out, self.step = fabric, config, out, 0
+        self.warm_steps = int(game.warmup * config.steps) if game.pixel else config.steps
+        self.protector = self._player(protector, config.learning_rate, config.weight_decay)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed + 1)
+            decoder = mirror(protector.encoder, pack.size, width=game.decoder_width)
+        self.adversary = self._player(decoder, config.decoder_learning_rate, 0.0)
+        shared: dict[str, Any] = {"rank": fabric.global_rank, "world": world, "device": fabric.device}
+        self.private = Batches(
+            pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed, **shared
+        )
+        self.public = Batches(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1, **shared)
+        self.mean = mean_picture(pack.public, fabric.device) if game.bounded and game.pixel else None
+
+    def _player(self, network: Network, learning_rate: float, weight_decay: float) -> Player[Network]:
+        has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+        if has_batch_norm and self.fabric.world_size > 1:
+            if self.fabric.device.type == "cuda":
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+            else:
+                warnings.warn(
+                    "batch normalisation sees each process's part of the batch alone, so the result depends on their "
+                    "number; set network.norm=group for one that does not",
+                    stacklevel=2,
+                )
+        network = network.train().to(device=self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+        wrapped, optimizer = self.fabric.setup(network, optimizer)
+        return Player(network=network, wrapped=wrapped, optimizer=optimizer)
+
+    def run(self, *, progress: bool) -> None:
+        """Play until the last step."""
+        recent: list[Tensor] = []
+        saved = time.monotonic()
+        with track("protect", self.config.steps, "steps", enabled=progress, before=self.step) as advance:
+            while self.step < self.config.steps:
+                recent.append(self._round())
+                self.step += 1
+                if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
+                    figures = self._check(torch.stack(recent).cpu())
+                    advance(len(recent), **figures)
+                    recent = []
+                    if time.monotonic() - saved > self.config.runtime.checkpoint_seconds:
+                        self.save()
+                        saved = time.monotonic()
+        self.save()
+
+    def _round(self) -> Tensor:
+        """One step of the protector, after the adversary's steps once the game is on."""
+        config, game = self.config, self.config.game
+        rate = learning_rate(self.step, config.steps) * config.learning_rate
+        for group in self.protector.optimizer.param_groups:
+            group["lr"] = rate
+        played = self.step - self.warm_steps
+        weight, adversary_error = 0.0, torch.zeros((), device=self.fabric.device)
+        if played >= 0:
+            weight = game.pixel * min(1.0, (played + 1) / max(1.0, game.ramp * config.steps))
+            first = played * game.decoder_steps
+            batches = [self.public(step)[0] for step in range(first, first + game.decoder_steps)]
+            adversary_error = adversary_steps(self.fabric, self.protector, self.adversary, batches)
+        pictures, labels = self.private(self.step)
+        ceiling = None if self.mean is None else losses.reconstruction(self.mean, pictures)
+        utility_loss, protector_error = protector_step(
+            self.fabric, self.protector, self.adversary, pictures, labels, pixel=weight, ceiling=ceiling
+        )
+        return torch.stack([utility_loss, protector_error, adversary_error, torch.tensor(weight), torch.tensor(rate)])
+
+    def _check(self, figures: Tensor) -> dict[str, float]:
+        """Log the averages of the last steps, unless one of them has diverged."""
+        finite = figures.isfinite().all(dim=1)
+        if not finite.all():
+            step = self.step - len(figures) + int((~finite).nonzero()[0, 0]) + 1
+            checkpoint = self.out / runs.CHECKPOINT
+            kept = f"step {runs.read_tensors(checkpoint)[1]['step']} in {checkpoint}" if checkpoint.exists() else "none"
+            raise DivergedError(
+                f"the loss is not finite at step {step} (last good checkpoint: {kept}); "
+                f"lower learning_rate (now {self.config.learning_rate:g}) or pixel (now {self.config.game.pixel:g})"
+            )
+        means = dict(zip(COLUMNS, figures.mean(dim=0).tolist(), strict=True))
+        if self.fabric.is_global_zero:
+            log(self.out, self.step, means)
+        return {"utility loss": means["utility_loss"], "decoder error": means["adversary_error"]}
+
+    def _players(self) -> dict[str, tuple[nn.Module, Optimizer | None]]:
+        return {
+            "protector": (self.protector.network, self.protector.optimizer),
+            "adversary": (self.adversary.network, self.adversary.optimizer),
+        }
+
+    def save(self) -> None:
+        """Write everything that the rest of the run depends on."""
+        if self.fabric.is_global_zero:
+            runs.save(self.out / runs.CHECKPOINT, self._players(), {"step": self.step})
+
+    def restore(self) -> None:
+        """Go back to the checkpoint, if the run got as far as writing one."""
+        if not (self.out / runs.CHECKPOINT).exists():
+            return
+        self.step = runs.restore(self.out / runs.CHECKPOINT, self._players())["step"]
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Give the share of the highest learning rate at `step`: it rises over the first tenth, then falls as a cosine."""
+    done = (step + 1) / steps
+    return min(1.0, done / 0.1) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, (done - 0.1) / 0.9))) + 1e-4
+
+
+def log(out: Path, step: int, means: dict[str, float]) -> None:
+    """Add a row to the log, dropping rows that a resumed run makes anew."""
+    path = out / LOG
+    rows: list[list[str]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            rows = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) < step]
+    rows.append([str(step), *(f"{value:.6g}" for value in means.values())])
+    with runs.whole(path) as partial, partial.open("w", newline="") as file:
+        csv.writer(file).writerows([["step", *means], *rows])
+
+
+def _finish(
+    fabric: Fabric,
+    pack: Pack,
+    attributes: tuple[str, ...],
+    protector: Protector,
+    out: Path,
+    described: dict[str, Any],
+) -> None:
+    """Write the weights and the utility on the test people; with the results in place, the run is finished."""
+    runs.write_tensors(out / WEIGHTS, protector.state_dict())
+    mean_mcc, each = utility(
+        predict(fabric, protector, pack.test), pack.test.labels(attributes), pack.test.identities, attributes
+    )
+    runs.write_json(
+        out / runs.RESULTS,
+        {
+            "schema": runs.SCHEMA,
+            "kind": "protect",
+            "utility": {
+                "mean_mcc": mean_mcc.to_dict(),
+                "mcc": {name: estimate.to_dict() for name, estimate in each.items()},
+            },
+            "provenance": runs.provenance(**described),
+        },
+    )

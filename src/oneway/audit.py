@@ -1,0 +1,186 @@
+"""Attack a protected encoder afresh and score it on the test people, beside its floors and its control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway import runs
+from oneway.attacks.access import BlackBox
+from oneway.attacks.floors import nearest_by_output
+from oneway.attacks.inversion import Inversion, InversionConfig, invert, reconstruct
+from oneway.data.batches import mean_picture, to_pictures
+from oneway.data.packed import Pack
+from oneway.errors import InputError
+from oneway.judge import Judge
+from oneway.metrics.estimate import Estimate
+from oneway.models.decoder import mirror
+from oneway.models.verifier import Verifier
+from oneway.protection.game import Protector
+from oneway.protection.run import Run, predict
+from oneway.report.grid import draw_grid
+from oneway.runtime import RuntimeConfig, launch
+
+SHOWN = 8
+DECODER, SHOWN_FILE, GRID = "decoder.safetensors", "shown.npy", "grid.png"
+Batched = Iterator[tuple[Tensor, Tensor]]
+
+
+def attack(
+    run: Run,
+    out: Path | str | None = None,
+    config: InversionConfig | None = None,
+    *,
+    verifier: Verifier | None = None,
+    control: Path | str | None = None,
+    runtime: RuntimeConfig | None = None,
+    network: nn.Module | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Say what someone learns who steals a run's features: train a decoder from scratch, score it on the test people.
+
+    Args:
+        run: the victim; its encoder is frozen.
+        out: a new folder for the attack; `attack` in the run's own by default.
+        config: the attacker's decoder and schedule.
+        verifier: compares faces; without one there are no identity scores.
+        control: the folder of the same attack on the unprotected encoder.
+        runtime: where it runs.
+        network: the module, if the run protects one of your own.
+        resume: continue the unfinished attack in `out`.
+        progress: show a bar.
+
+    Returns:
+        what `results.json` holds, as docs/results.md describes it.
+
+    Raises:
+        InputError: for anything that cannot be used.
+        DivergedError: if the attacker's error is no longer finite.
+
+    """
+    config = config or InversionConfig()
+    out = run.path / "attack" if out is None else Path(out)
+    described = {
+        "attack": runs.to_dict(config),
+        "verifier": None if verifier is None else verifier.name,
+        "run": str(run.path.absolute()),
+        "data": {"path": str(run.pack.path.absolute()), "hash": run.pack.hash},
+    }
+    beside = None if control is None else _control(Path(control), run, described)
+    protector = run.load(network)
+    runs.claim(out, described, resume=resume)
+
+    fabric = launch(runtime or RuntimeConfig())
+    protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    access, pack = BlackBox(protector.encoder, fabric), run.pack
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        decoder = mirror(protector.encoder, pack.size, width=config.width)
+    checkpoint = out / runs.CHECKPOINT
+    inversion = invert(
+        access, pack.public, pack.validation, decoder, config, fabric=fabric, checkpoint=checkpoint, progress=progress
+    )
+    runs.write_tensors(out / DECODER, inversion.decoder.state_dict(), {"width": config.width})
+
+    judge = Judge(pack.test, pack.validation, verifier)
+    nearest = _nearest(fabric, protector, pack)
+    scores = judge.score(_decoded(access, inversion.decoder, pack, fabric))
+    floors = {
+        "mean_face": judge.score(_repeated(mean_picture(pack.public, torch.device("cpu")), pack)),
+        "nearest_by_output": judge.score(_chosen(nearest, pack)),
+    }
+    results = {
+        "schema": runs.SCHEMA,
+        "kind": "attack",
+        "utility": runs.read_json(run.path / runs.RESULTS)["utility"],
+        "attacks": {"inversion": _plain(scores) | _course(inversion)},
+        "floors": {"constant_prediction": {"mean_mcc": 0.0}} | {name: _plain(floor) for name, floor in floors.items()},
+        "control": beside,
+        "verifier": judge.about_verifier(),
+        "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
+    }
+    _show(out, access, inversion.decoder, pack, fabric, None if control is None else Path(control))
+    runs.write_json(out / runs.RESULTS, results)
+    checkpoint.unlink(missing_ok=True)
+    return results
+
+
+def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
+    """Read the control's results, unless they are of another question than this attack's."""
+    results = runs.read_json(path / runs.RESULTS)
+    if results.get("kind") != "attack":
+        raise InputError(
+            f"the control {path} is not an attack; give the --out of `oneway attack` on the unprotected run"
+        )
+    made = results["provenance"]
+    if made["protect"]["game"]["pixel"] != 0:
+        raise InputError(f"the control {path} attacked a protected run; give the attack on a run with --pixel 0")
+    theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
+    ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}
+    theirs["network"], ours["network"] = made["protect"]["network"], runs.to_dict(run.config.network)
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise InputError(
+                f"the control {path} differs from this attack in its {name}: {theirs[name]!r} is not {value!r}; "
+                "a control is the same attack on the same network and data without protection"
+            )
+    return {"run": made["run"], "utility": results["utility"], "attacks": results["attacks"]}
+
+
+def _nearest(fabric: Fabric, protector: Protector, pack: Pack) -> NDArray[np.int64]:
+    return nearest_by_output(predict(fabric, protector, pack.test), predict(fabric, protector, pack.public))
+
+
+def _decoded(access: BlackBox, decoder: nn.Module, pack: Pack, fabric: Fabric) -> Batched:
+    for start in range(0, len(pack.test), 256):
+        yield reconstruct(access, decoder, pack.test.images(slice(start, start + 256)), fabric)
+
+
+def _repeated(picture: Tensor, pack: Pack) -> Batched:
+    for start in range(0, len(pack.test), 256):
+        pictures = to_pictures(pack.test.images(slice(start, start + 256)))
+        yield picture.expand_as(pictures), pictures
+
+
+def _chosen(index: NDArray[np.int64], pack: Pack) -> Batched:
+    for start in range(0, len(pack.test), 256):
+        chosen = pack.public.images(index[start : start + 256])
+        yield to_pictures(chosen), to_pictures(pack.test.images(slice(start, start + 256)))
+
+
+def _plain(scores: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: score.to_dict() for name, score in scores.items()}
+
+
+def _course(inversion: Inversion) -> dict[str, Any]:
+    return {
+        "converged": inversion.converged,
+        "steps": inversion.steps,
+        "queries": inversion.queries,
+        "validation_mse": inversion.validation_error,
+    }
+
+
+def _show(out: Path, access: BlackBox, decoder: nn.Module, pack: Pack, fabric: Fabric, control: Path | None) -> None:
+    """Draw pictures of test people above their reconstructions; the people are spread evenly, not picked."""
+    first = np.unique(pack.test.identities, return_index=True)[1]
+    shown = first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
+    originals = pack.test.images(shown)
+    reconstructed, _ = reconstruct(access, decoder, originals, fabric)
+    drawn = (reconstructed.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    with runs.whole(out / SHOWN_FILE) as partial, partial.open("wb") as file:
+        np.save(file, drawn)
+    rows = {"original": originals}
+    if control is not None:
+        rows["unprotected, attacked"] = np.load(control / SHOWN_FILE)
+    rows["protected, attacked" if control is not None else "attacked"] = drawn
+    with runs.whole(out / GRID) as partial:
+        draw_grid(rows, partial)

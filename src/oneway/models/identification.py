@@ -1,0 +1,168 @@
+"""Train a face verifier on the identities of a pack, where no ready one is at hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from oneway import runs
+from oneway.data.batches import Batches
+from oneway.data.packed import Pack, Part
+from oneway.errors import InputError
+from oneway.models.encoder import EncoderConfig, backbone
+from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
+from oneway.progress import track
+from oneway.runtime import RuntimeConfig, launch
+
+SCALE, MARGIN = 24.0, 0.2
+OWN = "verifier.safetensors"
+"""The file of a pack's own verifier, in the pack's folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentificationConfig:
+    """How a verifier is trained.
+
+    Attributes:
+        width: factor on the channels of a ResNet-18.
+        feature_width: length of its features.
+        steps: of AdamW, with a linear rise and a cosine fall of the learning rate.
+        batch_size: pictures in a batch.
+        learning_rate: the highest.
+        seed: of the initial weights and of the order of the pictures.
+
+    """
+
+    width: float = 0.25
+    feature_width: int = 128
+    steps: int = 1200
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    seed: int = 0
+
+
+def identify(
+    pack: Pack,
+    path: Path,
+    config: IdentificationConfig | None = None,
+    *,
+    runtime: RuntimeConfig | None = None,
+    progress: bool = True,
+) -> TorchVerifier:
+    """Train a network to tell the pack's private and public people apart, and keep it in the file `path`.
+
+    The loss is the additive cosine margin of CosFace (Wang et al. 2018). The verifier judges attacks and is given to
+    no attacker; validation and test people are new to it.
+
+    Args:
+        pack: pictures of people who appear more than once.
+        path: a safetensors file to write.
+        config: the network and its training.
+        runtime: where it runs.
+        progress: show a bar.
+
+    Raises:
+        InputError: if no person of the pack appears twice.
+
+    """
+    config = config or IdentificationConfig()
+    part = Part(pack=pack, rows=slice(0, len(pack.private) + len(pack.public)))
+    names, people = np.unique(part.identities, return_inverse=True)
+    if len(names) == len(part):
+        raise InputError(
+            f"{pack.path} has one picture of each person, from which no verifier can be trained; "
+            "give one with --verifier, an ONNX file"
+        )
+    fabric = launch(runtime or RuntimeConfig())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = _network(config, pack.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        centres = nn.Parameter(torch.randn(len(names), config.feature_width))
+    head = nn.ParameterList([centres])
+    optimizer = AdamW(
+        [*network.parameters(), *head.parameters()], lr=config.learning_rate, weight_decay=0.05, fused=True
+    )
+    network, head = network.to(fabric.device), head.to(fabric.device)
+    batches = Batches(part, people, batch_size=config.batch_size, seed=config.seed, device=fabric.device)
+    with track("train the verifier", config.steps, "steps", enabled=progress) as advance:
+        for step in range(config.steps):
+            done = (step + 1) / config.steps
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * min(1.0, 10 * done) * (0.5 + 0.5 * math.cos(math.pi * done))
+            pictures, person = batches(step)
+            with fabric.autocast():
+                features = network(pictures)
+            loss = margin_loss(features.float(), head[0], person)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if (step + 1) % 20 == 0 or step + 1 == config.steps:
+                advance(min(20, step % 20 + 1), loss=float(loss))
+    runs.write_tensors(path, network.state_dict(), {"identification": runs.to_dict(config), "size": pack.size})
+    return TorchVerifier(network, path.name)
+
+
+def margin_loss(features: Tensor, centres: Tensor, person: Tensor) -> Tensor:
+    """Cross-entropy of scaled cosines, the right person's lowered by a margin (CosFace, eq. 4).
+
+    Args:
+        features: (n, d).
+        centres: (num_people, d).
+        person: (n,) indices of the right centres.
+
+    """
+    cosine = F.normalize(features) @ F.normalize(centres).T
+    lowered = cosine - MARGIN * F.one_hot(person, len(centres))
+    return F.cross_entropy(SCALE * lowered, person)
+
+
+def load(path: Path) -> TorchVerifier:
+    """Load a verifier that `identify` wrote.
+
+    Raises:
+        InputError: if the file is missing or something else.
+
+    """
+    tensors, about = runs.read_tensors(path)
+    if "identification" not in about:
+        raise InputError(f"{path} is not a verifier; make one with `oneway verifier`, or give an ONNX file")
+    network = _network(runs.from_dict(IdentificationConfig, about["identification"]), about["size"])
+    network.load_state_dict(tensors)
+    return TorchVerifier(network, path.name)
+
+
+def open_verifier(pack: Pack, path: Path | str | None = None, *, progress: bool = True) -> Verifier | None:
+    """Open the verifier that judges attacks on a pack.
+
+    Args:
+        pack: whose faces it will be given.
+        path: an ONNX file, or a file that `oneway verifier` wrote; without one, the pack's own is used, which is
+            trained on its identities the first time.
+        progress: show a bar while it is trained.
+
+    Returns:
+        nothing, if no path is given and no person of the pack appears twice.
+
+    Raises:
+        InputError: if the file is missing or something else.
+
+    """
+    if path is not None:
+        return OnnxVerifier(Path(path), pack.landmarks) if Path(path).suffix == ".onnx" else load(Path(path))
+    own = pack.path / OWN
+    if own.is_file():
+        return load(own)
+    if pack.private.num_people == len(pack.private):
+        return None
+    return identify(pack, own, progress=progress)
+
+
+def _network(config: IdentificationConfig, size: int) -> nn.Module:
+    return backbone(EncoderConfig(cut="fc", width=config.width, feature_width=config.feature_width), size)

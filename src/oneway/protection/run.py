@@ -1,0 +1,127 @@
+"""A protect run on disk: its configuration, its pack, and the encoder and classifier it trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from oneway import runs
+from oneway.data.batches import to_pictures
+from oneway.data.packed import Pack, Part
+from oneway.errors import InputError
+from oneway.models.classifier import Classifier
+from oneway.models.encoder import backbone
+from oneway.models.split import features_shape, split
+from oneway.protection.config import ProtectConfig
+from oneway.protection.game import Protector
+
+WEIGHTS = "protector.safetensors"
+
+
+def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.Module | None = None) -> Protector:
+    """Build the encoder and classifier of `config` for pictures of `size` pixels a side.
+
+    Args:
+        config: decides the network and its cut.
+        size: pixels a side.
+        num_attributes: logits of the classifier.
+        network: any module to cut in place of the configured backbone.
+
+    Raises:
+        InputError: if the network cannot be cut or cannot take such pictures.
+
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        whole = backbone(config.network, size) if network is None else network
+        encoder, rest = split(whole, config.network.cut)
+        features_shape(encoder, size)
+        rest_shape = features_shape(nn.Sequential(encoder, rest), size)
+        return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
+
+
+@torch.no_grad()
+def predict(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.bool_]:
+    """Predict every attribute of every picture of a part: (n, num_attributes)."""
+    protector.eval()
+    answers = []
+    with fabric.autocast():
+        for start in range(0, len(part), 256):
+            pictures = to_pictures(part.images(slice(start, start + 256)), fabric.device)
+            answers.append((protector(pictures)[1] > 0).cpu().numpy())
+    return np.concatenate(answers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished protect run.
+
+    Attributes:
+        path: its folder.
+        config: what it was made with.
+        pack: the data it was made on.
+
+    """
+
+    path: Path
+    config: ProtectConfig
+    pack: Pack
+
+    @classmethod
+    def open(cls, path: Path | str, pack: Pack | None = None) -> Run:
+        """Open the run at `path`; `pack` says where its data is now, if it has moved.
+
+        Raises:
+            InputError: if there is no finished run, or the pack is another than it was trained on.
+
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise InputError(f"{path} is not a folder; give the --out of a `oneway protect` that has finished")
+        content = runs.read_json(path / runs.CONFIG)
+        if "protect" not in content:
+            raise InputError(f"{path} is not a protect run; give the --out of a `oneway protect`")
+        if not (path / runs.RESULTS).is_file():
+            raise InputError(f"{path} holds an unfinished run; continue it with `oneway protect ... --resume`")
+        pack = pack or Pack.open(content["data"]["path"])
+        if pack.hash != content["data"]["hash"]:
+            raise InputError(
+                f"the pack {pack.path} (hash {pack.hash[:12]}) is not the one that {path} was trained on "
+                f"(hash {content['data']['hash'][:12]}); its splits may mix private and public people"
+            )
+        return cls(path=path, config=runs.from_dict(ProtectConfig, content["protect"]), pack=pack)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The task: the names of the attributes, in the order of the logits."""
+        return tuple(self.config.attributes) or self.pack.attributes
+
+    def load(self, network: nn.Module | None = None) -> Protector:
+        """Load the trained encoder and classifier, in evaluation mode.
+
+        Args:
+            network: a module of the class the run was made with, if it was not a configured backbone.
+
+        Raises:
+            InputError: if the weights are missing or do not fit the network.
+
+        """
+        content = runs.read_json(self.path / runs.CONFIG)
+        if content["network"] is not None and network is None:
+            raise InputError(
+                f"{self.path} protects a network of your own ({content['network']}); from Python, give such a module: "
+                "attack(run, network=...)"
+            )
+        protector = build(self.config, size=self.pack.size, num_attributes=len(self.attributes), network=network)
+        tensors, _ = runs.read_tensors(self.path / WEIGHTS)
+        try:
+            protector.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise InputError(f"{self.path / WEIGHTS} does not fit the network ({error})") from error
+        return protector.eval()
