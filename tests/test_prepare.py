@@ -24,9 +24,7 @@ from trees import Noise, celeba_tree, folder_tree, lfw_tree, noise_source, photo
 module = sys.modules["oneway.data.prepare"]
 
 
-def quick(
-    source: Source, out: Path, *, size: int = 16, jobs: int = 1, **settings: bool | int | float
-) -> Pack:
+def quick(source: Source, out: Path, *, size: int = 16, jobs: int = 1, **settings: bool | int | float) -> Pack:
     return prepare(source, out, size=size, jobs=jobs, progress=False, **settings)  # type: ignore[arg-type]
 
 
@@ -140,9 +138,7 @@ def test_killed_in_the_middle_and_resumed(tmp_path: Path) -> None:
     source = noise_source(2000)
     with pytest.raises(InputError, match=r"was interrupted, .* rerun it with --resume"):
         Pack.open(tmp_path / "pack")
-    with pytest.raises(
-        InputError, match=r"pack.partial: left by an interrupted run; go on with --resume, or delete"
-    ):
+    with pytest.raises(InputError, match=r"pack.partial: left by an interrupted run; go on with --resume, or delete"):
         quick(source, tmp_path / "pack")
     resumed = quick(source, tmp_path / "pack", resume=True)
     assert content(resumed) == content(quick(source, tmp_path / "whole"))
@@ -170,9 +166,7 @@ def test_resuming_reads_only_what_is_missing(tmp_path: Path, monkeypatch: pytest
     assert content(resumed) == content(quick(source, tmp_path / "whole"))
 
 
-def test_nothing_is_left_of_a_run_that_finished_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_left_of_a_run_that_finished_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, Killed(), after=0)
     with pytest.raises(Killed):
         quick(noise_source(600), tmp_path / "pack")
@@ -300,17 +294,13 @@ def test_a_disk_that_fills_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     with pytest.raises(InputError, match=r"the disk is full; .* rerun with --resume"):
         quick(source, tmp_path / "pack")
     monkeypatch.undo()
-    assert content(quick(source, tmp_path / "pack", resume=True)) == content(
-        quick(source, tmp_path / "whole")
-    )
+    assert content(quick(source, tmp_path / "pack", resume=True)) == content(quick(source, tmp_path / "whole"))
 
 
 def test_too_little_space_is_seen_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=10_000))
-    with pytest.raises(
-        InputError, match=r"600 images at 16 pixels need 0.5 MB more, 0.0 MB are free; free some"
-    ):
+    with pytest.raises(InputError, match=r"600 images at 16 pixels need 0.5 MB more, 0.0 MB are free; free some"):
         quick(noise_source(600), tmp_path / "pack")
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Train image encoders whose features keep a task and cannot be turned back, and measure honestly how far that holds."""
+"""Train image encoders whose features keep a task and cannot be turned back, and measure how far that holds."""
 
 from __future__ import annotations
 

@@ -151,6 +151,53 @@ def from_dict(kind: type[Config], content: Mapping[str, Any]) -> Config:
     )
 
 
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """Replace fields of a (nested) config, named like `game.pixel`; text is read as the field's own type.
+
+    Raises:
+        InputError: for a field that does not exist, or a value of the wrong type.
+
+    """
+    for name, value in values.items():
+        config = _replaced(config, name.split("."), value, name)
+    return config
+
+
+def _replaced(config: Any, path: list[str], value: Any, name: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    field, *deeper = path
+    if field not in hints or bool(deeper) != dataclasses.is_dataclass(hints[field]):
+        raise unknown(
+            "setting", name, _flat(dataclasses.asdict(config)) if len(name.split(".")) == len(path) else hints
+        )
+    if deeper:
+        return dataclasses.replace(config, **{field: _replaced(getattr(config, field), deeper, value, name)})
+    return dataclasses.replace(config, **{field: _typed(value, hints[field], name)})
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """Read `value` as the type `hint` of a config's field."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in options:
+            raise unknown(f"{name} =", str(value), map(str, options))
+        return value
+    if typing.get_origin(hint) is tuple:
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+    if type(None) in options:
+        return None if value in (None, "none") else _typed(value, options[0], name)
+    if hint is bool:
+        if str(value).lower() not in ("true", "false"):
+            raise InputError(f"{name} must be true or false, not {value!r}")
+        return str(value).lower() == "true"
+    try:
+        return hint(value)
+    except ValueError as error:
+        raise InputError(
+            f"{name} must be {'a number' if hint is float else f'of type {hint.__name__}'}, not {value!r}"
+        ) from error
+
+
 def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: str = RESULTS) -> bool:
     """Make `folder` the home of a run with `config`; says whether an unfinished run of it is to be continued.
 

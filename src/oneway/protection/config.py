@@ -86,3 +86,26 @@ class ProtectConfig:
         for name, (value, holds, law) in laws.items():
             if not holds:
                 raise InputError(f"{name} must be {law}, not {value}")
+
+
+def small() -> ProtectConfig:
+    """A quarter-width ResNet-18 on pictures of about 64 pixels: minutes on two processors."""
+    return ProtectConfig()
+
+
+def paper() -> ProtectConfig:
+    """ResNet-50 and the game as the paper plays it: one decoder step a step, no warm-up, an unbounded reward.
+
+    What the paper leaves open (batch size, learning rates, steps, width of fc) is chosen here, for one large GPU.
+    """
+    return ProtectConfig(
+        network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048),
+        game=GameConfig(pixel=1.0, decoder_steps=1, decoder_batch_size=128, bounded=False, warmup=0.0, ramp=0.0),
+        steps=40_000,
+        batch_size=128,
+        learning_rate=1e-3,
+        decoder_learning_rate=1e-3,
+    )
+
+
+PRESETS = {"small": small, "paper": paper}

@@ -42,6 +42,24 @@ def attack_table(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def utility_line(results: Mapping[str, Any]) -> str:
+    """Say in one line what a protect run's encoder is good for."""
+    mean_mcc = results["utility"]["mean_mcc"]
+    count = len(results["utility"]["mcc"])
+    return f"mean MCC of {count} attributes on {mean_mcc['n']} test people: {Estimate(**mean_mcc)} (floor: 0)"
+
+
+def verifier_line(about: Mapping[str, Any] | None) -> str:
+    """Say in one line how good a verifier is, so that its scores can be read."""
+    if about is None:
+        return "no verifier: no person appears twice, so there are no identity scores; give one with --verifier"
+    rate = Estimate(**about["true_accept_rate"])
+    return (
+        f"verifier {about['name']} accepts {rate} of real pairs of one test person at a false accept rate of "
+        f"{about['false_accept_rate']:g} (threshold {about['threshold']:.3f})"
+    )
+
+
 def _figures(results: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean_mcc": results["utility"]["mean_mcc"], **results["attacks"]["inversion"]}
 

@@ -1,0 +1,352 @@
+"""The command line: one function a command, which says what it takes and hands over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional, UseAppendAction
+
+from oneway.errors import DivergedError, InputError
+
+if TYPE_CHECKING:
+    from oneway.data.source import Source
+
+Settings = UseAppendAction[tuple[str, ...]]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """What every layout is packed with.
+
+    Attributes:
+        out: The new pack's folder.
+        size: Pixels a side of the packed pictures.
+        public: Share of the training people whose pictures the attacker has; the rest are private.
+        seed: Decides which people are public.
+        jobs: Processes that read pictures; one for each processor by default.
+        skip_bad: Leave out pictures that cannot be read, and list them, instead of stopping.
+        resume: Continue a preparation that was interrupted.
+
+    """
+
+    out: Path
+    size: int = 64
+    public: float = 0.5
+    seed: int = 0
+    jobs: int | None = None
+    skip_bad: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Celeba(Packing):
+    """CelebA in its official layout: 40 attributes, identities, and the official split.
+
+    Attributes:
+        root: Folder with img_align_celeba/, list_attr_celeba.txt, identity_CelebA.txt, list_eval_partition.txt.
+
+    """
+
+    root: Positional[Path]
+
+    def source(self) -> Source:
+        """Read the layout."""
+        from oneway.data import celeba
+
+        return celeba.read(self.root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lfw(Packing):
+    """LFW, deep-funnelled: identities, no attributes; more public faces of another kind.
+
+    Attributes:
+        root: Folder with lfw-deepfunneled/Name/Name_0001.jpg.
+
+    """
+
+    root: Positional[Path]
+
+    def source(self) -> Source:
+        """Read the layout."""
+        from oneway.data import lfw
+
+        return lfw.read(self.root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder(Packing):
+    """Any folder of pictures, with a CSV or Parquet of labels.
+
+    Attributes:
+        root: Folder of pictures, of any depth.
+        labels: Table with one row a picture: its path, binary attributes, optionally who it shows and its split.
+        identity: Column that says who a picture shows; `identity` or `person` by default.
+        name: Column that holds a picture's path; image, file, filename, name, path or image_id by default.
+
+    """
+
+    root: Positional[Path]
+    labels: Path | None = None
+    identity: str | None = None
+    name: str | None = None
+
+    def source(self) -> Source:
+        """Read the layout."""
+        from oneway.data import folder
+
+        return folder.read(self.root, self.labels, self.identity, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic(Packing):
+    """Drawn faces of people who do not exist, with ground-truth attributes and identities.
+
+    Attributes:
+        people: How many people to draw.
+        shots: Pictures of each.
+
+    """
+
+    people: int = 1000
+    shots: int = 8
+
+    def source(self) -> Source:
+        """Describe the drawings."""
+        from oneway.data.source import synthetic_source
+
+        return synthetic_source(self.people, self.shots, self.seed)
+
+
+def prepare(
+    layout: Annotated[Celeba, tyro.conf.subcommand("celeba")]
+    | Annotated[Lfw, tyro.conf.subcommand("lfw")]
+    | Annotated[Folder, tyro.conf.subcommand("folder")]
+    | Annotated[Synthetic, tyro.conf.subcommand("synthetic")],
+) -> None:
+    """Turn a dataset into a pack: pictures of one size in one file, people divided into private, public and test."""
+    from oneway.data.prepare import prepare as pack
+
+    made = pack(
+        layout.source(),
+        layout.out,
+        size=layout.size,
+        public=layout.public,
+        seed=layout.seed,
+        jobs=layout.jobs,
+        skip_bad=layout.skip_bad,
+        resume=layout.resume,
+    )
+    parts = (made.private, made.public, made.validation, made.test)
+    counts = ", ".join(f"{part.split} {len(part)} of {part.num_people} people" for part in parts)
+    Console().print(f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}", highlight=False)
+
+
+def protect(
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    preset: Literal["small", "paper"] = "small",
+    cut: str | None = None,
+    pixel: float | None = None,
+    decoder_steps: int | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    device: Device = "auto",
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Train an encoder whose features keep the attributes and resist inversion (the paper's game).
+
+    What it resists is not known until it is attacked afresh: run `oneway attack` on the result.
+
+    Args:
+        data: A pack made by `oneway prepare`.
+        out: The new run's folder.
+        preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
+        cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
+        pixel: Weight of the decoder's error; 0 trains the unprotected control.
+        decoder_steps: Steps of the simulated attacker for each step of the encoder.
+        steps: Steps of the encoder.
+        seed: Of the initial weights and of the order of the pictures.
+        device: Where to train.
+        set: Any other field of the configuration, as in config.json: --set network.width=0.5.
+        resume: Continue a run that was interrupted.
+    """
+    from oneway.data.packed import Pack
+    from oneway.protection.config import PRESETS
+    from oneway.protection.train import protect as train
+    from oneway.report.table import utility_line
+    from oneway.runs import override, read_json
+
+    given = {
+        "network.cut": cut,
+        "game.pixel": pixel,
+        "game.decoder_steps": decoder_steps,
+        "steps": steps,
+        "seed": seed,
+        "runtime.device": device,
+    }
+    config = override(PRESETS[preset](), {name: value for name, value in given.items() if value is not None})
+    run = train(Pack.open(data), out, override(config, _pairs(set)), resume=resume)
+    Console().print(utility_line(read_json(run.path / "results.json")), highlight=False)
+    Console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", highlight=False, soft_wrap=True)
+
+
+def attack(
+    run: Positional[Path],
+    /,
+    *,
+    out: Path | None = None,
+    data: Path | None = None,
+    control: Path | None = None,
+    verifier: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Attack a run's frozen encoder with a decoder trained from scratch, and score it on the test people.
+
+    Args:
+        run: The folder of a finished `oneway protect`.
+        out: The new attack's folder; RUN/attack by default.
+        data: The run's pack, if it has moved.
+        control: Folder of the same attack on the unprotected run, to stand beside the results.
+        verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
+            which is trained on its identities the first time.
+        steps: The attacker's budget; it stops earlier when it no longer gets better.
+        seed: Of the attacker's weights and of the order of its pictures.
+        device: Where to train.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4.
+        resume: Continue an attack that was interrupted.
+    """
+    from oneway.attacks.inversion import InversionConfig
+    from oneway.audit import GRID
+    from oneway.audit import attack as audit
+    from oneway.data.packed import Pack
+    from oneway.models.identification import open_verifier
+    from oneway.protection.run import Run
+    from oneway.report.table import attack_table
+    from oneway.runs import override
+    from oneway.runtime import RuntimeConfig
+
+    opened = Run.open(run, None if data is None else Pack.open(data))
+    out = run / "attack" if out is None else out
+    given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
+    results = audit(
+        opened,
+        out,
+        override(InversionConfig(), given | _pairs(set)),
+        verifier=open_verifier(opened.pack, verifier),
+        control=control,
+        runtime=RuntimeConfig(device=device),
+        resume=resume,
+    )
+    console = Console()
+    console.print(attack_table(results))
+    if not results["attacks"]["inversion"]["converged"]:
+        console.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
+    console.print(f"pictures: {out / GRID}", highlight=False, soft_wrap=True)
+
+
+def verifier(
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    steps: int | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    set: Settings = (),
+) -> None:
+    """Train a face verifier on a pack's private and public people, to judge attacks with.
+
+    Args:
+        data: A pack whose people appear more than once.
+        out: The new safetensors file.
+        steps: Steps of training.
+        seed: Of the initial weights and of the order of the pictures.
+        device: Where to train.
+        set: Any other field of the configuration: --set width=0.5.
+    """
+    from oneway.data.packed import Pack
+    from oneway.judge import Judge
+    from oneway.models.identification import IdentificationConfig, identify
+    from oneway.report.table import verifier_line
+    from oneway.runs import override
+    from oneway.runtime import RuntimeConfig
+
+    if out.exists():
+        raise InputError(f"{out} exists; choose another --out, or delete it")
+    pack = Pack.open(data)
+    given = {"seed": seed} | ({} if steps is None else {"steps": steps})
+    config = override(IdentificationConfig(), given | _pairs(set))
+    made = identify(pack, out, config, runtime=RuntimeConfig(device=device))
+    Console().print(verifier_line(Judge(pack.test, pack.validation, made).about_verifier()), highlight=False)
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
+    """Draw faces, protect an encoder, attack it and its unprotected twin, and show what leaks; a few minutes.
+
+    Args:
+        out: Folder for all of it; what is there and finished is not made again.
+        seed: Of the people drawn, of the training and of the attacks.
+    """
+    from oneway.demo import demo as run_demo
+
+    run_demo(out, seed=seed)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "prepare": prepare,
+    "protect": protect,
+    "attack": attack,
+    "verifier": verifier,
+    "demo": demo,
+}
+
+
+def _pairs(settings: Sequence[str]) -> dict[str, Any]:
+    pairs = [setting.partition("=") for setting in settings]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise InputError(f"--set takes NAME=VALUE, not {name!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="oneway",
+            description="Train image encoders whose features keep a task and cannot be turned back into the image, "
+            "and measure how far that holds.",
+            args=arguments,
+            config=(
+                tyro.conf.FlagCreatePairsOff,
+                tyro.conf.DisallowNone,
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.OmitSubcommandPrefixes,
+            ),
+        )
+    except (InputError, DivergedError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; add --resume to the same command to continue", highlight=False)
+        sys.exit(130)
+
+
+def _escaped(error: Exception) -> str:
+    return str(error).replace("[", r"\[")

@@ -1,0 +1,81 @@
+"""The demonstration: drawn faces, a protected encoder and its unprotected twin, a fresh attack on each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from oneway import runs
+from oneway.attacks.inversion import InversionConfig
+from oneway.audit import GRID, attack
+from oneway.data.packed import Pack
+from oneway.data.prepare import prepare
+from oneway.data.source import synthetic_source
+from oneway.errors import InputError
+from oneway.models.identification import open_verifier
+from oneway.models.verifier import Verifier
+from oneway.protection.config import ProtectConfig, small
+from oneway.protection.run import Run
+from oneway.protection.train import protect
+from oneway.report.table import attack_table, verifier_line
+
+PEOPLE, SHOTS, SIZE = 800, 6, 64
+CUT = "layer2"
+
+
+def demo(out: Path, *, seed: int = 0) -> None:
+    """Draw faces, train both encoders, attack both, print the table and the picture's path.
+
+    Args:
+        out: folder for all of it; finished parts are taken as they are, unfinished ones are continued.
+        seed: of everything.
+
+    """
+    console = Console()
+    console.print("[bold]1/4[/] drawing faces of people who do not exist")
+    pack = _pack(out / "faces", seed)
+    console.print("[bold]2/4[/] training the judge: a face verifier")
+    verifier = open_verifier(pack)
+    protected = replace(small(), seed=seed, network=replace(small().network, cut=CUT))
+    unprotected = replace(protected, game=replace(protected.game, pixel=0.0))
+    attacks = {}
+    for number, (name, title, config) in enumerate(
+        [("unprotected", "an unprotected encoder", unprotected), ("protected", "a protected encoder", protected)],
+        start=3,
+    ):
+        console.print(f"[bold]{number}/4[/] training {title}, then attacking it with a decoder trained from scratch")
+        run = _run(pack, out / name, config)
+        control = None if name == "unprotected" else out / "unprotected" / "attack"
+        attacks[name] = _attack(run, InversionConfig(seed=seed), verifier, control)
+    console.print(verifier_line(attacks["protected"]["verifier"]), highlight=False)
+    console.print(attack_table(attacks["protected"]))
+    console.print(
+        f"original above reconstruction, unprotected and protected: {out / 'protected' / 'attack' / GRID}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _pack(path: Path, seed: int) -> Pack:
+    if path.exists():
+        return Pack.open(path)
+    return prepare(synthetic_source(PEOPLE, SHOTS, seed), path, size=SIZE, seed=seed, resume=True)
+
+
+def _run(pack: Pack, path: Path, config: ProtectConfig) -> Run:
+    if not (path / runs.RESULTS).exists():
+        return protect(pack, path, config, resume=True)
+    run = Run.open(path, pack)
+    if run.config != config:
+        raise InputError(f"{path} was made with other settings; delete {path.parent} or choose another --out")
+    return run
+
+
+def _attack(run: Run, config: InversionConfig, verifier: Verifier | None, control: Path | None) -> dict[str, Any]:
+    results = run.path / "attack" / runs.RESULTS
+    if results.exists():
+        return runs.read_json(results)
+    return attack(run, config=config, verifier=verifier, control=control, resume=True)
