@@ -71,9 +71,7 @@ def test_names_with_leading_zeros_stay_text(tmp_path: Path) -> None:
 
 def test_chosen_columns_and_split(tmp_path: Path) -> None:
     folder_tree(tmp_path / "i", ("1.jpg", "2.jpg"))
-    path = write(
-        tmp_path / "l.csv", "picture,who,file,split,person", "1.jpg,ann,1,train,0", "2.jpg,bob,0,test,1"
-    )
+    path = write(tmp_path / "l.csv", "picture,who,file,split,person", "1.jpg,ann,1,train,0", "2.jpg,bob,0,test,1")
     source = folder.read(tmp_path / "i", path, identity="who", name="picture")
     assert source.identities == ("ann", "bob")
     assert source.partition == ("train", "test")

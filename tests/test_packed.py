@@ -96,14 +96,10 @@ def test_unknown_attribute_offers_the_nearest(made: Pack) -> None:
 
 
 def test_missing_and_unfinished(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"not a pack \(no such folder\); a pack is a folder with images.npy, labels"
-    ):
+    with pytest.raises(InputError, match=r"not a pack \(no such folder\); a pack is a folder with images.npy, labels"):
         Pack.open(tmp_path / "pack")
     (tmp_path / "pack.partial").mkdir()
-    with pytest.raises(
-        InputError, match=r"was interrupted, .*pack.partial is unfinished; rerun it with --resume"
-    ):
+    with pytest.raises(InputError, match=r"was interrupted, .*pack.partial is unfinished; rerun it with --resume"):
         Pack.open(tmp_path / "pack")
     with pytest.raises(InputError, match="unfinished; rerun its preparation with --resume"):
         Pack.open(tmp_path / "pack.partial")
@@ -142,9 +138,7 @@ def test_each_file_is_needed_whole(copy: Path, name: str) -> None:
         ),
     ],
 )
-def test_a_description_that_does_not_fit(
-    copy: Path, change: Callable[[dict[str, object]], object], words: str
-) -> None:
+def test_a_description_that_does_not_fit(copy: Path, change: Callable[[dict[str, object]], object], words: str) -> None:
     path = copy / "pack.json"
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(InputError, match=words):
@@ -173,9 +167,7 @@ def test_opening_and_reading_take_no_memory_whatever_the_size(tmp_path: Path) ->
     small = prepare(noise_source(4_000, attributes=0), tmp_path / "pack", size=16, progress=False)
     path = small.path / "pack.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"size": 1024}))
-    np.lib.format.open_memmap(
-        small.path / "images.npy", mode="w+", dtype=np.uint8, shape=(4_000, 1024, 1024, 3)
-    )
+    np.lib.format.open_memmap(small.path / "images.npy", mode="w+", dtype=np.uint8, shape=(4_000, 1024, 1024, 3))
     small.people  # noqa: B018 - warm what the first pack of a process allocates
     before, began = anonymous_kilobytes(), time.perf_counter()
     pack = Pack.open(small.path)
@@ -211,9 +203,7 @@ def test_a_shuffled_batch_costs_little_more_than_a_copy(tmp_path: Path) -> None:
         np.copyto(target, memory[start : start + 256])
 
     copying, reading = best_seconds(copy, lambda: part.images(next(orders)))
-    print(
-        f"copy {copying * 1e3:.2f} ms, shuffled batch {reading * 1e3:.2f} ms, ratio {reading / copying:.2f}"
-    )
+    print(f"copy {copying * 1e3:.2f} ms, shuffled batch {reading * 1e3:.2f} ms, ratio {reading / copying:.2f}")
     assert reading <= 3 * copying
 
 

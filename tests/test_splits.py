@@ -56,9 +56,7 @@ def test_with_a_partition(counts: list[int], public: float, seed: int) -> None:
     members = len(np.unique(persons[train]))
     num_public = len(np.unique(persons[named == "public"]))
     assert abs(num_public - public * members) <= 1
-    assert np.array_equal(
-        splits, assign(identities, partition, count=len(identities), public=public, seed=seed)
-    )
+    assert np.array_equal(splits, assign(identities, partition, count=len(identities), public=public, seed=seed))
 
 
 def test_the_seed_matters_and_the_order_of_images_does_not() -> None:

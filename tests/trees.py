@@ -19,9 +19,7 @@ ATTRIBUTES = ("5_o_Clock_Shadow", "Eyeglasses", "Male", "Smiling", "Young")
 
 def real_data(name: str) -> Path:
     """Return a folder of the real data, or skip the test."""
-    root = (
-        Path(os.environ.get("ONEWAY_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / name
-    )
+    root = Path(os.environ.get("ONEWAY_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")) / name
     if not root.is_dir():
         pytest.skip(f"the real data are absent: no {root}; set ONEWAY_TEST_DATA")
     return root
@@ -45,9 +43,7 @@ def celeba_tree(root: Path, *, num_people: int = 8, shots: int = 3, official: bo
 
     `official` puts the files into the folders of the download. The identity list is in reverse order.
     """
-    anno, evaluation, images = (
-        (root / name for name in ("Anno", "Eval", "Img")) if official else (root, root, root)
-    )
+    anno, evaluation, images = (root / name for name in ("Anno", "Eval", "Img")) if official else (root, root, root)
     for folder in (anno, evaluation, images):
         folder.mkdir(parents=True, exist_ok=True)
     labels = np.random.default_rng(0).integers(0, 2, (num_people * shots, len(ATTRIBUTES))) * 2 - 1
@@ -70,9 +66,7 @@ def lfw_tree(root: Path, *, num_people: int = 6) -> Path:
     for person in range(num_people):
         for shot in range(person % 3 + 1):
             name = f"Given_Family-{person}"
-            photograph(
-                root / "lfw-deepfunneled" / name / f"{name}_{shot + 1:04d}.jpg", 250, 250, person * 10 + shot
-            )
+            photograph(root / "lfw-deepfunneled" / name / f"{name}_{shot + 1:04d}.jpg", 250, 250, person * 10 + shot)
     (root / "lfw-deepfunneled" / "Given_Family-0" / "notes.jpg").write_text("not an image of the layout")
     return root
 

@@ -81,6 +81,7 @@ def attack(
     fabric = launch(runtime or RuntimeConfig())
     protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     access, pack = BlackBox(protector.encoder, fabric), run.pack
+    judge = Judge(pack.test, pack.validation, verifier)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         decoder = mirror(protector.encoder, pack.size, width=config.width)
@@ -90,7 +91,6 @@ def attack(
     )
     runs.write_tensors(out / DECODER, inversion.decoder.state_dict(), {"width": config.width})
 
-    judge = Judge(pack.test, pack.validation, verifier)
     nearest = _nearest(fabric, protector, pack)
     scores = judge.score(_decoded(access, inversion.decoder, pack, fabric))
     floors = {

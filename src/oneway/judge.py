@@ -28,13 +28,15 @@ class Judge:
         validation: other people, on whom the verifier's threshold is set.
         verifier: compares faces; without one there are no identity scores.
 
-    Raises:
-        InputError: if there are too few validation people to set the threshold.
+    Attributes:
+        threshold: the similarity above which the verifier takes two pictures for one person; none where the
+            validation people are too few to find it, and then nothing is counted as recognised.
 
     """
 
     def __init__(self, test: Test, validation: Validation, verifier: Verifier | None) -> None:
         self.test, self.verifier = test, verifier
+        self.threshold: float | None = None
         if verifier is not None:
             self._known = _features(verifier, test)
             self.threshold = identity.threshold(
@@ -60,7 +62,8 @@ class Judge:
                 known = self._known[done : done + len(pictures)]
                 similarity = identity.similarity(self.verifier(reconstructed), known)
                 found["face_similarity"].append(similarity)
-                found["recognised"].append((similarity > self.threshold).astype(np.float64))
+                if self.threshold is not None:
+                    found["recognised"].append((similarity > self.threshold).astype(np.float64))
             done += len(pictures)
         return {
             name: mean(np.concatenate(values), self.test.identities, unit=UNITS[name])
@@ -74,15 +77,13 @@ class Judge:
             return None
         people = self.test.identities
         same = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
+        about = {"name": self.verifier.name, "false_accept_rate": FALSE_ACCEPT_RATE, "threshold": self.threshold}
+        if self.threshold is None or not same.any():
+            return about | {"true_accept_rate": None}
         accepted = same & (self._known @ self._known.T > self.threshold)
         totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
         rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
-        return {
-            "name": self.verifier.name,
-            "false_accept_rate": FALSE_ACCEPT_RATE,
-            "threshold": self.threshold,
-            "true_accept_rate": rate.to_dict(),
-        }
+        return about | {"true_accept_rate": rate.to_dict()}
 
 
 def _features(verifier: Verifier, part: Part) -> NDArray[np.float32]:

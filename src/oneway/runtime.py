@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Literal
@@ -60,6 +61,7 @@ def launch(config: RuntimeConfig) -> Fabric:
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "32"
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=device,
         devices=processes,

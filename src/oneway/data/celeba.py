@@ -15,9 +15,7 @@ from oneway.errors import InputError
 FRAME = (178, 218)
 BOX = (15.0, 40.0, 163.0, 188.0)
 POINTS = ((69.6, 111.2), (107.9, 111.2), (88.1, 136.0), (71.8, 152.3), (105.4, 152.2))
-LANDMARKS: Landmarks = tuple(
-    ((x - BOX[0]) / (BOX[2] - BOX[0]), (y - BOX[1]) / (BOX[3] - BOX[1])) for x, y in POINTS
-)
+LANDMARKS: Landmarks = tuple(((x - BOX[0]) / (BOX[2] - BOX[0]), (y - BOX[1]) / (BOX[3] - BOX[1])) for x, y in POINTS)
 PARTITIONS = ("train", "validation", "test")
 FOLDERS = (".", "Anno", "Eval", "Img")
 
@@ -33,9 +31,7 @@ def read(root: Path) -> Source:
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds CelebA's img_align_celeba")
-    images = _find(
-        root, "img_align_celeba", "the aligned and cropped images, unpacked from img_align_celeba.zip"
-    )
+    images = _find(root, "img_align_celeba", "the aligned and cropped images, unpacked from img_align_celeba.zip")
     attribute_list = _find(root, "list_attr_celeba.txt", "the 40 attributes of every image")
     identity_list = _find(
         root,
@@ -73,9 +69,7 @@ def _find(root: Path, name: str, what: str) -> Path:
     for folder in FOLDERS:
         if (root / folder / name).exists():
             return root / folder / name
-    raise InputError(
-        f"{root / name}: not found (nor in Anno/, Eval/, Img/); the celeba layout needs {name}, {what}"
-    )
+    raise InputError(f"{root / name}: not found (nor in Anno/, Eval/, Img/); the celeba layout needs {name}, {what}")
 
 
 def _content(path: Path) -> bytes:

@@ -26,9 +26,7 @@ PARTITIONS = ("train", "validation", "test", "private", "public")
 BINARY = (("0", "1"), ("-1", "1"), ("false", "true"), ("0.0", "1.0"), ("-1.0", "1.0"))
 
 
-def read(
-    root: Path, labels: Path | None = None, identity: str | None = None, name: str | None = None
-) -> Source:
+def read(root: Path, labels: Path | None = None, identity: str | None = None, name: str | None = None) -> Source:
     """Read a tree of images below `root`, and what the table `labels` (.csv, .parquet) says of them.
 
     The column `name` holds each image's path relative to `root` (default: the first column called image,
@@ -42,9 +40,7 @@ def read(
     images = _images(root)
     if labels is None:
         if identity is not None or name is not None:
-            raise InputError(
-                "identity, name: are columns of a table of labels, and none is given; give --labels"
-            )
+            raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
         return _source(root, images, {}, None, None)
     table = _table(Path(labels))
     name = _chosen(table, "name", name, NAME_COLUMNS, labels)
@@ -107,9 +103,7 @@ def _images(root: Path) -> tuple[str, ...]:
             if file.lower().endswith(SUFFIXES) and not file.startswith(".")
         ]
     if not found:
-        raise InputError(
-            f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder that holds the images"
-        )
+        raise InputError(f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder that holds the images")
     return tuple(sorted(found))
 
 
@@ -145,9 +139,7 @@ def _texts(table: pa.Table, column: str, path: Path) -> list[str]:
     try:
         texts: list[str | None] = compute.cast(table.column(column), pa.string()).to_pylist()
     except pa.ArrowException as error:
-        raise InputError(
-            f"{path}: column {column!r} must hold text or numbers, it cannot be read ({error})"
-        ) from error
+        raise InputError(f"{path}: column {column!r} must hold text or numbers, it cannot be read ({error})") from error
     return ["" if text is None else text for text in texts]
 
 
@@ -168,9 +160,7 @@ def _matched(path: Path, rows: list[str], images: tuple[str, ...]) -> NDArray[np
         ("rows have no image", "delete them or add the images", sorted(places.keys() - set(images))),
     ):
         if names:
-            raise InputError(
-                f"{path}: {len(names)} {problem}: {_some(names)}; {way} (matched by relative path)"
-            )
+            raise InputError(f"{path}: {len(names)} {problem}: {_some(names)}; {way} (matched by relative path)")
     return np.array([places[image] for image in images], dtype=np.int64)
 
 

@@ -46,9 +46,7 @@ def read(root: Path) -> Source:
         found = [(person, file) for person in people for file in sorted(os.listdir(images / person))]
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be listed ({error.strerror})") from error
-    kept = [
-        (person, file) for person, file in found if re.fullmatch(re.escape(person) + r"_\d{4}\.jpg", file)
-    ]
+    kept = [(person, file) for person, file in found if re.fullmatch(re.escape(person) + r"_\d{4}\.jpg", file)]
     if not kept:
         raise InputError(
             f"{images}: holds no image of the lfw layout, {FOLDER}/Name/Name_0001.jpg; "

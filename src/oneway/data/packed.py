@@ -177,9 +177,7 @@ class Pack:
         table = parquet.read_table(self.path / LABELS)
         expected = [split for split in SPLITS for _ in range(self.counts[split])]
         if table.column("split").to_pylist() != expected:
-            raise InputError(
-                f"{self.path / LABELS}: the splits differ from {DESCRIPTION}; prepare the pack again"
-            )
+            raise InputError(f"{self.path / LABELS}: the splits differ from {DESCRIPTION}; prepare the pack again")
         return table
 
     @cached_property
@@ -201,9 +199,7 @@ class Pack:
         try:
             metadata = parquet.read_metadata(self.path / LABELS)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(
-                f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again"
-            ) from error
+            raise InputError(f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again") from error
         columns = (*RESERVED, *self.attributes)
         if metadata.num_rows != count or tuple(metadata.schema.names) != columns:
             raise InputError(
@@ -211,18 +207,14 @@ class Pack:
                 f"says, it has {metadata.num_rows} and {len(metadata.schema.names)}; prepare the pack again"
             )
         if sum(self.counts.values()) != count:
-            raise InputError(
-                f"{self.path / DESCRIPTION}: its splits do not add up to {count}; prepare the pack again"
-            )
+            raise InputError(f"{self.path / DESCRIPTION}: its splits do not add up to {count}; prepare the pack again")
 
 
 def _describe(path: Path) -> dict[str, Any]:
     expected = f"a pack is a folder with {IMAGES}, {LABELS} and {DESCRIPTION}, as `oneway prepare` makes it"
     partial = path.with_name(path.name + ".partial")
     if not path.exists() and partial.exists():
-        raise InputError(
-            f"{path}: its preparation was interrupted, {partial} is unfinished; rerun it with --resume"
-        )
+        raise InputError(f"{path}: its preparation was interrupted, {partial} is unfinished; rerun it with --resume")
     if path.name.endswith(".partial"):
         raise InputError(f"{path}: this pack is unfinished; rerun its preparation with --resume")
     missing = [name for name in (IMAGES, LABELS, DESCRIPTION) if not (path / name).is_file()]
@@ -233,13 +225,10 @@ def _describe(path: Path) -> dict[str, Any]:
         description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         found_format = description["format"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{path / DESCRIPTION}: not the description of a pack ({error}); {expected}"
-        ) from error
+        raise InputError(f"{path / DESCRIPTION}: not the description of a pack ({error}); {expected}") from error
     if found_format != FORMAT:
         raise InputError(
-            f"{path}: this version reads packs of format {FORMAT}, the pack has format {found_format}; "
-            f"prepare it again"
+            f"{path}: this version reads packs of format {FORMAT}, the pack has format {found_format}; prepare it again"
         )
     result: dict[str, Any] = description
     return result

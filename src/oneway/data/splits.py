@@ -47,9 +47,7 @@ def assign(
     seed give equal splits. Raise `InputError` for a fraction outside its range or when a split stays empty.
     """
     if not 0 < public < 1:
-        raise InputError(
-            f"public: the fraction of public people must lie between 0 and 1, both excluded, got {public}"
-        )
+        raise InputError(f"public: the fraction of public people must lie between 0 and 1, both excluded, got {public}")
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise InputError(
             f"validation, test: the fractions must be above 0, their sum below 1, got {validation}, {test}"
@@ -74,8 +72,8 @@ def assign(
                 chosen = parts == part
                 members, member_of = np.unique(persons[chosen], return_inverse=True)
                 of_member = np.zeros(len(members), dtype=np.int8)
-                of_member[generator.permutation(len(members))[: _portion(public, len(members))]] = (
-                    SPLITS.index("public")
+                of_member[generator.permutation(len(members))[: _portion(public, len(members))]] = SPLITS.index(
+                    "public"
                 )
                 codes[chosen] = of_member[member_of]
             elif part in SPLITS:
@@ -123,6 +121,4 @@ def _check_filled(codes: NDArray[np.int8], persons: NDArray[np.int64], *, divide
         if divided
         else "the official split must hold validation, test and at least two people of train"
     )
-    raise InputError(
-        f"no person is left for {', '.join(empty)}: {num_people} people are too few or ill divided; {way}"
-    )
+    raise InputError(f"no person is left for {', '.join(empty)}: {num_people} people are too few or ill divided; {way}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.errors import InputError
-
 Features = NDArray[np.float32]
 
 
@@ -16,7 +14,7 @@ def similarity(first: Features, second: Features) -> NDArray[np.float64]:
     return cosine
 
 
-def threshold(features: Features, people: NDArray[np.int64], *, false_accept_rate: float) -> float:
+def threshold(features: Features, people: NDArray[np.int64], *, false_accept_rate: float) -> float | None:
     """Find the similarity that a share `false_accept_rate` of the pairs of different people exceeds.
 
     Args:
@@ -24,15 +22,12 @@ def threshold(features: Features, people: NDArray[np.int64], *, false_accept_rat
         people: (n,) codes.
         false_accept_rate: in 0..1, such as 1e-3.
 
-    Raises:
-        InputError: if there are too few pairs of different people to see that rate.
+    Returns:
+        nothing, if fewer than ten pairs of different people would exceed it: too few to measure.
 
     """
     different = people[:, None] < people[None, :]
     pairs = int(different.sum())
     if pairs * false_accept_rate < 10:
-        raise InputError(
-            f"a false accept rate of {false_accept_rate:g} needs {10 / false_accept_rate:g} pairs of different people "
-            f"to be measured, and there are {pairs}; prepare more people"
-        )
+        return None
     return float(np.quantile((features @ features.T)[different], 1 - false_accept_rate))

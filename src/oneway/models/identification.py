@@ -104,7 +104,7 @@ def identify(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if (step + 1) % 20 == 0 or step + 1 == config.steps:
-                advance(min(20, step % 20 + 1), loss=float(loss))
+                advance(min(20, step % 20 + 1), loss=float(loss.detach()))
     runs.write_tensors(path, network.state_dict(), {"identification": runs.to_dict(config), "size": pack.size})
     return TorchVerifier(network, path.name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 import warnings
@@ -23,10 +22,10 @@ from oneway.models.decoder import mirror
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Network, Player, Protector, adversary_steps, protector_step
+from oneway.protection.log import Log
 from oneway.protection.run import WEIGHTS, Run, build, predict
 from oneway.runtime import launch
 
-LOG = "log.csv"
 LOG_EVERY = 20
 COLUMNS = ("utility_loss", "protector_error", "adversary_error", "pixel_weight", "learning_rate")
 
@@ -135,18 +134,21 @@ class Training:
         """Play until the last step."""
         recent: list[Tensor] = []
         saved = time.monotonic()
+        log = Log(self.out, COLUMNS, step=self.step) if self.fabric.is_global_zero else None
         with track("protect", self.config.steps, "steps", enabled=progress, before=self.step) as advance:
             while self.step < self.config.steps:
                 recent.append(self._round())
                 self.step += 1
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
-                    figures = self._check(torch.stack(recent).cpu())
+                    figures = self._check(torch.stack(recent).cpu(), log)
                     advance(len(recent), **figures)
                     recent = []
                     if time.monotonic() - saved > self.config.runtime.checkpoint_seconds:
                         self.save()
                         saved = time.monotonic()
         self.save()
+        if log is not None:
+            log.close()
 
     def _round(self) -> Tensor:
         """One step of the protector, after the adversary's steps once the game is on."""
@@ -168,7 +170,7 @@ class Training:
         )
         return torch.stack([utility_loss, protector_error, adversary_error, torch.tensor(weight), torch.tensor(rate)])
 
-    def _check(self, figures: Tensor) -> dict[str, float]:
+    def _check(self, figures: Tensor, log: Log | None) -> dict[str, float]:
         """Log the averages of the last steps, unless one of them has diverged."""
         finite = figures.isfinite().all(dim=1)
         if not finite.all():
@@ -180,8 +182,8 @@ class Training:
                 f"lower learning_rate (now {self.config.learning_rate:g}) or pixel (now {self.config.game.pixel:g})"
             )
         means = dict(zip(COLUMNS, figures.mean(dim=0).tolist(), strict=True))
-        if self.fabric.is_global_zero:
-            log(self.out, self.step, means)
+        if log is not None:
+            log.write(self.step, means)
         return {"utility loss": means["utility_loss"], "decoder error": means["adversary_error"]}
 
     def _players(self) -> dict[str, tuple[nn.Module, Optimizer | None]]:
@@ -206,18 +208,6 @@ def learning_rate(step: int, steps: int) -> float:
     """Give the share of the highest learning rate at `step`: it rises over the first tenth, then falls as a cosine."""
     done = (step + 1) / steps
     return min(1.0, done / 0.1) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, (done - 0.1) / 0.9))) + 1e-4
-
-
-def log(out: Path, step: int, means: dict[str, float]) -> None:
-    """Add a row to the log, dropping rows that a resumed run makes anew."""
-    path = out / LOG
-    rows: list[list[str]] = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) < step]
-    rows.append([str(step), *(f"{value:.6g}" for value in means.values())])
-    with runs.whole(path) as partial, partial.open("w", newline="") as file:
-        csv.writer(file).writerows([["step", *means], *rows])
 
 
 def _finish(

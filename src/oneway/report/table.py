@@ -32,7 +32,7 @@ def attack_table(results: Mapping[str, Any]) -> Table:
         "floor: mean face": results["floors"]["mean_face"] | results["floors"]["constant_prediction"],
         "floor: by output labels": results["floors"]["nearest_by_output"],
     }
-    table = Table(title="What a fresh attacker gets, on the test people")
+    table = Table(title="What a fresh attacker gets from the test people (value, 95 % interval)")
     table.add_column("")
     for name in columns:
         table.add_column(name, justify="right")
@@ -53,6 +53,8 @@ def verifier_line(about: Mapping[str, Any] | None) -> str:
     """Say in one line how good a verifier is, so that its scores can be read."""
     if about is None:
         return "no verifier: no person appears twice, so there are no identity scores; give one with --verifier"
+    if about["true_accept_rate"] is None:
+        return f"verifier {about['name']}: too few people to say how good it is, so nothing is counted as recognised"
     rate = Estimate(**about["true_accept_rate"])
     return (
         f"verifier {about['name']} accepts {rate} of real pairs of one test person at a false accept rate of "
@@ -67,4 +69,4 @@ def _figures(results: Mapping[str, Any]) -> dict[str, Any]:
 def _text(figure: Mapping[str, Any] | float | None) -> str:
     if figure is None:
         return "–"
-    return str(Estimate(**figure)) if isinstance(figure, Mapping) else f"{figure:.3f}"
+    return str(Estimate(**figure)).replace(" [", "\n[") if isinstance(figure, Mapping) else f"{figure:.3f}"
