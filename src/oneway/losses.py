@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+Target = Literal["away", "bounded", "mean_face"]
+"""Where the protector drives the reconstructions; see `protection`."""
+TARGETS = get_args(Target)
 
 
 def utility(logits: Tensor, labels: Tensor) -> Tensor:
@@ -23,10 +29,23 @@ def reconstruction(reconstructed: Tensor, pictures: Tensor) -> Tensor:
     return (reconstructed.float() - pictures.float()).square().mean(dim=(1, 2, 3))
 
 
-def bounded(error: Tensor, ceiling: Tensor) -> Tensor:
-    """Count each picture's error no further than its `ceiling`, (n,): beyond it there is nothing to gain.
+def protection(reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, target: Target) -> Tensor:
+    """What the protector minimises, beside utility, about a reconstruction, the mean over pictures.
 
-    With the mean face's error as the ceiling, an encoder is not rewarded for making the decoder draw something worse
-    than ignorance (a negative, say), which a fresh decoder would undo.
+    Args:
+        reconstructed: (n, 3, height, width).
+        pictures: (n, 3, height, width).
+        mean_face: (1, 3, height, width), what an attacker draws who knows nothing.
+        target: `away` is the paper's: minus the error, so that a larger one is always better (eq. 8). `bounded` counts
+            no picture's error beyond the mean face's, so that nothing is gained by a reconstruction worse than
+            ignorance (a negative, say), which a fresh decoder would undo. `mean_face` is the distance from the
+            reconstruction to the mean face: the better the decoder draws, the stronger its gradient, where that
+            of the other two vanishes.
+
     """
-    return torch.minimum(error, ceiling)
+    if target == "mean_face":
+        return reconstruction(reconstructed, mean_face).mean()
+    error = reconstruction(reconstructed, pictures)
+    if target == "bounded":
+        error = torch.minimum(error, reconstruction(mean_face, pictures))
+    return -error.mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from oneway.errors import InputError
+from oneway.losses import TARGETS, Target
 from oneway.models.encoder import EncoderConfig
 from oneway.runtime import RuntimeConfig
 
@@ -14,23 +15,24 @@ class GameConfig:
     """The weights and the schedule of the game.
 
     Attributes:
-        pixel: weight of the decoder's error in the protector's loss, the error being the mean over pixels with
-            values in 0..1 (eq. 8's first weight); 0 trains the unprotected control and no decoder.
+        pixel: weight of the pixel term in the protector's loss, a mean over pixels with values in 0..1 (the first
+            weight of eq. 8); 0 trains the unprotected control and no decoder.
+        target: where that term drives the decoder's pictures: `away` from the originals (the paper's), `bounded`
+            (away, but no further than the mean face is), or to the `mean_face`; see `losses.protection`.
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
             decoder and a fresh attacker does as well as against no protection.
         decoder_width: factor on the channels of the adversary's decoder, the mirror of the encoder.
         decoder_batch_size: pictures in each of the adversary's batches, over all processes.
-        bounded: count no picture's error beyond the mean face's.
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
 
     """
 
     pixel: float = 3.0
+    target: Target = "mean_face"
     decoder_steps: int = 4
     decoder_width: float = 1.0
     decoder_batch_size: int = 32
-    bounded: bool = True
     warmup: float = 0.3
     ramp: float = 0.2
 
@@ -73,6 +75,7 @@ class ProtectConfig:
             "weight_decay": (self.weight_decay, self.weight_decay >= 0, "0 or more"),
             "seed": (self.seed, self.seed >= 0, "0 or more"),
             "game.pixel": (self.game.pixel, self.game.pixel >= 0, "0 or more"),
+            "game.target": (self.game.target, self.game.target in TARGETS, f"one of {', '.join(TARGETS)}"),
             "game.decoder_steps": (self.game.decoder_steps, self.game.decoder_steps >= 1, "at least 1"),
             "game.decoder_batch_size": (
                 self.game.decoder_batch_size,
@@ -100,7 +103,7 @@ def paper() -> ProtectConfig:
     """
     return ProtectConfig(
         network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048),
-        game=GameConfig(pixel=1.0, decoder_steps=1, decoder_batch_size=128, bounded=False, warmup=0.0, ramp=0.0),
+        game=GameConfig(pixel=1.0, target="away", decoder_steps=1, decoder_batch_size=128, warmup=0.0, ramp=0.0),
         steps=40_000,
         batch_size=128,
         learning_rate=1e-3,

@@ -78,24 +78,25 @@ def protector_step(
     pictures: Tensor,
     labels: Tensor,
     *,
+    mean_face: Tensor,
     pixel: float,
-    ceiling: Tensor | None,
+    target: losses.Target,
 ) -> tuple[Tensor, Tensor]:
     """Step the encoder and classifier on private pictures; the decoder's weights are frozen.
 
-    Minimises utility - pixel * error, the means over the batch; no picture's error counts beyond its `ceiling`, (n,),
-    if there is one. Returns the two terms, detached.
+    Minimises utility + pixel * protection, both means over the batch. Returns the utility loss and the decoder's
+    mean squared error on these pictures, detached.
     """
     features, logits = protector.wrapped(pictures)
     utility = losses.utility(logits, labels)
     error = torch.zeros((), device=fabric.device)
     loss = utility
     if pixel:
-        with frozen(adversary.network) as fixed, fabric.autocast():
-            errors = losses.reconstruction(fixed(features), pictures)
-        error = (errors if ceiling is None else losses.bounded(errors, ceiling)).mean()
-        loss = utility - pixel * error
+        with frozen(adversary.network) as decoder, fabric.autocast():
+            reconstructed = decoder(features)
+        loss = utility + pixel * losses.protection(reconstructed, pictures, mean_face, target=target)
+        error = losses.reconstruction(reconstructed.detach(), pictures).mean()
     protector.optimizer.zero_grad()
     fabric.backward(loss)
     protector.optimizer.step()
-    return utility.detach(), error.detach()
+    return utility.detach(), error

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from oneway import losses, runs
+from oneway import runs
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
@@ -112,7 +112,7 @@ class Training:
             pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed, **shared
         )
         self.public = Batches(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1, **shared)
-        self.mean = mean_picture(pack.public, fabric.device) if game.bounded and game.pixel else None
+        self.mean_face = mean_picture(pack.public, fabric.device)
 
     def _player(self, network: Network, learning_rate: float, weight_decay: float) -> Player[Network]:
         has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
@@ -137,7 +137,7 @@ class Training:
         log = Log(self.out, COLUMNS, step=self.step) if self.fabric.is_global_zero else None
         with track("protect", self.config.steps, "steps", enabled=progress, before=self.step) as advance:
             while self.step < self.config.steps:
-                recent.append(self._round())
+                recent.append(self.play())
                 self.step += 1
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                     figures = self._check(torch.stack(recent).cpu(), log)
@@ -150,7 +150,7 @@ class Training:
         if log is not None:
             log.close()
 
-    def _round(self) -> Tensor:
+    def play(self) -> Tensor:
         """One step of the protector, after the adversary's steps once the game is on."""
         config, game = self.config, self.config.game
         rate = learning_rate(self.step, config.steps) * config.learning_rate
@@ -164,9 +164,15 @@ class Training:
             batches = [self.public(step)[0] for step in range(first, first + game.decoder_steps)]
             adversary_error = adversary_steps(self.fabric, self.protector, self.adversary, batches)
         pictures, labels = self.private(self.step)
-        ceiling = None if self.mean is None else losses.reconstruction(self.mean, pictures)
         utility_loss, protector_error = protector_step(
-            self.fabric, self.protector, self.adversary, pictures, labels, pixel=weight, ceiling=ceiling
+            self.fabric,
+            self.protector,
+            self.adversary,
+            pictures,
+            labels,
+            mean_face=self.mean_face,
+            pixel=weight,
+            target=game.target,
         )
         return torch.stack([utility_loss, protector_error, adversary_error, torch.tensor(weight), torch.tensor(rate)])
 
