@@ -20,10 +20,13 @@ from oneway.attacks.access import BlackBox
 from oneway.data.batches import Batches, to_pictures
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import DivergedError, InputError
+from oneway.models.decoder import Decoder, moments
 from oneway.progress import track
 
 DROP = 0.3
 IMPROVEMENT = 0.01
+SAMPLE = 512
+"""Public pictures whose features tell the decoder their scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ def invert(
     access: BlackBox,
     public: Public,
     validation: Validation,
-    decoder: nn.Module,
+    decoder: Decoder,
     config: InversionConfig,
     *,
     fabric: Fabric,
@@ -103,7 +106,7 @@ def invert(
         access: the victim.
         public: the attacker's pictures.
         validation: other people, who decide when to stop and which weights are kept.
-        decoder: new weights, from features to pictures.
+        decoder: new weights, from features to pictures; it is told the scale of the features first.
         config: the schedule.
         fabric: where it runs.
         checkpoint: a file to go on from if it exists, and to keep the state in.
@@ -118,6 +121,9 @@ def invert(
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, device=fabric.device)
     if checkpoint.exists():
         access.queries = state.restore(checkpoint)
+    else:
+        sample = public.images(np.sort(np.random.default_rng(config.seed).permutation(len(public))[:SAMPLE]))
+        decoder.standardise.observe(*moments(access(to_pictures(sample, fabric.device))))
     saved = time.monotonic()
     with track("attack", config.max_steps, "steps", enabled=progress, before=state.step) as advance:
         while not state.converged and state.step < config.max_steps:

@@ -49,6 +49,37 @@ def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
     return stages
 
 
+class Standardise(nn.Module):
+    """Shift and scale every channel to mean 0 and deviation 1, by statistics that `observe` is told.
+
+    So nothing is hidden from a decoder by its scale. The statistics are the same in training and evaluation.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, features: tuple[int, ...]) -> None:
+        super().__init__()
+        shape = (features[0], *(1 for _ in features[1:]))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("variance", torch.ones(shape))
+
+    def observe(self, mean: Tensor, variance: Tensor, *, weight: float = 1.0) -> None:
+        """Move the statistics towards a batch's mean and variance of every channel by `weight`, in 0..1."""
+        self.mean.lerp_(mean.view_as(self.mean), weight)
+        self.variance.lerp_(variance.view_as(self.variance), weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the shape (n, channels, ...); a channel that never varies becomes 0."""
+        return (features - self.mean) * torch.where(self.variance > 0, self.variance.clamp(min=1e-30).rsqrt(), 0)
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the mean and the variance of every channel of features (n, channels, ...): (channels,) each."""
+    variance, mean = torch.var_mean(features.float().transpose(0, 1).flatten(1), dim=1, correction=0)
+    return mean, variance
+
+
 class Residual(nn.Module):
     """Two convolutions beside a skip connection, each normalised within the picture."""
 
@@ -103,6 +134,7 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [max(16, round(stage.channels * width / 16) * 16) for stage in stages]
         first = stages[0]
+        self.standardise = Standardise(features)
         layers: list[nn.Module] = []
         if len(features) == 3 and features[-1] == first.side:
             layers.append(nn.Conv2d(features[0], widths[0], 3, padding=1))
@@ -123,7 +155,7 @@ class Decoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
-        pictures: Tensor = self.layers(features)
+        pictures: Tensor = self.layers(self.standardise(features))
         return pictures
 
 
