@@ -1,0 +1,175 @@
+"""A tiny pack of drawn faces and tiny runs on it, made once a session however many workers share it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import oneway
+from oneway.data.source import synthetic_source
+from oneway.models.identification import IdentificationConfig, identify, load
+from oneway.models.verifier import Verifier
+from oneway.protection.config import small
+from oneway.runs import override, read_json
+
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+torch.set_num_threads(1)
+
+TINY: dict[str, Any] = {
+    "network.width": 0.125,
+    "network.cut": "layer2",
+    "network.feature_width": 32,
+    "game.decoder_steps": 2,
+    "runtime.device": "cpu",
+    "runtime.precision": "32",
+    "runtime.checkpoint_seconds": 0,
+    "steps": 40,
+    "batch_size": 16,
+}
+RUNTIME = oneway.RuntimeConfig(device="cpu", precision="32", checkpoint_seconds=0)
+
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A finished attack: its folder and what it found."""
+
+    path: Path
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make something under a name in a folder of the session, unless it is there; workers wait for each other."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    root.mkdir(exist_ok=True)
+
+    def give(name: str, make: Callable[[Path], object]) -> Path:
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (root / f"{name}.made").exists():
+                make(root / name)
+                (root / f"{name}.made").touch()
+        return root / name
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def runtime() -> oneway.RuntimeConfig:
+    """One CPU process in fp32 that writes a checkpoint at every check."""
+    return RUNTIME
+
+
+@pytest.fixture(scope="session")
+def settings() -> dict[str, Any]:
+    """What makes the small preset tiny, as names for `--set`."""
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., oneway.ProtectConfig]:
+    """Make a tiny configuration, changed by names like `game.pixel`."""
+
+    def make(changes: dict[str, Any] | None = None) -> oneway.ProtectConfig:
+        return override(small(), TINY | (changes or {}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def inversion() -> oneway.InversionConfig:
+    """The attack of the shared runs."""
+    return oneway.InversionConfig(width=1.0, max_steps=200, check_every=50)
+
+
+@pytest.fixture(scope="session")
+def pack(once: Once) -> oneway.Pack:
+    """120 drawn people, four pictures each of 32 pixels a side."""
+    source = synthetic_source(120, 4, 0)
+    return oneway.Pack.open(
+        once("faces", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)),
+    )
+
+
+@pytest.fixture(scope="session")
+def other_pack(once: Once) -> oneway.Pack:
+    """Other people, at 16 pixels a side."""
+    source = synthetic_source(20, 2, 1)
+    return oneway.Pack.open(
+        once("others", lambda path: oneway.prepare(source, path, size=16, jobs=1, progress=False)),
+    )
+
+
+@pytest.fixture(scope="session")
+def verifier(once: Once, pack: oneway.Pack) -> Verifier:
+    """A verifier of the pack's people, hardly trained."""
+    config = IdentificationConfig(width=0.125, feature_width=16, steps=20, batch_size=32)
+    made = once("judge.safetensors", lambda path: identify(pack, path, config, runtime=RUNTIME, progress=False))
+    return load(made)
+
+
+@pytest.fixture(scope="session")
+def make_run(once: Once, pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig]) -> Callable[..., oneway.Run]:
+    """Make a shared run of a name, with changes to the tiny configuration; nobody may write into its folder."""
+
+    def make(name: str, changes: dict[str, Any]) -> oneway.Run:
+        path = once(name, lambda path: oneway.protect(pack, path, tiny(changes), progress=False))
+        return oneway.Run.open(path, pack)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def unprotected(make_run: Callable[..., oneway.Run]) -> oneway.Run:
+    """An unprotected run, trained until it knows something of the task."""
+    return make_run("unprotected", {"game.pixel": 0.0, "steps": 300, "learning_rate": 1e-2})
+
+
+@pytest.fixture(scope="session")
+def early(make_run: Callable[..., oneway.Run]) -> oneway.Run:
+    """An unprotected run that is cut at the first layer."""
+    return make_run("early", {"game.pixel": 0.0, "network.cut": "conv1"})
+
+
+@pytest.fixture(scope="session")
+def protected(make_run: Callable[..., oneway.Run]) -> oneway.Run:
+    """A protected run of the same network as the unprotected one's."""
+    return make_run("protected", {"game.pixel": 3.0})
+
+
+@pytest.fixture(scope="session")
+def control(
+    once: Once, unprotected: oneway.Run, inversion: oneway.InversionConfig, verifier: Verifier
+) -> Attacked:
+    """The attack on the unprotected run."""
+    path = once(
+        "unprotected-attack",
+        lambda path: oneway.attack(
+            unprotected, path, inversion, verifier=verifier, runtime=RUNTIME, progress=False
+        ),
+    )
+    return Attacked(path, read_json(path / "results.json"))
+
+
+@pytest.fixture(scope="session")
+def attacked(
+    once: Once, protected: oneway.Run, control: Attacked, inversion: oneway.InversionConfig, verifier: Verifier
+) -> Attacked:
+    """The same attack on the protected run, beside its control."""
+    path = once(
+        "protected-attack",
+        lambda path: oneway.attack(
+            protected, path, inversion, verifier=verifier, control=control.path, runtime=RUNTIME, progress=False
+        ),
+    )
+    return Attacked(path, read_json(path / "results.json"))

@@ -1,0 +1,258 @@
+"""The game's two steps: each moves its own player, holds the other fixed to the bit, and minimises the stated loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from oneway import Pack, ProtectConfig
+from oneway.data.batches import mean_picture
+from oneway.protection.game import adversary_steps, frozen, protector_step
+from oneway.protection.run import build
+from oneway.protection.train import Training
+from oneway.runtime import launch
+
+Game = Callable[..., Training]
+
+
+@pytest.fixture
+def game(pack: Pack, tiny: Callable[..., ProtectConfig], tmp_path: Path) -> Game:
+    def make(changes: dict[str, object] | None = None, network: nn.Module | None = None) -> Training:
+        config = tiny(changes)
+        protector = build(config, size=pack.size, num_attributes=len(pack.attributes), network=network)
+        return Training(launch(config.runtime), pack, pack.attributes, config, protector, tmp_path)
+
+    return make
+
+
+def public_batches(game: Training, count: int = 2) -> list[Tensor]:
+    return [game.public(step)[0] for step in range(count)]
+
+
+def decode(game: Training, count: int = 2) -> Tensor:
+    return adversary_steps(game.fabric, game.protector, game.adversary, public_batches(game, count))
+
+
+def protect(game: Training, *, pixel: float, ceiling: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    pictures, labels = game.private(0)
+    return protector_step(
+        game.fabric, game.protector, game.adversary, pictures, labels, pixel=pixel, ceiling=ceiling
+    )
+
+
+def state(network: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and every buffer."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def moved(before: dict[str, Tensor], network: nn.Module) -> list[str]:
+    after = network.state_dict()
+    assert before.keys() == after.keys()
+    return [name for name in before if not torch.equal(before[name], after[name])]
+
+
+def gradients(network: nn.Module) -> dict[str, Tensor | None]:
+    return {name: weight.grad for name, weight in network.named_parameters()}
+
+
+@contextmanager
+def losses_of(game: Training) -> Iterator[list[float]]:
+    """Listen to every loss that is differentiated."""
+    heard: list[float] = []
+    backward = game.fabric.backward
+
+    def listen(loss: Tensor, *arguments: object, **options: object) -> None:
+        heard.append(float(loss.detach()))
+        backward(loss, *arguments, **options)
+
+    game.fabric.backward = listen
+    yield heard
+    game.fabric.backward = backward
+
+
+def test_the_adversarys_steps_leave_the_encoder_and_the_classifier_unchanged_to_the_bit(game: Game) -> None:
+    played = game()
+    protector, decoder = state(played.protector.network), state(played.adversary.network)
+    decode(played)
+    assert any("running_mean" in name for name in protector), "the network must have statistics that could move"
+    assert moved(protector, played.protector.network) == []
+    assert moved(decoder, played.adversary.network) != []
+
+
+def test_the_adversarys_steps_make_no_gradient_for_the_protector(game: Game) -> None:
+    played = game()
+    decode(played)
+    assert all(gradient is None for gradient in gradients(played.protector.network).values())
+    assert all(gradient is not None for gradient in gradients(played.adversary.network).values())
+
+
+def test_the_adversary_sees_detached_features_as_the_encoder_gives_them_in_use(game: Game) -> None:
+    played = game()
+    protect(played, pixel=0.0)  # so that the running statistics differ from the batch's
+    wrapped, seen = played.adversary.wrapped, []
+
+    def spy(features: Tensor) -> Tensor:
+        seen.append(features)
+        return wrapped(features)
+
+    played.adversary.wrapped = spy
+    decode(played)
+    assert len(seen) == 2
+    assert not any(features.requires_grad for features in seen)
+    encoder = played.protector.network.encoder.eval()
+    with torch.no_grad():
+        for features, pictures in zip(seen, public_batches(played), strict=True):
+            torch.testing.assert_close(features, encoder(pictures))
+
+
+def test_the_adversary_minimises_the_error_that_it_reports(game: Game) -> None:
+    played = game()
+    with losses_of(played) as heard:
+        first = decode(played)
+    assert float(first) == pytest.approx(sum(heard) / 2)
+    for _ in range(30):
+        last = decode(played)
+    assert float(last) < 0.7 * float(first)
+
+
+def test_the_protectors_step_leaves_the_decoder_unchanged_and_moves_encoder_and_classifier(game: Game) -> None:
+    played = game()
+    protector, decoder = state(played.protector.network), state(played.adversary.network)
+    protect(played, pixel=3.0)
+    assert moved(decoder, played.adversary.network) == []
+    went = moved(protector, played.protector.network)
+    for name, _ in played.protector.network.named_parameters():
+        assert name in went
+    assert {name.split(".")[0] for name in went} == {"encoder", "classifier"}
+
+
+def test_the_protectors_step_makes_no_gradient_for_the_decoder(game: Game) -> None:
+    played = game()
+    protect(played, pixel=3.0)
+    assert all(gradient is None for gradient in gradients(played.adversary.network).values())
+    assert all(gradient is not None for gradient in gradients(played.protector.network).values())
+
+
+def test_both_players_can_learn_again_after_they_were_held_fixed(game: Game) -> None:
+    played = game()
+    decode(played)
+    protect(played, pixel=3.0)
+    for network in (played.protector.network, played.adversary.network):
+        assert all(module.training for module in network.modules())
+        assert all(weight.requires_grad for weight in network.parameters())
+
+
+def test_holding_a_network_fixed_puts_back_what_its_owner_froze() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1)).train()
+    network[0].requires_grad_(False)
+    network[1].eval()
+    with frozen(network) as held:
+        assert not any(weight.requires_grad for weight in held.parameters())
+        assert not any(module.training for module in held.modules())
+    assert not network[0].weight.requires_grad
+    assert network[2].weight.requires_grad
+    assert (network.training, network[1].training, network[2].training) == (True, False, True)
+
+
+def test_without_weight_the_decoder_is_never_asked(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = game({"game.pixel": 0.0})
+
+    def asked(*_: object) -> Tensor:
+        raise AssertionError("the decoder was asked")
+
+    monkeypatch.setattr(type(played.adversary.network), "forward", asked)
+    decoder = state(played.adversary.network)
+    for _ in range(3):
+        played.play()
+        played.step += 1
+    assert moved(decoder, played.adversary.network) == []
+    assert not played.adversary.optimizer.state
+
+
+@pytest.mark.parametrize("cap", [None, 0.02, 10.0], ids=["unbounded", "low ceiling", "high ceiling"])
+def test_the_protectors_loss_is_utility_minus_the_weighted_error(game: Game, cap: float | None) -> None:
+    played = game()
+    protector = copy.deepcopy(played.protector.network)
+    decoder = copy.deepcopy(played.adversary.network).eval()
+    pictures, labels = played.private(0)
+    ceiling = None if cap is None else torch.full((len(pictures),), cap)
+    with losses_of(played) as heard:
+        utility, error = protect(played, pixel=2.5, ceiling=ceiling)
+
+    features, logits = protector.train()(pictures)
+    chance = torch.sigmoid(logits.double())
+    by_hand = -(labels * chance.log() + ~labels * (1 - chance).log()).mean()
+    errors = (decoder(features) - pictures).square().flatten(1).mean(dim=1)
+    errors = errors if cap is None else errors.clamp(max=cap)
+    assert float(utility) == pytest.approx(float(by_hand), rel=1e-5)
+    assert float(error) == pytest.approx(float(errors.mean()), rel=1e-5)
+    assert heard == [pytest.approx(float(by_hand - 2.5 * errors.mean()), rel=1e-5)]
+
+
+def test_a_ceiling_of_zero_leaves_the_gradient_of_the_utility_alone(game: Game) -> None:
+    bounded, alone = game(), game()
+    nothing = torch.zeros(bounded.config.batch_size)
+    protect(bounded, pixel=3.0, ceiling=nothing)
+    protect(alone, pixel=0.0)
+    ours, theirs = gradients(bounded.protector.network), gradients(alone.protector.network)
+    for name in theirs:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+def test_a_ceiling_out_of_reach_changes_nothing(game: Game) -> None:
+    bounded, free = game(), game()
+    protect(bounded, pixel=3.0, ceiling=torch.full((bounded.config.batch_size,), math.inf))
+    protect(free, pixel=3.0)
+    assert moved(state(bounded.protector.network), free.protector.network) == []
+
+
+def test_the_weight_changes_the_encoders_gradient_and_not_the_classifiers(game: Game) -> None:
+    protected, plain = game(), game()
+    protect(protected, pixel=3.0)
+    protect(plain, pixel=0.0)
+    ours, theirs = gradients(protected.protector.network), gradients(plain.protector.network)
+    same = {name for name in theirs if torch.equal(ours[name], theirs[name])}
+    assert same == {name for name in theirs if name.startswith("classifier.")}
+
+
+def test_the_protector_raises_the_error_of_a_decoder_that_stands_still(game: Game) -> None:
+    played = game({"learning_rate": 1e-3})
+    for _ in range(20):
+        decode(played)
+    errors = [float(protect(played, pixel=100.0)[1]) for _ in range(10)]
+    assert errors[-1] > 1.2 * errors[0]
+
+
+def test_bounded_counts_no_picture_beyond_the_mean_face(game: Game, pack: Pack) -> None:
+    played = game({"game.bounded": True, "game.pixel": 3.0})
+    mean = mean_picture(pack.public, torch.device("cpu"))
+    played.step = played.config.steps - 1
+    pictures, _ = played.private(played.step)
+    ceiling = float((mean - pictures).square().mean())
+    with torch.no_grad():
+        for layer in played.adversary.network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.zero_()
+                layer.bias.fill_(30.0) if layer.bias is not None else None  # a white picture: worse than ignorance
+    error = float(played.play()[1])
+    assert error <= ceiling * (1 + 1e-5)
+
+
+def test_the_game_sees_neither_validation_nor_test_people(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    from oneway.data import Test, Validation
+
+    def seen(*_: object) -> None:
+        raise AssertionError("a picture of a person who must not be seen")
+
+    for part in (Validation, Test):
+        monkeypatch.setattr(part, "images", seen, raising=False)
+    played = game({"steps": 4})
+    played.run(progress=False)
+    assert played.step == 4
