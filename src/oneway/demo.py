@@ -15,7 +15,7 @@ from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.errors import InputError
-from oneway.models.identification import open_verifier
+from oneway.models.identification import OWN, IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.run import Run
@@ -24,6 +24,7 @@ from oneway.report.table import attack_table, verifier_line
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT = "layer2"
+STEPS, JUDGE_STEPS, ATTACK_STEPS = 600, 300, 1200
 
 
 def demo(out: Path, *, seed: int = 0) -> None:
@@ -38,8 +39,8 @@ def demo(out: Path, *, seed: int = 0) -> None:
     console.print("[bold]1/4[/] drawing faces of people who do not exist")
     pack = _pack(out / "faces", seed)
     console.print("[bold]2/4[/] training the judge: a face verifier")
-    verifier = open_verifier(pack)
-    protected = replace(small(), seed=seed, network=replace(small().network, cut=CUT))
+    verifier = _judge(pack, seed)
+    protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
     unprotected = replace(protected, game=replace(protected.game, pixel=0.0))
     attacks = {}
     for number, (name, title, config) in enumerate(
@@ -49,7 +50,7 @@ def demo(out: Path, *, seed: int = 0) -> None:
         console.print(f"[bold]{number}/4[/] training {title}, then attacking it with a decoder trained from scratch")
         run = _run(pack, out / name, config)
         control = None if name == "unprotected" else out / "unprotected" / "attack"
-        attacks[name] = _attack(run, InversionConfig(seed=seed), verifier, control)
+        attacks[name] = _attack(run, InversionConfig(max_steps=ATTACK_STEPS, seed=seed), verifier, control)
     console.print(verifier_line(attacks["protected"]["verifier"]), highlight=False)
     console.print(attack_table(attacks["protected"]))
     console.print(
@@ -63,6 +64,11 @@ def _pack(path: Path, seed: int) -> Pack:
     if path.exists():
         return Pack.open(path)
     return prepare(synthetic_source(PEOPLE, SHOTS, seed), path, size=SIZE, seed=seed, resume=True)
+
+
+def _judge(pack: Pack, seed: int) -> Verifier:
+    path = pack.path / OWN
+    return load(path) if path.exists() else identify(pack, path, IdentificationConfig(steps=JUDGE_STEPS, seed=seed))
 
 
 def _run(pack: Pack, path: Path, config: ProtectConfig) -> Run:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 class BlackBox:
     """Query access: the attacker sends pictures and gets features, neither weights nor gradients.
 
+    The encoder answers in full precision, as it would where it is used: rounding would hide what it does not.
+
     Args:
         encoder: the frozen victim.
         fabric: where it runs.
@@ -21,7 +23,6 @@ class BlackBox:
 
     def __init__(self, encoder: nn.Module, fabric: Fabric) -> None:
         self._encoder = encoder.eval().requires_grad_(False).to(fabric.device)
-        self._fabric = fabric
         self.queries = 0
         """Pictures sent so far."""
 
@@ -29,6 +30,5 @@ class BlackBox:
     def __call__(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) in 0..1 to their features (n, ...)."""
         self.queries += len(pictures)
-        with self._fabric.autocast():
-            features: Tensor = self._encoder(pictures)
-        return features.float()
+        features: Tensor = self._encoder(pictures)
+        return features

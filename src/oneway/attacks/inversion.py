@@ -20,7 +20,7 @@ from oneway.attacks.access import BlackBox
 from oneway.data.batches import Batches, to_pictures
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import DivergedError, InputError
-from oneway.models.decoder import Decoder, moments
+from oneway.models.decoder import Decoder
 from oneway.progress import track
 
 DROP = 0.3
@@ -123,7 +123,7 @@ def invert(
         access.queries = state.restore(checkpoint)
     else:
         sample = public.images(np.sort(np.random.default_rng(config.seed).permutation(len(public))[:SAMPLE]))
-        decoder.standardise.observe(*moments(access(to_pictures(sample, fabric.device))))
+        decoder.standardise.observe(access(to_pictures(sample, fabric.device)))
     saved = time.monotonic()
     with track("attack", config.max_steps, "steps", enabled=progress, before=state.step) as advance:
         while not state.converged and state.step < config.max_steps:

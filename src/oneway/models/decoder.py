@@ -50,9 +50,9 @@ def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
 
 
 class Standardise(nn.Module):
-    """Shift and scale every channel to mean 0 and deviation 1, by statistics that `observe` is told.
+    """Shift and scale every channel to mean 0 and deviation 1 as `observe` saw them; until then change nothing.
 
-    So nothing is hidden from a decoder by its scale. The statistics are the same in training and evaluation.
+    So nothing is hidden from an attacker by its scale. The statistics are the same in training and evaluation.
     """
 
     mean: Tensor
@@ -64,20 +64,16 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("variance", torch.ones(shape))
 
-    def observe(self, mean: Tensor, variance: Tensor, *, weight: float = 1.0) -> None:
-        """Move the statistics towards a batch's mean and variance of every channel by `weight`, in 0..1."""
-        self.mean.lerp_(mean.view_as(self.mean), weight)
-        self.variance.lerp_(variance.view_as(self.variance), weight)
+    @torch.no_grad()
+    def observe(self, features: Tensor) -> None:
+        """Take the mean and deviation of every channel from features (n, channels, ...)."""
+        variance, mean = torch.var_mean(features.float().transpose(0, 1).flatten(1), dim=1, correction=0)
+        self.mean.copy_(mean.view_as(self.mean))
+        self.variance.copy_(variance.view_as(self.variance))
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the shape (n, channels, ...); a channel that never varies becomes 0."""
         return (features - self.mean) * torch.where(self.variance > 0, self.variance.clamp(min=1e-30).rsqrt(), 0)
-
-
-def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the mean and the variance of every channel of features (n, channels, ...): (channels,) each."""
-    variance, mean = torch.var_mean(features.float().transpose(0, 1).flatten(1), dim=1, correction=0)
-    return mean, variance
 
 
 class Residual(nn.Module):
@@ -135,16 +131,16 @@ class Decoder(nn.Module):
         widths = [max(16, round(stage.channels * width / 16) * 16) for stage in stages]
         first = stages[0]
         self.standardise = Standardise(features)
-        layers: list[nn.Module] = []
+        self.read: nn.Module
         if len(features) == 3 and features[-1] == first.side:
-            layers.append(nn.Conv2d(features[0], widths[0], 3, padding=1))
+            self.read = nn.Conv2d(features[0], widths[0], 3, padding=1)
         else:
-            layers += [
+            self.read = nn.Sequential(
                 nn.Flatten(),
                 nn.Linear(int(torch.Size(features).numel()), widths[0] * first.side**2),
                 nn.Unflatten(1, (widths[0], first.side, first.side)),
-            ]
-        layers.append(nn.ReLU(inplace=True))
+            )
+        layers: list[nn.Module] = [nn.ReLU(inplace=True)]
         targets = [*(stage.side for stage in stages[1:]), size]
         outputs = [*widths[1:], 3]
         for stage, channels, out, target in zip(stages, widths, outputs, targets, strict=True):
@@ -155,7 +151,10 @@ class Decoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
-        pictures: Tensor = self.layers(self.standardise(features))
+        # Features are read in full precision: what bf16 rounds away may be what they hide.
+        with torch.autocast(features.device.type, enabled=False):
+            read = self.read(self.standardise(features.float()))
+        pictures: Tensor = self.layers(read)
         return pictures
 
 

@@ -32,8 +32,8 @@ class GameConfig:
     target: Target = "mean_face"
     decoder_steps: int = 4
     decoder_width: float = 1.0
-    decoder_batch_size: int = 32
-    warmup: float = 0.3
+    decoder_batch_size: int = 16
+    warmup: float = 0.25
     ramp: float = 0.2
 
 
@@ -60,9 +60,9 @@ class ProtectConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     attributes: tuple[str, ...] = ()
     steps: int = 1500
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    decoder_learning_rate: float = 2e-3
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    decoder_learning_rate: float = 4e-3
     weight_decay: float = 0.05
     seed: int = 0
 

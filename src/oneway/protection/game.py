@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import losses
-from oneway.models.decoder import Decoder, moments
+from oneway.models.decoder import Decoder
 
 
 class Protector(nn.Module):
@@ -33,8 +33,6 @@ class Protector(nn.Module):
         return features, self.classifier(features)
 
 
-FOLLOW = 0.1
-"""How far a round moves the decoder's statistics of the features towards its own."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -63,7 +61,6 @@ def adversary_steps(
     """Step the decoder once on each batch of public pictures; the encoder is only queried. Returns the mean error."""
     with frozen(protector.network.encoder) as encoder, torch.no_grad(), fabric.autocast():
         features = encoder(torch.cat(batches))
-    _observe(fabric, adversary.network, features)
     error = torch.zeros((), device=fabric.device)
     for pictures, seen in zip(batches, features.split([len(batch) for batch in batches]), strict=True):
         loss = losses.reconstruction(adversary.wrapped(seen), pictures).mean()
@@ -72,18 +69,6 @@ def adversary_steps(
         adversary.optimizer.step()
         error += loss.detach() / len(batches)
     return error
-
-
-def _observe(fabric: Fabric, decoder: Decoder, features: Tensor) -> None:
-    """Let the decoder follow the scale of the features, so that the encoder gains nothing by shrinking them."""
-    mean, variance = moments(features)
-    shared = _average(fabric, mean)
-    spread = _average(fabric, variance + (mean - shared).square())
-    decoder.standardise.observe(shared, spread, weight=FOLLOW)
-
-
-def _average(fabric: Fabric, values: Tensor) -> Tensor:
-    return cast(Tensor, fabric.all_reduce(values.clone(), reduce_op="mean"))
 
 
 def protector_step(
