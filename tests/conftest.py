@@ -148,15 +148,11 @@ def protected(make_run: Callable[..., oneway.Run]) -> oneway.Run:
 
 
 @pytest.fixture(scope="session")
-def control(
-    once: Once, unprotected: oneway.Run, inversion: oneway.InversionConfig, verifier: Verifier
-) -> Attacked:
+def control(once: Once, unprotected: oneway.Run, inversion: oneway.InversionConfig, verifier: Verifier) -> Attacked:
     """The attack on the unprotected run."""
     path = once(
         "unprotected-attack",
-        lambda path: oneway.attack(
-            unprotected, path, inversion, verifier=verifier, runtime=RUNTIME, progress=False
-        ),
+        lambda path: oneway.attack(unprotected, path, inversion, verifier=verifier, runtime=RUNTIME, progress=False),
     )
     return Attacked(path, read_json(path / "results.json"))
 

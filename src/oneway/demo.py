@@ -24,7 +24,7 @@ from oneway.report.table import attack_table, verifier_line
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT = "layer2"
-STEPS, JUDGE_STEPS, ATTACK_STEPS = 600, 300, 1200
+STEPS, JUDGE_STEPS, ATTACK_STEPS = 700, 300, 1200
 
 
 def demo(out: Path, *, seed: int = 0) -> None:

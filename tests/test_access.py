@@ -1,0 +1,53 @@
+"""Query access: features and nothing else come back, and every picture is counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import oneway
+from oneway.attacks.access import BlackBox
+from oneway.runtime import launch
+
+
+@pytest.fixture
+def encoder() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)).train()
+
+
+@pytest.fixture
+def access(encoder: nn.Module, runtime: oneway.RuntimeConfig) -> BlackBox:
+    return BlackBox(encoder, launch(runtime))
+
+
+def test_every_picture_is_counted(access: BlackBox) -> None:
+    assert access.queries == 0
+    for count in (5, 1, 32):
+        access(torch.rand(count, 3, 8, 8))
+    assert access.queries == 38
+
+
+def test_no_gradient_comes_back(access: BlackBox, encoder: nn.Module) -> None:
+    pictures = torch.rand(2, 3, 8, 8, requires_grad=True)
+    features = access(pictures)
+    assert not features.requires_grad
+    assert features.grad_fn is None
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        features.sum().backward()
+    assert pictures.grad is None
+    assert all(weight.grad is None and not weight.requires_grad for weight in encoder.parameters())
+
+
+def test_the_encoder_never_changes_and_answers_alike(access: BlackBox, encoder: nn.Module) -> None:
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    pictures = torch.rand(6, 3, 8, 8)
+    first, alone = access(pictures), access(pictures[:1])
+    torch.testing.assert_close(access(pictures), first, rtol=0, atol=0)
+    torch.testing.assert_close(first[:1], alone)  # what one victim sends depends on no other's picture
+    assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+
+
+def test_mixed_precision_gives_plain_numbers(encoder: nn.Module) -> None:
+    access = BlackBox(encoder, launch(oneway.RuntimeConfig(device="cpu", precision="bf16")))
+    assert access(torch.rand(2, 3, 8, 8)).dtype == torch.float32

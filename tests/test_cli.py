@@ -1,0 +1,315 @@
+"""The command line: few flags, held by a listing; errors in one line; nothing heavy imported for help."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oneway
+from conftest import Attacked
+from oneway import cli
+from oneway.protection.config import ProtectConfig, paper, small
+from oneway.runs import override
+
+PACKING = {"--out", "--size", "--public", "--seed", "--jobs", "--skip-bad", "--resume"}
+FLAGS = {
+    "": set(),
+    "prepare": set(),
+    "prepare celeba": PACKING,
+    "prepare lfw": PACKING,
+    "prepare folder": PACKING | {"--labels", "--identity", "--name"},
+    "prepare synthetic": PACKING | {"--people", "--shots"},
+    "protect": {
+        "--out",
+        "--preset",
+        "--cut",
+        "--pixel",
+        "--decoder-steps",
+        "--steps",
+        "--seed",
+        "--device",
+        "--set",
+        "--resume",
+    },
+    "attack": {
+        "--out",
+        "--data",
+        "--control",
+        "--verifier",
+        "--steps",
+        "--seed",
+        "--device",
+        "--set",
+        "--resume",
+    },
+    "verifier": {"--out", "--steps", "--seed", "--device", "--set"},
+    "demo": {"--out", "--seed"},
+}
+"""Every flag there is. A new one needs a reason: a field of a configuration is reached by --set."""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def oneway_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command line here; gives its exit code, and what it wrote to both streams."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as exit:
+            code = int(exit.code or 0)
+        out, errors = capsys.readouterr()
+        return code, out, errors
+
+    return run
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_the_flags_of_a_command_are_these_and_at_most_ten(oneway_says: Run, command: str) -> None:
+    code, out, _ = oneway_says(*command.split(), "--help")
+    shown = re.findall(r"^[│ ] (?:-\w, )?(--[a-z][a-z-]*)", out, flags=re.MULTILINE)
+    assert code == 0
+    assert len(shown) == len(set(shown))
+    assert set(shown) - {"--help"} == FLAGS[command]
+    assert len(FLAGS[command]) <= 10
+
+
+def listed(help: str) -> list[str]:
+    """The subcommands in a help text, which is drawn in ASCII where the terminal has no more."""
+    return re.findall(r"^[│ ] +[^\w\s] ?(\w+) ", help, flags=re.MULTILINE)
+
+
+def test_every_command_is_in_the_listing(oneway_says: Run) -> None:
+    _, out, _ = oneway_says("--help")
+    assert set(listed(out)) == set(cli.COMMANDS) == {name.split()[0] for name in FLAGS if name}
+    _, out, _ = oneway_says("prepare", "--help")
+    assert {f"prepare {layout}" for layout in listed(out)} == {name for name in FLAGS if name.startswith("prepare ")}
+
+
+@pytest.mark.parametrize("command", ["--help", "protect --help", "attack --help", "prepare synthetic --help"])
+def test_help_imports_no_torch(command: str) -> None:
+    code = (
+        "import sys\n"
+        "from oneway.cli import main\n"
+        "try:\n    main(sys.argv[1:])\n"
+        "except SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'torchvision', 'pyarrow', 'skimage') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split()], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def one_line(errors: str) -> str:
+    lines = errors.splitlines()
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
+    """A run whose weights are another network's: torch's own words on that take many lines."""
+    run = shutil.copytree(early.path, tmp_path / "spoiled")
+    content = json.loads((run / "config.json").read_text())
+    content["protect"]["network"]["width"] = 0.25
+    (run / "config.json").write_text(json.dumps(content))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("prepare celeba NOWHERE --out OUT", "NOWHERE"),
+        ("prepare synthetic --out OUT --size 8", "size: must be at least 16 pixels, got 8"),
+        ("prepare synthetic --out OUT --people 0", "identities: must be at least 1, got 0"),
+        ("protect NOWHERE --out OUT", "not a pack (no such folder)"),
+        ("protect PACK --out OUT --cut layer9", "cut 'layer9' does not exist; did you mean 'layer4'"),
+        ("protect PACK --out OUT --pixel -1", "game.pixel must be 0 or more, not -1.0"),
+        ("protect PACK --out OUT --steps 0", "steps must be at least 1, not 0"),
+        ("protect PACK --out OUT --set attributes=Smilling", "did you mean 'Smiling'"),
+        ("protect PACK --out OUT --set game.pixell=1", "setting 'game.pixell' does not exist; did you mean"),
+        ("protect PACK --out OUT --set pixel=1", "setting 'pixel' does not exist; did you mean 'game.pixel'"),
+        ("protect PACK --out OUT --set network.wdth=1", "setting 'network.wdth' does not exist; did you mean"),
+        ("protect PACK --out OUT --set network=1", "setting 'network' does not exist"),
+        ("protect PACK --out OUT --set steps.more=1", "setting 'steps.more' does not exist"),
+        ("protect PACK --out OUT --set steps=many", "steps must be of type int, not 'many'"),
+        ("protect PACK --out OUT --set steps=1.5", "steps must be of type int, not '1.5'"),
+        ("protect PACK --out OUT --set learning_rate=fast", "learning_rate must be a number, not 'fast'"),
+        ("protect PACK --out OUT --set network.stem=tiny", "network.stem = 'tiny' does not exist"),
+        ("protect PACK --out OUT --set runtime.precision=bf61", "did you mean 'bf16'"),
+        ("protect PACK --out OUT --set steps", "--set takes NAME=VALUE, not 'steps'"),
+        ("protect PACK --out RUN", "holds a finished run"),
+        ("attack NOWHERE", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
+        ("attack PACK", "config.json does not exist"),
+        ("attack RUN --data OTHERS", "is not the one that"),
+        ("attack RUN --out OUT --control RUN --verifier JUDGE", "is not an attack"),
+        ("attack RUN --out OUT --verifier NOWHERE", "does not exist"),
+        ("attack RUN --out OUT --verifier NOWHERE.onnx", "is not a file; give an ONNX file"),
+        ("attack RUN --out OUT --verifier JUDGE --set wdth=1", "setting 'wdth' does not exist; did you mean 'width'"),
+        ("attack RUN --out OUT --verifier JUDGE --steps 0", "max_steps must be positive, not 0"),
+        ("attack SPOILED --out OUT --verifier JUDGE", "does not fit the network"),
+        ("verifier NOWHERE --out OUT", "not a pack"),
+        ("verifier PACK --out JUDGE", "exists; choose another --out, or delete it"),
+        ("verifier PACK --out OUT --set stepps=1", "setting 'stepps' does not exist; did you mean 'steps'"),
+    ],
+)
+def test_what_a_user_did_wrong_is_said_in_one_line(
+    oneway_says: Run,
+    pack: oneway.Pack,
+    other_pack: oneway.Pack,
+    early: oneway.Run,
+    control: Attacked,
+    spoiled: Path,
+    tmp_path: Path,
+    arguments: str,
+    message: str,
+) -> None:
+    places = {
+        "NOWHERE": tmp_path / "NOWHERE",
+        "NOWHERE.onnx": tmp_path / "NOWHERE.onnx",
+        "OUT": tmp_path / "out",
+        "PACK": pack.path,
+        "OTHERS": other_pack.path,
+        "RUN": early.path,
+        "SPOILED": spoiled,
+        "JUDGE": control.path.parent / "judge.safetensors",
+    }
+    code, out, errors = oneway_says(*(places.get(word, word) for word in arguments.split()))
+    assert (code, out) == (2, "")
+    assert message in one_line(errors)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_message_keeps_its_brackets_and_takes_one_line(oneway_says: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(**_: object) -> None:
+        raise oneway.InputError("shape [1, 2] is not\n\t[red] [/] of a [bold]kind[/bold]")
+
+    monkeypatch.setattr("oneway.demo.demo", lambda *_, **__: wrong())
+    _, _, errors = oneway_says("demo")
+    assert one_line(errors) == "error: shape [1, 2] is not [red] [/] of a [bold]kind[/bold]"
+
+
+def test_a_run_that_diverges_ends_with_the_error_and_another_code(
+    oneway_says: Run, pack: oneway.Pack, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    sets = [f"--set={name}={value}" for name, value in settings.items()]
+    code, _, errors = oneway_says(
+        "protect", pack.path, "--out", tmp_path / "run", *sets, "--pixel", "0", "--set", "learning_rate=1e38"
+    )
+    assert code == 1
+    assert errors.splitlines()[-1].startswith("error: the loss is not finite at step ")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("command", "resumes"), [("protect", True), ("demo", False)])
+def test_an_interrupt_says_how_to_go_on(
+    oneway_says: Run, monkeypatch: pytest.MonkeyPatch, pack: oneway.Pack, command: str, resumes: bool
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oneway.protection.train.protect", interrupted)
+    monkeypatch.setattr("oneway.demo.demo", interrupted)
+    arguments = {"protect": ["protect", str(pack.path), "--out", "run"], "demo": ["demo"]}[command]
+    code, _, errors = oneway_says(*arguments)
+    assert code == 130
+    assert len(errors.splitlines()) == 1
+    assert ("--resume" in errors) == resumes, "only a command that has the flag may be told to use it"
+
+
+class AskedError(Exception):
+    """Carries what training was asked for."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, pack: oneway.Pack) -> Callable[..., ProtectConfig]:
+    """Say what configuration a command line asks for."""
+
+    def ask(_: oneway.Pack, __: Path, config: ProtectConfig, **___: object) -> None:
+        raise AskedError(config)
+
+    monkeypatch.setattr("oneway.protection.train.protect", ask)
+
+    def give(*arguments: str) -> ProtectConfig:
+        with pytest.raises(AskedError) as error:
+            cli.main(["protect", str(pack.path), "--out", "run", *arguments])
+        config: ProtectConfig = error.value.args[0]
+        return config
+
+    return give
+
+
+def test_the_presets_are_what_they_are_called(asked: Callable[..., ProtectConfig]) -> None:
+    assert asked() == asked("--preset", "small") == small()
+    assert asked("--preset", "paper") == paper()
+    assert small() != paper()
+
+
+def test_the_paper_preset_is_the_papers_game() -> None:
+    config = paper()
+    assert (config.network.backbone, config.network.width, config.network.stem) == ("resnet50", 1.0, "full")
+    assert (config.game.decoder_steps, config.game.target) == (1, "away")
+
+
+def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig]) -> None:
+    flags = ["--cut", "layer3", "--pixel", "0", "--decoder-steps", "7", "--steps", "9", "--seed", "3"]
+    sets = ["network.norm=group", "attributes=Smiling,Bald", "game.warmup=0.5", "network.weights=none"]
+    made = asked(*flags, "--device", "cpu", *(f"--set={setting}" for setting in sets))
+    assert made == override(
+        small(),
+        {
+            "network.cut": "layer3",
+            "game.pixel": 0.0,
+            "game.decoder_steps": 7,
+            "steps": 9,
+            "seed": 3,
+            "runtime.device": "cpu",
+            "network.norm": "group",
+            "attributes": ("Smiling", "Bald"),
+            "game.warmup": 0.5,
+            "network.weights": None,
+        },
+    )
+
+
+def test_from_drawing_to_the_table(oneway_says: Run, settings: dict[str, Any], tmp_path: Path) -> None:
+    faces, judge, run, bare = (tmp_path / name for name in ("faces", "judge.safetensors", "run", "bare"))
+    sets = [f"--set={name}={value}" for name, value in settings.items() if name != "steps"]
+    attack = ["--verifier", judge, "--steps", "4", "--set", "width=0.5", "--set", "check_every=2", "--device", "cpu"]
+
+    code, out, _ = oneway_says(
+        "prepare", "synthetic", "--out", faces, "--size", "32", "--people", "40", "--shots", "2", "--jobs", "1"
+    )
+    assert code == 0
+    assert "21 attributes; pictures: private 28 of 14 people" in out
+    code, out, _ = oneway_says(
+        "verifier", faces, "--out", judge, "--steps", "2", "--set", "width=0.125", "--device", "cpu"
+    )
+    assert code == 0
+    assert "verifier judge.safetensors" in out
+    for path, pixel in ((bare, "0"), (run, "3")):
+        code, out, _ = oneway_says("protect", faces, "--out", path, *sets, "--pixel", pixel, "--steps", "4")
+        assert code == 0
+        assert "mean MCC of 21 attributes on 8 test people" in out
+        assert f"oneway attack {path}" in out
+    assert oneway_says("attack", bare, *attack)[0] == 0
+    code, out, _ = oneway_says("attack", run, "--control", bare / "attack", *attack)
+    assert code == 0
+    for words in ("this encoder", "control (unprotected)", "floor: mean face", "MSE", "the budget ended this attack"):
+        assert words in out
+    assert out.splitlines()[-1] == f"pictures: {run / 'attack' / 'grid.png'}"
+    assert (run / "attack" / "grid.png").is_file()

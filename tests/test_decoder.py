@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from oneway.errors import InputError
+from oneway.models.decoder import Decoder, Stage, Standardise, mirror, stages_of
+from oneway.models.encoder import BACKBONES, CUTS, EncoderConfig, backbone
+from oneway.models.split import split
+
+SIZES = (16, 17, 24, 31, 48, 97)
+
+
+def awake(decoder: nn.Module) -> nn.Module:
+    """Draw the weights that begin at zero, so that every path carries something."""
+    for weight in decoder.parameters():
+        if not weight.any():
+            nn.init.normal_(weight)
+    return decoder
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("name", BACKBONES)
+def test_it_draws_a_picture_of_the_right_size_from_every_cut(name: str, cut: str) -> None:
+    torch.manual_seed(0)
+    for stem, sizes in (("small", SIZES), ("full", (32, 65))):
+        config = EncoderConfig(backbone=name, cut=cut, width=0.125, stem=stem, norm="group")  # type: ignore[arg-type]
+        encoder, _ = split(backbone(config, min(sizes)), cut)
+        for size in sizes:
+            decoder = awake(mirror(encoder, size, width=0.25))
+            with torch.no_grad():
+                drawn = decoder(encoder(torch.rand(2, 3, size, size)))
+            assert drawn.shape == (2, 3, size, size)
+            assert drawn.min() >= 0
+            assert drawn.max() <= 1
+            assert drawn.std() > 0
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_gradient_flows_to_every_weight(cut: str) -> None:
+    torch.manual_seed(0)
+    encoder, _ = split(backbone(EncoderConfig(cut=cut, width=0.125, norm="group"), 33), cut)
+    decoder = awake(mirror(encoder, 33, width=0.5))
+    with torch.no_grad():
+        features = encoder(torch.rand(3, 3, 33, 33))
+    (decoder(features) - torch.rand(3, 3, 33, 33)).square().mean().backward()
+    for name, weight in decoder.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("cut", ["layer2", "layer4", "fc"])
+def test_a_picture_does_not_see_its_batch_nor_whether_it_is_trained(cut: str) -> None:
+    torch.manual_seed(0)
+    encoder, _ = split(backbone(EncoderConfig(cut=cut, width=0.125, norm="group"), 32), cut)
+    decoder = awake(mirror(encoder, 32))
+    with torch.no_grad():
+        features = encoder(torch.rand(4, 3, 32, 32))
+        decoder.standardise.observe(features)
+        before = {name: value.clone() for name, value in decoder.state_dict().items()}
+        training, evaluating = decoder.train()(features), decoder.eval()(features)
+        assert torch.equal(training, evaluating)
+        for index in range(4):
+            alone = decoder(features[index : index + 1])
+            torch.testing.assert_close(alone, training[index : index + 1], atol=1e-5, rtol=0)
+    for name, value in decoder.state_dict().items():
+        assert torch.equal(value, before[name]), name  # nothing is counted in passing
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in decoder.modules())
+
+
+def test_it_can_learn_to_draw() -> None:
+    torch.manual_seed(0)
+    encoder, _ = split(backbone(EncoderConfig(cut="layer2", width=0.125, norm="group"), 16), "layer2")
+    pictures = torch.rand(4, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    with torch.no_grad():
+        features = encoder(pictures)
+    decoder = mirror(encoder, 16)
+    decoder.standardise.observe(features)
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=4e-3)
+    for _ in range(80):
+        loss = (decoder(features) - pictures).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    ignorance = (pictures.mean(dim=0) - pictures).square().mean()
+    assert loss < 0.1 * ignorance
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_picture_too_small_for_the_cut_is_refused(cut: str) -> None:
+    pixels = CUTS[cut]
+    network = backbone(EncoderConfig(cut=cut, width=0.125, stem="full"), pixels)
+    encoder, _ = split(network, cut)
+    assert mirror(encoder, pixels, width=0.25)(encoder.eval()(torch.rand(1, 3, pixels, pixels))).shape[-1] == pixels
+    with pytest.raises(InputError, match="too small"):
+        backbone(EncoderConfig(cut=cut, width=0.125, stem="full"), pixels - 1)
+    with pytest.raises(InputError, match="cannot take pictures of 3 x 3 pixels"):
+        mirror(nn.Sequential(nn.Conv2d(3, 4, 5)), 3)
+
+
+def test_the_stages_are_the_spatial_convolutions_up_to_a_quarter_of_the_side() -> None:
+    encoder = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),  # 64 positions: left to the last layer
+        nn.Conv2d(4, 6, 3, stride=2, padding=1),  # 32: likewise
+        nn.Conv2d(6, 8, 3, stride=2, padding=1),  # 16
+        nn.Conv2d(8, 12, 1),  # not spatial
+        nn.Conv2d(12, 10, 3, padding=1),  # 16
+        nn.Conv2d(10, 32, 3, stride=2, padding=1),  # 8
+    )
+    assert stages_of(encoder, 64) == [Stage(8, 32, 1), Stage(16, 10, 2)]
+
+
+def test_stages_are_put_between_resolutions_far_apart() -> None:
+    encoder = nn.Sequential(nn.Conv2d(3, 64, 32, stride=32))
+    stages = stages_of(encoder, 128)
+    assert [stage.side for stage in stages] == [4, 8, 16, 32]
+    for coarse, fine in pairwise(stages):
+        assert fine.channels <= coarse.channels
+
+
+@pytest.mark.parametrize("size", [16, 33, 64])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda size: nn.Sequential(nn.Flatten(), nn.Linear(3 * size**2, 9)),
+        lambda size: nn.Sequential(nn.Conv2d(3, 6, 1)),
+        lambda size: nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.Flatten(2)),
+        lambda size: nn.Sequential(nn.Conv2d(3, 6, 8, stride=8)),
+        lambda size: nn.Sequential(nn.Conv2d(3, 6, 5, stride=5)),
+        lambda size: nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3), nn.AdaptiveAvgPool2d(1)),
+        lambda size: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 6, 3, padding=1)),
+    ],
+    ids=["linear", "pointwise", "tokens", "patches", "odd patches", "pooled", "enlarged"],
+)
+def test_any_encoder_has_a_mirror(make: object, size: int) -> None:
+    encoder = make(size)  # type: ignore[operator]
+    decoder = mirror(encoder, size, width=0.25)
+    assert decoder(encoder(torch.rand(2, 3, size, size))).shape == (2, 3, size, size)
+
+
+def test_the_width_widens_every_stage() -> None:
+    def weights(width: float) -> int:
+        decoder = Decoder((8, 4, 4), [Stage(4, 64, 2), Stage(8, 32, 2)], 16, width=width)
+        return sum(weight.numel() for weight in decoder.parameters())
+
+    assert weights(0.5) < weights(1.0) < weights(2.0)
+    assert 3 < weights(2.0) / weights(1.0) < 5  # two sides of a matrix
+
+
+def test_the_encoder_is_left_as_it_was() -> None:
+    encoder = backbone(EncoderConfig(width=0.125), 32).train()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    mirror(encoder, 32, width=0.25)
+    assert encoder.training
+    assert all(not module._forward_hooks for module in encoder.modules())
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 7), (5, 4, 3)])
+def test_each_channel_is_standardised_by_what_was_observed(shape: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(0)
+    seen, given = (generator.normal(3, 2, (count, *shape)).astype(np.float32) for count in (64, 11))
+    standardise = Standardise(shape)
+    np.testing.assert_array_equal(standardise(torch.from_numpy(given)).numpy(), given)  # nothing was observed yet
+    standardise.observe(torch.from_numpy(seen))
+    others = tuple(axis for axis in range(seen.ndim) if axis != 1)
+    expected = (given - seen.mean(axis=others, keepdims=True)[:1]) / seen.std(axis=others, keepdims=True)[:1]
+    np.testing.assert_allclose(standardise(torch.from_numpy(given)).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 7), (5, 4, 3)])
+def test_nothing_is_hidden_by_its_scale_or_its_shift(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    features = torch.randn(64, *shape)
+    scale = 10.0 ** torch.arange(-3, 2).view(5, *(1 for _ in shape[1:]))
+    outputs = []
+    for given in (features, features * scale + 2 * scale):
+        standardise = Standardise(shape)
+        standardise.observe(given)
+        outputs.append(standardise(given))
+    torch.testing.assert_close(outputs[0], outputs[1], atol=1e-4, rtol=0)
+    channels = outputs[1].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(channels.mean(dim=1), torch.zeros(5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(channels.std(dim=1, correction=0), torch.ones(5), atol=1e-3, rtol=0)
+
+
+def test_the_last_observation_counts_alone_and_is_kept_with_the_weights() -> None:
+    torch.manual_seed(0)
+    first, second = torch.randn(32, 4), 5 * torch.randn(32, 4) - 3
+    standardise, other = Standardise((4,)), Standardise((4,))
+    standardise.observe(first)
+    standardise.observe(second)
+    other.observe(second)
+    assert torch.equal(standardise(first), other(first))
+    loaded = Standardise((4,))
+    loaded.load_state_dict(standardise.state_dict())
+    assert torch.equal(loaded(first), other(first))
+    assert not list(standardise.parameters())  # they are told, not learned
+
+
+def test_a_channel_that_never_varies_becomes_0() -> None:
+    standardise = Standardise((2,))
+    features = torch.stack([torch.full((64,), 0.1), torch.linspace(0, 1, 64)], dim=1)
+    standardise.observe(features)
+    standardised: Tensor = standardise(features)
+    assert torch.equal(standardised[:, 0], torch.zeros(64))
+    assert standardised[:, 1].std() > 0.9
+
+
+def test_a_trace_too_fine_for_bf16_is_read_nevertheless() -> None:
+    torch.manual_seed(0)
+    plain = torch.randn(8, 6, 4, 4)
+    drawn = []
+    for features in (plain, 100 + 0.01 * plain):  # bf16 has steps of 0.5 at 100
+        torch.manual_seed(1)
+        decoder = awake(Decoder((6, 4, 4), [Stage(4, 16, 2)], 8))
+        decoder.standardise.observe(features)
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            drawn.append(decoder(features).float())
+    between_pictures = drawn[0].std(dim=0).mean()
+    assert between_pictures > 0.02
+    assert (drawn[0] - drawn[1]).abs().mean() < 0.2 * between_pictures

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from oneway import runs
+from oneway.data import Pack, prepare
+from oneway.data.batches import to_pictures
+from oneway.errors import InputError
+from oneway.models import identification
+from oneway.models.encoder import EncoderConfig, backbone
+from oneway.models.identification import (
+    MARGIN,
+    OWN,
+    SCALE,
+    IdentificationConfig,
+    identify,
+    load,
+    margin_loss,
+    open_verifier,
+)
+from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
+from oneway.runtime import RuntimeConfig
+from portraits import portrait_source
+from test_verifier import averaging_network
+
+RUNTIME = RuntimeConfig(device="cpu", precision="32")
+BRIEF = IdentificationConfig(width=0.125, feature_width=16, steps=3, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    path = tmp_path_factory.mktemp("identification") / "pack"
+    return prepare(portrait_source(60, 4, noise=0.15), path, size=16, jobs=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """One picture of each person."""
+    path = tmp_path_factory.mktemp("strangers") / "pack"
+    return prepare(portrait_source(30, 1), path, size=16, jobs=1, progress=False)
+
+
+def test_the_loss_is_that_of_a_lowered_cosine() -> None:
+    generator = np.random.default_rng(0)
+    features, centres = generator.normal(size=(7, 5)), generator.normal(size=(4, 5))
+    person = generator.integers(0, 4, 7)
+    losses = []
+    for feature, right in zip(features, person, strict=True):
+        cosines = [c @ feature / np.linalg.norm(c) / np.linalg.norm(feature) for c in centres]
+        cosines[right] -= MARGIN
+        powers = np.exp(SCALE * np.array(cosines))
+        losses.append(-np.log(powers[right] / powers.sum()))
+    found = margin_loss(torch.from_numpy(features), torch.from_numpy(centres), torch.from_numpy(person))
+    assert float(found) == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+def test_the_loss_knows_directions_only_and_falls_towards_the_right_centre() -> None:
+    torch.manual_seed(0)
+    features, centres, person = torch.randn(6, 5), torch.randn(4, 5), torch.randint(0, 4, (6,))
+    found = margin_loss(features, centres, person)
+    torch.testing.assert_close(margin_loss(3 * features, 0.2 * centres, person), found)
+    towards = [float(margin_loss(features + step * centres[person], centres, person)) for step in (0, 1, 3, 30)]
+    assert towards == sorted(towards, reverse=True)
+    assert towards[-1] < 0.5 * towards[0]
+
+
+def test_the_margin_makes_the_task_harder() -> None:
+    torch.manual_seed(0)
+    features, centres, person = torch.randn(6, 5), torch.randn(4, 5), torch.randint(0, 4, (6,))
+    cosine = torch.nn.functional.normalize(features) @ torch.nn.functional.normalize(centres).T
+    plain = torch.nn.functional.cross_entropy(SCALE * cosine, person)
+    assert 0 < float(margin_loss(features, centres, person) - plain) <= SCALE * MARGIN
+
+
+def separation(verifier: Verifier, pictures: torch.Tensor, people: NDArray[np.int64]) -> float:
+    """How often two pictures of one person are nearer than two of different people."""
+    features = verifier(pictures)
+    cosine = features @ features.T
+    same = (people[:, None] == people) & ~np.eye(len(people), dtype=bool)
+    apart = cosine[people[:, None] != people]
+    return float(np.mean([(value > apart).mean() for value in cosine[same]]))
+
+
+def test_it_learns_to_tell_apart_people_whom_it_has_not_seen(tmp_path: Path) -> None:
+    source = portrait_source(100, 6, noise=0.05, crowded=True)
+    crowd = prepare(source, tmp_path / "pack", size=16, jobs=1, progress=False)
+    config = IdentificationConfig(width=0.125, feature_width=32, steps=150, batch_size=48)
+    trained = identify(crowd, tmp_path / "own.safetensors", config, runtime=RUNTIME, progress=False)
+    torch.manual_seed(config.seed)
+    untrained = TorchVerifier(backbone(EncoderConfig(width=0.125, feature_width=32), 16), "untrained")
+    pictures, people = to_pictures(crowd.test.images(slice(None))), crowd.test.identities
+    before, after = (separation(verifier, pictures, people) for verifier in (untrained, trained))
+    assert after > 0.75
+    assert after > before + 0.15
+
+
+def test_a_seed_gives_the_same_verifier_and_leaves_other_chance_alone(pack: Pack, tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors")]
+    for path, seed in zip(files, (0, 0, 1), strict=True):
+        config = IdentificationConfig(width=0.125, feature_width=16, steps=3, batch_size=8, seed=seed)
+        identify(pack, path, config, runtime=RUNTIME, progress=False)
+    assert torch.equal(torch.rand(3), expected)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert files[0].read_bytes() != files[2].read_bytes()
+
+
+def test_what_was_written_is_loaded(pack: Pack, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "own.safetensors"
+    made = identify(pack, path, BRIEF, runtime=RUNTIME, progress=False)
+    pictures = torch.rand(5, 3, 16, 16)
+    loaded = load(path)
+    np.testing.assert_allclose(loaded(pictures), made(pictures), atol=1e-6)
+    assert loaded(pictures).shape == (5, 16)
+    assert loaded.name == made.name == "own.safetensors"
+
+
+def test_what_is_no_verifier_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load(tmp_path / "absent.safetensors")
+    runs.write_tensors(tmp_path / "other.safetensors", {"weight": torch.zeros(3)})
+    with pytest.raises(InputError, match=r"is not a verifier; make one with `oneway verifier`"):
+        load(tmp_path / "other.safetensors")
+
+
+def test_the_people_of_validation_and_test_stay_unknown_to_it(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[int] = set()
+
+    class Watched(identification.Batches):
+        def _index(self, step: int) -> NDArray[np.int64]:
+            index = super()._index(step)
+            seen.update(self.part.identities[index].tolist())
+            return index
+
+    monkeypatch.setattr(identification, "Batches", Watched)
+    many = IdentificationConfig(width=0.125, feature_width=16, steps=20, batch_size=32)
+    identify(pack, tmp_path / "own.safetensors", many, runtime=RUNTIME, progress=False)
+    judges = set(pack.validation.identities.tolist()) | set(pack.test.identities.tolist())
+    assert seen == set(pack.private.identities.tolist()) | set(pack.public.identities.tolist())
+    assert not seen & judges
+
+
+def test_people_who_appear_once_train_no_verifier(strangers: Pack, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"one picture of each person.*give one with --verifier, an ONNX file"):
+        identify(strangers, tmp_path / "own.safetensors", BRIEF, runtime=RUNTIME, progress=False)
+    assert list(tmp_path.iterdir()) == []
+    assert open_verifier(strangers, progress=False) is None
+
+
+def test_a_packs_own_verifier_is_trained_once(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identification, "identify", partial(identify, config=BRIEF, runtime=RUNTIME))
+    pictures = torch.rand(2, 3, 16, 16)
+    first = open_verifier(pack, progress=False)
+    assert first is not None
+    stamp = (pack.path / OWN).stat().st_mtime_ns
+    monkeypatch.setattr(identification, "identify", None)
+    second = open_verifier(pack, progress=False)
+    assert second is not None
+    np.testing.assert_allclose(first(pictures), second(pictures), atol=1e-6)
+    assert (pack.path / OWN).stat().st_mtime_ns == stamp
+    assert Pack.open(pack.path).hash == pack.hash  # it lies beside the pack and is no part of it
+
+
+def test_a_given_file_is_opened_by_what_it_is(pack: Pack, tmp_path: Path) -> None:
+    faces = prepare(portrait_source(30, 1), tmp_path / "pack", size=16, jobs=1, progress=False)
+    onnx = averaging_network(tmp_path / "mean.onnx", batch=1)
+    with pytest.raises(InputError, match="no landmarks"):
+        open_verifier(faces, onnx)
+    object.__setattr__(faces, "landmarks", ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)))
+    assert isinstance(open_verifier(faces, onnx), OnnxVerifier)
+    identify(pack, tmp_path / "own.safetensors", BRIEF, runtime=RUNTIME, progress=False)
+    opened = open_verifier(faces, str(tmp_path / "own.safetensors"))
+    assert isinstance(opened, TorchVerifier)
+    assert opened.name == "own.safetensors"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oneway.data import Pack, prepare
+from oneway.data.batches import to_pictures
+from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
+from oneway.metrics.estimate import Estimate
+from portraits import portrait_source
+
+
+class Colours:
+    """Takes the sixteen colours of a portrait for its identity, and counts what it is shown."""
+
+    name = "colours"
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+        self.shown += len(pictures)
+        colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1) - 0.5
+        return torch.nn.functional.normalize(colours, dim=1).numpy()
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    path = tmp_path_factory.mktemp("judge") / "pack"
+    return prepare(portrait_source(400, 4, noise=0.25), path, size=16, jobs=1, progress=False)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    path = tmp_path_factory.mktemp("few") / "pack"
+    return prepare(portrait_source(60, 4, noise=0.25), path, size=16, jobs=1, progress=False)
+
+
+def originals(pack: Pack) -> Tensor:
+    return to_pictures(pack.test.images(slice(None)))
+
+
+def batched(reconstructed: Tensor, pictures: Tensor, size: int = 64) -> Iterator[tuple[Tensor, Tensor]]:
+    yield from zip(reconstructed.split(size), pictures.split(size), strict=True)
+
+
+def score(pack: Pack, reconstructed: Tensor, *, size: int = 64, verifier: Colours | None = None) -> dict[str, Estimate]:
+    judge = Judge(pack.test, pack.validation, verifier)
+    return judge.score(batched(reconstructed, originals(pack), size))
+
+
+def test_the_originals_themselves_have_every_best_score(pack: Pack) -> None:
+    found = score(pack, originals(pack), verifier=Colours())
+    best = {"mse": 0.0, "psnr": 100.0, "ssim": 1.0, "face_similarity": 1.0, "recognised": 1.0}
+    assert {name: estimated.value for name, estimated in found.items()} == pytest.approx(best, abs=1e-6)
+    assert {name: estimated.unit for name, estimated in found.items()} == UNITS
+    assert {estimated.n for estimated in found.values()} == {pack.test.num_people}
+
+
+def test_scores_are_means_over_the_pictures_by_loops(pack: Pack) -> None:
+    torch.manual_seed(0)
+    pictures = originals(pack)
+    blocks = torch.nn.functional.interpolate(torch.randn(len(pictures), 3, 4, 4), (16, 16))
+    reconstructed = (pictures + 0.4 * blocks).clamp(0, 1)
+    verifier = Colours()
+    judge = Judge(pack.test, pack.validation, verifier)
+    found = judge.score(batched(reconstructed, pictures))
+    error = ((reconstructed - pictures) ** 2).mean(dim=(1, 2, 3)).double().numpy()
+    cosine = (verifier(reconstructed) * verifier(pictures)).sum(axis=1)
+    assert judge.threshold is not None
+    assert found["mse"].value == pytest.approx(error.mean(), rel=1e-4)
+    assert found["psnr"].value == pytest.approx((-10 * np.log10(error)).mean(), rel=1e-4)
+    assert found["face_similarity"].value == pytest.approx(cosine.mean(), rel=1e-4)
+    assert found["recognised"].value == pytest.approx((cosine > judge.threshold).mean())
+    assert 0 < found["recognised"].value < 1
+
+
+def test_scores_do_not_depend_on_the_batches(pack: Pack) -> None:
+    reconstructed = 0.5 * originals(pack) + 0.2
+    found = [score(pack, reconstructed, size=size, verifier=Colours()) for size in (1, 37, 1000)]
+    for other in found[1:]:
+        for name, estimated in found[0].items():
+            assert other[name].value == pytest.approx(estimated.value, rel=1e-5), name
+            assert other[name].low == pytest.approx(estimated.low, rel=1e-5), name
+
+
+def test_a_worse_reconstruction_has_worse_scores(pack: Pack) -> None:
+    torch.manual_seed(0)
+    pictures = originals(pack)
+    blocks = torch.nn.functional.interpolate(torch.randn(len(pictures), 3, 4, 4), (16, 16))
+    near, far = (score(pack, (pictures + amount * blocks).clamp(0, 1), verifier=Colours()) for amount in (0.05, 0.4))
+    assert near["mse"].high < far["mse"].low
+    for name in ("psnr", "ssim", "face_similarity", "recognised"):
+        assert near[name].low > far[name].high, name
+
+
+def test_the_threshold_comes_from_the_people_of_validation(pack: Pack) -> None:
+    judge = Judge(pack.test, pack.validation, Colours())
+    features, people = Colours()(to_pictures(pack.validation.images(slice(None)))), pack.validation.identities
+    apart = [float(features[i] @ features[j]) for i in range(len(people)) for j in range(i) if people[i] != people[j]]
+    assert judge.threshold is not None
+    assert np.mean(np.array(apart) > judge.threshold) == pytest.approx(FALSE_ACCEPT_RATE, abs=2 / len(apart))
+
+
+def test_the_verifier_is_measured_on_real_pairs_of_the_test_people(pack: Pack) -> None:
+    judge = Judge(pack.test, pack.validation, Colours())
+    about = judge.about_verifier()
+    features, people = Colours()(originals(pack)), pack.test.identities
+    same = [float(features[i] @ features[j]) for i in range(len(people)) for j in range(i) if people[i] == people[j]]
+    assert about is not None
+    assert (about["name"], about["false_accept_rate"], about["threshold"]) == ("colours", 1e-3, judge.threshold)
+    rate = about["true_accept_rate"]
+    assert rate["value"] == pytest.approx(np.mean(np.array(same) > judge.threshold))
+    assert 0 < rate["low"] < rate["value"] < rate["high"] < 1
+    assert (rate["n"], rate["unit"]) == (pack.test.num_people, "share")
+
+
+def test_another_persons_face_is_recognised_no_more_than_at_random(pack: Pack) -> None:
+    pictures, people = originals(pack), pack.test.identities
+    order = np.argsort(people, kind="stable")
+    shifted = np.empty_like(order)
+    shifted[order] = np.roll(order, 4)  # the picture of another person
+    assert (people[shifted] != people).all()
+    found = score(pack, pictures[torch.from_numpy(shifted)], verifier=Colours())
+    assert found["recognised"].value < 0.02
+    assert abs(found["face_similarity"].value) < 0.1
+
+
+def test_without_a_verifier_there_are_no_identity_scores(pack: Pack) -> None:
+    found = score(pack, originals(pack))
+    assert set(found) == {"mse", "psnr", "ssim"}
+    assert Judge(pack.test, pack.validation, None).about_verifier() is None
+
+
+def test_with_too_few_people_for_a_threshold_nothing_is_counted_as_recognised(few: Pack) -> None:
+    judge = Judge(few.test, few.validation, Colours())
+    found = judge.score(batched(originals(few), originals(few)))
+    assert judge.threshold is None
+    assert "recognised" not in found
+    assert found["face_similarity"].value == pytest.approx(1)
+    about = judge.about_verifier()
+    assert about is not None
+    assert about["true_accept_rate"] is None
+
+
+def test_the_real_pictures_are_shown_to_the_verifier_once(pack: Pack) -> None:
+    verifier = Colours()
+    judge = Judge(pack.test, pack.validation, verifier)
+    assert verifier.shown == len(pack.test) + len(pack.validation)
+    judge.score(batched(originals(pack), originals(pack)))
+    judge.about_verifier()
+    assert verifier.shown == 2 * len(pack.test) + len(pack.validation)

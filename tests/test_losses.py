@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from oneway import losses
+
+Pictures = NDArray[np.float32]
+
+
+def drawn(seed: int, n: int = 4) -> tuple[Pictures, Pictures, Pictures]:
+    """Reconstructions, pictures and a mean face."""
+    generator = np.random.default_rng(seed)
+    shape = (3, 5, 7)
+    return tuple(generator.random((count, *shape), dtype=np.float32) for count in (n, n, 1))  # type: ignore[return-value]
+
+
+def protection(reconstructed: Pictures, pictures: Pictures, mean_face: Pictures, target: losses.Target) -> float:
+    given = (torch.from_numpy(array) for array in (reconstructed, pictures, mean_face))
+    return float(losses.protection(*given, target=target))
+
+
+def test_utility_is_the_cross_entropy_of_the_bits() -> None:
+    generator = np.random.default_rng(0)
+    logits, labels = generator.normal(0, 3, (9, 5)), generator.random((9, 5)) < 0.3
+    share = 1 / (1 + np.exp(-logits))
+    expected = -np.mean(np.where(labels, np.log(share), np.log(1 - share)))
+    assert float(losses.utility(torch.from_numpy(logits), torch.from_numpy(labels))) == pytest.approx(expected, 1e-5)
+
+
+def test_utility_of_no_opinion_is_one_bit_and_of_the_truth_nothing() -> None:
+    labels = torch.rand(8, 3) < 0.5
+    assert float(losses.utility(torch.zeros(8, 3), labels)) == pytest.approx(np.log(2), 1e-6)
+    assert float(losses.utility(torch.where(labels, 50.0, -50.0), labels)) == pytest.approx(0, abs=1e-9)
+
+
+def test_utility_is_the_same_for_the_opposite_labels_and_logits() -> None:
+    logits, labels = torch.randn(8, 3), torch.rand(8, 3) < 0.5
+    torch.testing.assert_close(losses.utility(logits, labels), losses.utility(-logits, ~labels))
+
+
+def test_utility_is_computed_in_full_precision() -> None:
+    logits = torch.full((4, 2), 20.0, dtype=torch.bfloat16)
+    assert losses.utility(logits, torch.ones(4, 2, dtype=torch.bool)).dtype == torch.float32
+    assert float(losses.utility(logits, torch.ones(4, 2))) > 0  # in bf16 it would vanish
+
+
+def test_reconstruction_is_the_mean_squared_error_of_each_picture() -> None:
+    reconstructed, pictures, _ = drawn(0)
+    found = losses.reconstruction(torch.from_numpy(reconstructed), torch.from_numpy(pictures))
+    expected = [np.mean((a.astype(np.float64) - b) ** 2) for a, b in zip(reconstructed, pictures, strict=True)]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_reconstruction_is_symmetric_and_grows_with_the_square_of_the_distance() -> None:
+    reconstructed, pictures, _ = (torch.from_numpy(array) for array in drawn(1))
+    error = losses.reconstruction(reconstructed, pictures)
+    torch.testing.assert_close(losses.reconstruction(pictures, reconstructed), error)
+    further = pictures + 3 * (reconstructed - pictures)
+    torch.testing.assert_close(losses.reconstruction(further, pictures), 9 * error)
+    assert losses.reconstruction(pictures, pictures).tolist() == [0.0] * 4
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 3, allow_subnormal=False))
+def test_protection_is_what_its_definition_says(seed: int, distance: float) -> None:
+    reconstructed, pictures, face = drawn(seed)
+    reconstructed = (pictures + distance * (reconstructed - pictures)).astype(np.float32)
+    error = ((reconstructed - pictures) ** 2).mean(axis=(1, 2, 3))
+    ceiling = ((face - pictures) ** 2).mean(axis=(1, 2, 3))
+    expected = {
+        "away": -error.mean(),
+        "bounded": -np.minimum(error, ceiling).mean(),
+        "mean_face": ((reconstructed - face) ** 2).mean(),
+    }
+    assert set(losses.TARGETS) == set(expected)
+    for target in losses.TARGETS:
+        found = protection(reconstructed, pictures, face, target)
+        assert found == pytest.approx(expected[target], rel=1e-4, abs=1e-7)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 10, allow_subnormal=False))
+def test_bounded_never_counts_more_than_the_mean_face_does(seed: int, distance: float) -> None:
+    reconstructed, pictures, face = drawn(seed)
+    reconstructed = (pictures + distance * (reconstructed - pictures)).astype(np.float32)
+    bounded = protection(reconstructed, pictures, face, "bounded")
+    ceiling = protection(np.repeat(face, 4, axis=0), pictures, face, "away")
+    assert bounded >= ceiling - 1e-6
+    assert bounded >= protection(reconstructed, pictures, face, "away") - 1e-6
+
+
+def test_bounded_gains_nothing_beyond_ignorance_and_is_the_papers_before_it() -> None:
+    pictures, face = torch.full((2, 3, 4, 4), 0.2), torch.full((1, 3, 4, 4), 0.5)
+    for start, gains in ((0.9, False), (0.3, True)):
+        reconstructed = torch.full((2, 3, 4, 4), start, requires_grad=True)
+        losses.protection(reconstructed, pictures, face, target="bounded").backward()
+        assert reconstructed.grad is not None
+        assert bool(reconstructed.grad.any()) is gains
+    reconstructed = torch.full((2, 3, 4, 4), 0.3)
+    away = losses.protection(reconstructed, pictures, face, target="away")
+    torch.testing.assert_close(losses.protection(reconstructed, pictures, face, target="bounded"), away)
+
+
+def test_the_distance_to_the_mean_face_is_least_there_whatever_the_pictures() -> None:
+    reconstructed, pictures, face = drawn(3)
+    assert protection(np.repeat(face, 4, axis=0), pictures, face, "mean_face") == 0
+    assert protection(reconstructed, pictures, face, "mean_face") > 0
+    other = protection(reconstructed, pictures[::-1].copy(), face, "mean_face")
+    assert other == protection(reconstructed, pictures, face, "mean_face")
+
+
+def test_the_mean_face_draws_a_perfect_reconstruction_where_the_others_leave_it() -> None:
+    reconstructed, pictures, face = (torch.from_numpy(array) for array in drawn(4))
+    reconstructed = pictures.clone().requires_grad_()
+    for target, moves in (("away", False), ("bounded", False), ("mean_face", True)):
+        reconstructed.grad = None
+        losses.protection(reconstructed, pictures, face, target=target).backward()  # type: ignore[arg-type]
+        assert bool(reconstructed.grad.any()) is moves, target

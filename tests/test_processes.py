@@ -1,0 +1,129 @@
+"""Two processes on one global batch give the weights of one, where nothing depends on the part of the batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+import oneway
+from oneway.runs import override, read_tensors, to_dict
+
+CHANGES = {"network.norm": "group", "steps": 8, "game.warmup": 0.25, "game.ramp": 0.25}
+
+SCRIPT = """
+import json, sys
+import torch, oneway
+from oneway.protection.config import ProtectConfig
+from oneway.runs import from_dict, override
+torch.set_num_threads(1)
+pack, out, content = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+config = from_dict(ProtectConfig, content)
+pack = oneway.Pack.open(pack)
+oneway.protect(pack, out + "/two", config, progress=False)
+oneway.protect(pack, out + "/batch_norm", override(config, {"network.norm": "batch", "steps": 1}), progress=False)
+for folder, changes in (
+    ("odd", {"batch_size": 15}), ("odd", {"game.decoder_batch_size": 15}), ("two", {"steps": 9}), ("foreign", {})
+):
+    try:
+        oneway.protect(pack, out + "/" + folder, override(config, changes), progress=False)
+    except oneway.InputError as error:
+        sys.stdout.write(f"refused: {error}\\n")
+        sys.stdout.flush()
+"""
+
+
+@dataclass(frozen=True)
+class Two:
+    """What two processes made, and what they said."""
+
+    path: Path
+    config: oneway.ProtectConfig
+    code: int
+    output: str
+    errors: str
+
+
+@pytest.fixture(scope="module")
+def two(pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig], tmp_path_factory: pytest.TempPathFactory) -> Two:
+    folder = tmp_path_factory.mktemp("processes")
+    script, config = folder / "script.py", tiny(CHANGES)
+    script.write_text(SCRIPT)
+    (folder / "foreign").mkdir()
+    (folder / "foreign" / "notes.txt").write_text("not ours")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, str(script), str(pack.path), str(folder), json.dumps(to_dict(config))],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    return Two(folder, config, done.returncode, done.stdout, done.stderr)
+
+
+def test_two_processes_give_the_weights_of_one(two: Two, pack: oneway.Pack, tmp_path: Path) -> None:
+    one = oneway.protect(pack, tmp_path / "one", two.config, progress=False)
+    start = oneway.protect(pack, tmp_path / "start", override(two.config, {"steps": 1}), progress=False)
+    ours, theirs, first = (
+        read_tensors(path / "protector.safetensors")[0] for path in (one.path, two.path / "two", start.path)
+    )
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        moved = float((ours[name] - first[name]).norm())
+        assert moved > 0
+        assert float((ours[name] - theirs[name]).norm()) < 0.02 * moved, name
+
+
+def test_two_processes_give_the_decoder_of_one(two: Two, pack: oneway.Pack, tmp_path: Path) -> None:
+    one = oneway.protect(pack, tmp_path / "one", two.config, progress=False)
+    ours, theirs = (read_tensors(path / "checkpoint.safetensors")[0] for path in (one.path, two.path / "two"))
+    assert ours.keys() == theirs.keys()
+    decoder = [name for name in ours if name.startswith("adversary/")]
+    for name in decoder:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=1e-2, atol=2e-4, msg=name)
+
+
+def test_two_processes_report_the_utility_of_one(two: Two) -> None:
+    run = oneway.Run.open(two.path / "two")
+    assert run.config == two.config
+    assert json.loads((run.path / "results.json").read_text())["utility"]["mean_mcc"]["n"] == run.pack.test.num_people
+    assert len((run.path / "log.csv").read_text().splitlines()) == 2
+
+
+def test_batch_normalisation_over_several_processes_warns(two: Two) -> None:
+    assert "batch normalisation sees each process's part of the batch alone" in two.errors
+    assert "set network.norm=group" in two.errors
+    assert oneway.Run.open(two.path / "batch_norm").load() is not None
+
+
+@pytest.mark.parametrize("name", ["batch_size", "game.decoder_batch_size"])
+def test_a_batch_that_the_processes_cannot_share_evenly_is_refused_before_anything_is_written(
+    two: Two, name: str
+) -> None:
+    refused = [line for line in two.output.splitlines() if line.startswith("refused: ")]
+    assert sum(f" {name} 15 must be a multiple of the 2 processes" in line for line in refused) == 2
+    assert not (two.path / "odd").exists()
+
+
+def test_what_one_process_finds_wrong_with_the_folder_every_process_says(two: Two) -> None:
+    assert two.code == 0, two.errors[-4000:]
+    assert two.output.count("holds a finished run") == 2
+    assert two.output.count("exists and is not a run of ours") == 2
+
+
+def test_a_device_that_the_machine_lacks_is_refused(
+    pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(oneway.InputError, match="device 'cuda' is not available on this machine; it has cpu"):
+        oneway.protect(pack, tmp_path / "run", tiny({"runtime.device": "cuda"}), progress=False)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import oneway
+
+
+def declared() -> dict[str, str]:
+    """Names and homes of the imports that type checkers see."""
+    tree = ast.parse(Path(oneway.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    found = {}
+    for node in block.body:
+        assert isinstance(node, ast.ImportFrom)
+        for alias in node.names:
+            assert alias.asname == alias.name  # what makes it a re-export
+            found[alias.name] = str(node.module)
+    return found
+
+
+def python(code: str) -> str:
+    """Run code in an interpreter of its own and give what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(oneway.__all__) == [
+        "DivergedError",
+        "EncoderConfig",
+        "Estimate",
+        "GameConfig",
+        "InputError",
+        "InversionConfig",
+        "Pack",
+        "ProtectConfig",
+        "Run",
+        "RuntimeConfig",
+        "attack",
+        "open_verifier",
+        "prepare",
+        "protect",
+    ]
+
+
+@pytest.mark.parametrize("name", oneway.__all__)
+def test_each_is_what_its_home_defines(name: str) -> None:
+    home = import_module(oneway._HOMES[name])
+    assert getattr(oneway, name) is vars(home)[name]
+    assert getattr(oneway, name).__module__ == home.__name__  # defined there, not passed on
+    assert getattr(oneway, name).__doc__
+
+
+def test_type_checkers_see_the_names_that_are_there() -> None:
+    assert declared() == oneway._HOMES
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'oneway' has no attribute 'protcet'"):
+        oneway.protcet  # noqa: B018
+    assert not hasattr(oneway, "torch")
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    heavy = python("import oneway, sys; oneway.InputError; print({'torch', 'numpy', 'rich'} & set(sys.modules))")
+    assert heavy == "set()"
+
+
+def test_all_names_come_with_a_star() -> None:
+    names: dict[str, object] = {}
+    exec("from oneway import *", names)
+    assert set(oneway.__all__) <= set(names)
+    assert names["Pack"] is oneway.Pack

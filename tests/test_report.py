@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from oneway.metrics.estimate import Estimate
+from oneway.report.grid import CELL, GAP, draw_grid
+from oneway.report.table import ROWS, attack_table, utility_line, verifier_line
+
+
+def figure(value: float, unit: str = "SSIM") -> dict[str, Any]:
+    return Estimate(value=value, low=value - 0.05, high=value + 0.05, n=30, unit=unit).to_dict()
+
+
+def scores(base: float, *, identity: bool = True) -> dict[str, Any]:
+    found = {"ssim": figure(base), "psnr": figure(10 * base, "dB"), "mse": figure(base / 10, "MSE")}
+    return found | ({"face_similarity": figure(base + 0.1), "recognised": figure(base + 0.2)} if identity else {})
+
+
+def results(*, control: bool = True, identity: bool = True) -> dict[str, Any]:
+    """What an attack's results.json holds, as far as it is shown."""
+    beside = {"utility": {"mean_mcc": figure(0.7, "MCC")}, "attacks": {"inversion": scores(0.6, identity=identity)}}
+    return {
+        "utility": {"mean_mcc": figure(0.65, "MCC"), "mcc": {"Smiling": figure(0.6), "Male": figure(0.7)}},
+        "attacks": {"inversion": scores(0.3, identity=identity) | {"steps": 100, "converged": True, "queries": 5}},
+        "floors": {
+            "constant_prediction": {"mean_mcc": 0.0},
+            "mean_face": scores(0.2, identity=identity),
+            "nearest_by_output": scores(0.1, identity=identity),
+        },
+        "control": beside if control else None,
+    }
+
+
+def cells(table: Table) -> dict[str, list[str]]:
+    """Every row by its label."""
+    columns = [list(column.cells) for column in table.columns]
+    return {str(row[0]): [str(cell) for cell in row[1:]] for row in zip(*columns, strict=True)}
+
+
+def headers(table: Table) -> list[str]:
+    return [str(column.header) for column in table.columns]
+
+
+def test_every_score_stands_beside_its_control_and_its_floors() -> None:
+    table = attack_table(results())
+    rows = cells(table)
+    assert headers(table) == [
+        "",
+        "this encoder",
+        "control (unprotected)",
+        "floor: mean face",
+        "floor: by output labels",
+    ]
+    assert list(rows) == list(ROWS.values())
+    assert rows["SSIM ↓"] == [f"{v:.3f}\n[{v - 0.05:.3f}, {v + 0.05:.3f}]" for v in (0.3, 0.6, 0.2, 0.1)]
+    assert [cell.split("\n")[0] for cell in rows["PSNR, dB ↓"]] == ["3.0", "6.0", "2.0", "1.0"]
+    assert rows["utility: mean MCC ↑"] == ["0.650\n[0.600, 0.700]", "0.700\n[0.650, 0.750]", "0.000", "–"]
+
+
+def test_without_a_control_its_column_is_left_out() -> None:
+    table = attack_table(results(control=False))
+    assert headers(table) == ["", "this encoder", "floor: mean face", "floor: by output labels"]
+    assert [cell.split("\n")[0] for cell in cells(table)["SSIM ↓"]] == ["0.300", "0.200", "0.100"]
+
+
+def test_without_a_verifier_the_identity_rows_are_left_out() -> None:
+    rows = cells(attack_table(results(identity=False)))
+    assert ROWS["face_similarity"] not in rows
+    assert ROWS["recognised"] not in rows
+    assert ROWS["mse"] in rows
+
+
+def test_the_table_can_be_printed_in_a_narrow_terminal() -> None:
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(attack_table(results()))
+    text = console.export_text()
+    for expected in ("this encoder", "0.300", "floor", "SSIM", "0.650"):
+        assert expected in text
+
+
+def test_utility_in_one_line() -> None:
+    line = utility_line(results())
+    assert line == "mean MCC of 2 attributes on 30 test people: 0.650 [0.600, 0.700] (floor: 0)"
+
+
+def test_a_verifier_in_one_line() -> None:
+    about = {"name": "own", "false_accept_rate": 1e-3, "threshold": 0.3651, "true_accept_rate": figure(0.845, "share")}
+    line = verifier_line(about)
+    for expected in ("own", "0.845 [0.795, 0.895]", "false accept rate of 0.001", "threshold 0.365"):
+        assert expected in line
+    assert "nothing is counted as recognised" in verifier_line(about | {"true_accept_rate": None})
+    assert "no verifier" in verifier_line(None)
+
+
+def noise(n: int, size: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
+
+
+def test_the_grid_shows_each_row_below_its_name_in_order(tmp_path: Path) -> None:
+    rows = {"originals": noise(3, 16, 0), "reconstructions": noise(3, 16, 1)}
+    draw_grid(rows, tmp_path / "grid.png")
+    sheet = np.asarray(Image.open(tmp_path / "grid.png"))
+    side = CELL + GAP
+    height = (sheet.shape[0] - GAP) // 2
+    assert sheet.shape[1] == 3 * side + GAP
+    for row, pictures in enumerate(rows.values()):
+        top = (row + 1) * height + GAP - side
+        name = sheet[row * height + GAP : top, :]
+        assert (name < 100).any()  # dark letters
+        for column, picture in enumerate(pictures):
+            left = GAP + column * side
+            enlarged = picture.repeat(CELL // 16, axis=0).repeat(CELL // 16, axis=1)
+            np.testing.assert_array_equal(sheet[top : top + CELL, left : left + CELL], enlarged)
+
+
+def test_the_grid_is_white_between_the_pictures(tmp_path: Path) -> None:
+    draw_grid({"a": np.zeros((2, 8, 8, 3), dtype=np.uint8)}, tmp_path / "grid.png")
+    sheet = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert (sheet[:, :GAP] == 255).all()
+    assert (sheet[-GAP:] == 255).all()
+    assert (sheet[-CELL - GAP :, GAP + CELL : 2 * GAP + CELL] == 255).all()
+
+
+@pytest.mark.parametrize("shapes", [(1, 3), (3, 1)])
+def test_rows_may_differ_in_length(tmp_path: Path, shapes: tuple[int, int]) -> None:
+    rows = {name: noise(count, 16, count) for name, count in zip("ab", shapes, strict=True)}
+    draw_grid(rows, tmp_path / "grid.png")
+    sheet = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert sheet.shape[1] == 3 * (CELL + GAP) + GAP
+    last = sheet[-GAP - CELL : -GAP]
+    assert (last[:, 2 * (CELL + GAP) + GAP :] < 255).any() == (shapes[1] == 3)
+
+
+def test_what_stood_there_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "grid.png"
+    draw_grid({"a": noise(1, 8, 0)}, path)
+    first = path.read_bytes()
+    draw_grid({"a": noise(1, 8, 1)}, path)
+    assert path.read_bytes() != first
