@@ -78,7 +78,8 @@ def attack(
     protector = run.load(network)
     runs.claim(out, described, resume=resume)
 
-    fabric = launch(runtime or RuntimeConfig())
+    runtime = runtime or RuntimeConfig()
+    fabric = launch(runtime)
     protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     access, pack = BlackBox(protector.encoder, fabric), run.pack
     judge = Judge(pack.test, pack.validation, verifier)
@@ -87,7 +88,15 @@ def attack(
         decoder = mirror(protector.encoder, pack.size, width=config.width)
     checkpoint = out / runs.CHECKPOINT
     inversion = invert(
-        access, pack.public, pack.validation, decoder, config, fabric=fabric, checkpoint=checkpoint, progress=progress
+        access,
+        pack.public,
+        pack.validation,
+        decoder,
+        config,
+        fabric=fabric,
+        checkpoint=checkpoint,
+        checkpoint_seconds=runtime.checkpoint_seconds,
+        progress=progress,
     )
     runs.write_tensors(out / DECODER, inversion.decoder.state_dict(), {"width": config.width})
 
@@ -132,6 +141,8 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
                 f"the control {path} differs from this attack in its {name}: {theirs[name]!r} is not {value!r}; "
                 "a control is the same attack on the same network and data without protection"
             )
+    if not (path / SHOWN_FILE).is_file():
+        raise InputError(f"the control {path} lacks {SHOWN_FILE}; make it again")
     return {"run": made["run"], "utility": results["utility"], "attacks": results["attacks"]}
 
 

@@ -344,9 +344,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; add --resume to the same command to continue", highlight=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        way = {"demo": "give the same command again to continue", "verifier": "give the same command to start again"}
+        hint = way.get(given[0] if given else "", "add --resume to the same command to continue")
+        Console(stderr=True).print(f"stopped; {hint}", highlight=False)
         sys.exit(130)
 
 
 def _escaped(error: Exception) -> str:
-    return str(error).replace("[", r"\[")
+    return " ".join(str(error).split()).replace("[", r"\[")

@@ -8,7 +8,7 @@ import os
 import platform
 import typing
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,11 @@ SCHEMA = 1
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 
 
+def unwritable(path: Path, error: OSError) -> InputError:
+    """Make the error for a file that the disk does not take."""
+    return InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder")
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; when all went well it takes `path`'s place in one step.
@@ -42,11 +47,10 @@ def whole(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder"
-        ) from error
+        raise unwritable(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -143,12 +147,13 @@ def from_dict(kind: type[Config], content: Mapping[str, Any]) -> Config:
     for name in content:
         if name not in hints:
             raise unknown(f"{kind.__name__} field", name, hints)
-    return kind(
-        **{
-            name: from_dict(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
-            for name, value in content.items()
-        }
-    )
+    return kind(**{name: _from_json(hints[name], value) for name, value in content.items()})
+
+
+def _from_json(hint: Any, value: Any) -> Any:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return from_dict(hint, value)
+    return tuple(value) if typing.get_origin(hint) is tuple else value
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:
@@ -166,10 +171,9 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
 def _replaced(config: Any, path: list[str], value: Any, name: str) -> Any:
     hints = typing.get_type_hints(type(config))
     field, *deeper = path
+    above = name.removesuffix(".".join(path))
     if field not in hints or bool(deeper) != dataclasses.is_dataclass(hints[field]):
-        raise unknown(
-            "setting", name, _flat(dataclasses.asdict(config)) if len(name.split(".")) == len(path) else hints
-        )
+        raise unknown("setting", name, [f"{above}{known}" for known in _flat(dataclasses.asdict(config))])
     if deeper:
         return dataclasses.replace(config, **{field: _replaced(getattr(config, field), deeper, value, name)})
     return dataclasses.replace(config, **{field: _typed(value, hints[field], name)})
@@ -206,6 +210,8 @@ def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: st
             configuration, or files that are no run.
 
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; choose another --out")
     if not folder.exists() or not any(folder.iterdir()):
         write_json(folder / CONFIG, config)
         return False

@@ -210,13 +210,15 @@ class _State:
 
     def save(self, checkpoint: Path, queries: int) -> None:
         """Write everything that the rest of the attack depends on."""
-        about = {"step": self.step, "drops": self.drops, "best": self.best, "queries": queries}
+        about = {"step": self.step, "drops": self.drops, "best": self.best, "converged": self.converged}
+        about["queries"] = queries
         runs.save(checkpoint, self._trained(), about)
 
     def restore(self, checkpoint: Path) -> int:
         """Go back to the checkpoint; gives the queries that led to it."""
         about = runs.restore(checkpoint, self._trained())
         self.step, self.drops, self.best = about["step"], about["drops"], about["best"]
+        self.converged = about["converged"]
         self._set_learning_rate()
         return int(about["queries"])
 

@@ -93,7 +93,7 @@ def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:
     encoder.eval()
     try:
         with torch.no_grad():
-            features = encoder(torch.zeros(1, 3, size, size, device=next(encoder.parameters()).device))
+            features = encoder(torch.zeros(1, 3, size, size, device=next(encoder.parameters(), torch.empty(0)).device))
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"the encoder cannot take pictures of {size} x {size} pixels ({str(error).splitlines()[0]}); "

@@ -48,11 +48,16 @@ class Player(Generic[Network]):
 @contextmanager
 def frozen(network: Network) -> Iterator[Network]:
     """Hold a player fixed: no gradient for its weights (a third of its cost), no update of its statistics."""
+    learning = [weight for weight in network.parameters() if weight.requires_grad]
+    training = [module for module in network.modules() if module.training]
     network.requires_grad_(False).eval()
     try:
         yield network
     finally:
-        network.requires_grad_(True).train()
+        for weight in learning:
+            weight.requires_grad_(True)
+        for module in training:
+            module.training = True
 
 
 def adversary_steps(

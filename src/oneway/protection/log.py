@@ -24,7 +24,7 @@ class Log:
     def __init__(self, folder: Path, columns: tuple[str, ...], *, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter  # its import takes a second
 
-        path = folder / FILE
+        self._path = path = folder / FILE
         rows: list[list[str]] = []
         if path.exists():
             with path.open(newline="") as file:
@@ -36,8 +36,11 @@ class Log:
 
     def write(self, step: int, figures: dict[str, float]) -> None:
         """Add the figures of `step`."""
-        csv.writer(self._file).writerow([step, *(f"{value:.6g}" for value in figures.values())])
-        self._file.flush()
+        try:
+            csv.writer(self._file).writerow([step, *(f"{value:.6g}" for value in figures.values())])
+            self._file.flush()
+        except OSError as error:
+            raise runs.unwritable(self._path, error) from error
         for name, value in figures.items():
             self._events.add_scalar(name, value, step)
 

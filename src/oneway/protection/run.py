@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         config: decides the network and its cut.
         size: pixels a side.
         num_attributes: logits of the classifier.
-        network: any module to cut in place of the configured backbone.
+        network: any module to cut in place of the configured backbone; it is copied.
 
     Raises:
         InputError: if the network cannot be cut or cannot take such pictures.
@@ -39,7 +40,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        whole = backbone(config.network, size) if network is None else network
+        whole = backbone(config.network, size) if network is None else copy.deepcopy(network)
         encoder, rest = split(whole, config.network.cut)
         features_shape(encoder, size)
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)

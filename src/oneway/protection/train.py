@@ -60,16 +60,16 @@ def protect(
     config, out = config or ProtectConfig(), Path(out)
     attributes = _task(pack, config)
     fabric = launch(config.runtime)
+    _divide(config, fabric.world_size)
     protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
     described = {
         "protect": runs.to_dict(config),
         "network": None if network is None else type(network).__qualname__,
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
-    continued = fabric.is_global_zero and runs.claim(out, described, resume=resume)
-    fabric.barrier()
+    continued = _claim(fabric, out, described, resume=resume)
     training = Training(fabric, pack, attributes, config, protector, out)
-    if fabric.broadcast(continued):
+    if continued:
         training.restore()
     training.run(progress=progress and fabric.is_global_zero)
     if fabric.is_global_zero:
@@ -85,6 +85,27 @@ def _task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:
     return tuple(config.attributes) or pack.attributes
 
 
+def _divide(config: ProtectConfig, processes: int) -> None:
+    sizes = {"batch_size": config.batch_size, "game.decoder_batch_size": config.game.decoder_batch_size}
+    for name, size in sizes.items():
+        if size % processes:
+            raise InputError(f"{name} {size} must be a multiple of the {processes} processes")
+
+
+def _claim(fabric: Fabric, out: Path, described: dict[str, Any], *, resume: bool) -> bool:
+    """Claim the folder in one process; what is wrong with it is raised in all, so that none waits for another."""
+    answer: bool | InputError = False
+    if fabric.is_global_zero:
+        try:
+            answer = runs.claim(out, described, resume=resume)
+        except InputError as error:
+            answer = error
+    answer = fabric.broadcast(answer)
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
+
+
 class Training:
     """The state of a protect run, and its loop."""
 
@@ -98,8 +119,6 @@ class Training:
         out: Path,
     ) -> None:
         game, world = config.game, fabric.world_size
-        if config.batch_size % world:
-            raise InputError(f"batch_size {config.batch_size} must be a multiple of the {world} processes")
         self.fabric, self.config, self.out, self.step = fabric, config, out, 0
         self.warm_steps = int(game.warmup * config.steps) if game.pixel else config.steps
         self.protector = self._player(protector, config.learning_rate, config.weight_decay)
@@ -174,7 +193,8 @@ class Training:
             pixel=weight,
             target=game.target,
         )
-        return torch.stack([utility_loss, protector_error, adversary_error, torch.tensor(weight), torch.tensor(rate)])
+        settings = torch.tensor([weight, rate], device=self.fabric.device)
+        return torch.cat([torch.stack([utility_loss, protector_error, adversary_error]), settings])
 
     def _check(self, figures: Tensor, log: Log | None) -> dict[str, float]:
         """Log the averages of the last steps, unless one of them has diverged."""
@@ -187,6 +207,14 @@ class Training:
                 f"the loss is not finite at step {step} (last good checkpoint: {kept}); "
                 f"lower learning_rate (now {self.config.learning_rate:g}) or pixel (now {self.config.game.pixel:g})"
             )
+        ruined = [
+            name
+            for network, _ in self._players().values()
+            for name, weight in network.state_dict().items()
+            if not weight.isfinite().all()
+        ]
+        if ruined:
+            raise DivergedError(f"the weights {ruined[0]} are not finite after step {self.step}")
         means = dict(zip(COLUMNS, figures.mean(dim=0).tolist(), strict=True))
         if log is not None:
             log.write(self.step, means)
