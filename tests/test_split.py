@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from oneway.errors import InputError
 from oneway.models.encoder import BACKBONES, CUTS, EncoderConfig, backbone
@@ -158,13 +159,14 @@ def test_training_the_parts_moves_the_statistics_of_the_module() -> None:
     assert torch.equal(whole[3].running_mean, torch.zeros(4))
 
 
-def test_parts_cut_in_training_evaluate_as_the_module_does() -> None:
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), StochasticDepth(0.5, "row")], ids=["torch's", "torchvision's"])
+def test_parts_cut_in_training_evaluate_as_the_module_does(layer: nn.Module) -> None:
     torch.manual_seed(0)
-    whole = settled(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.BatchNorm2d(4))).train()
-    encoder, rest = split(whole, "1")
+    whole = settled(nn.Sequential(nn.Conv2d(3, 4, 3), layer, nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))).train()
+    encoder, rest = split(whole, "2")
     for part in (whole, encoder, rest):
         part.eval()
-    pictures = torch.rand(2, 3, 9, 9)
+    pictures = torch.rand(16, 3, 9, 9)
     assert torch.equal(rest(encoder(pictures)), whole(pictures))
 
 

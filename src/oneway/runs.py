@@ -195,8 +195,11 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
             raise InputError(f"{name} must be true or false, not {value!r}")
         return str(value).lower() == "true"
     try:
-        return hint(value)
-    except ValueError as error:
+        typed = hint(value)
+        if hint is int and typed != float(value):
+            raise ValueError(f"{value!r} is not whole")
+        return typed
+    except (TypeError, ValueError) as error:
         raise InputError(
             f"{name} must be {'a number' if hint is float else f'of type {hint.__name__}'}, not {value!r}"
         ) from error

@@ -135,10 +135,11 @@ def _load(network: nn.Module, config: EncoderConfig) -> None:
     own = network.state_dict()
     wanted = [name for name in own if not name.startswith("fc.")]
     wrong = [name for name in wanted if name not in state or state[name].shape != own[name].shape]
+    wrong += [name for name in state if name not in own and not name.startswith("fc.")]
     if wrong:
         raise InputError(
             f"weights {config.weights!r} do not fit {config.backbone} of width {config.width} and {config.norm} norm: "
-            f"{len(wrong)} of {len(wanted)} tensors are missing or of another shape, first {wrong[0]!r}"
+            f"{len(wrong)} of {len(wanted)} tensors are missing, of another shape or unknown, first {wrong[0]!r}"
         )
     with torch.no_grad():
         for name in wanted:

@@ -34,12 +34,18 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
     if cut not in layers:
         raise unknown("cut", cut, [*(name for name in layers if "." not in name), WHOLE, *layers])
     try:
-        graph = torch.fx.Tracer().trace(module)
+        graph = _Tracer().trace(module)
     except Exception as error:  # torch.fx raises whatever the traced forward raises
         raise InputError(
             f"the network {type(module).__name__} cannot be cut at {cut!r} because torch.fx cannot trace it "
             f"({error}); pass the part before the cut as the network, with cut={WHOLE!r}"
         ) from error
+    if _depends_on_training(module, graph):
+        raise InputError(
+            f"the network {type(module).__name__} cannot be cut at {cut!r} because its forward asks whether it is "
+            f"trained (functional dropout, say); use modules such as nn.Dropout instead, or pass the part before the "
+            f"cut as the network, with cut={WHOLE!r}"
+        )
     inside = [node for node in graph.nodes if cut in _layers_of(node)]
     if not inside:
         raise InputError(f"the layer {cut!r} is never called in the forward of {type(module).__name__}; cut at another")
@@ -52,6 +58,30 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
             "a value from before it (a skip connection); cut after the block that the connection ends in"
         )
     return torch.fx.GraphModule(module, before, "Encoder"), torch.fx.GraphModule(module, after, "Rest")
+
+
+class _Tracer(torch.fx.Tracer):
+    """Looks into no module without layers: what it does may depend on its mode or its input."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Say whether `m` is called rather than traced."""
+        return super().is_leaf_module(m, module_qualified_name) or not any(True for _ in m.children())
+
+
+def _depends_on_training(module: nn.Module, graph: torch.fx.Graph) -> bool:
+    """Say whether the forward does something else in the other mode, which a traced graph would freeze."""
+    modes = {each: each.training for each in module.modules()}
+    module.train(not module.training)
+    try:
+        other = _Tracer().trace(module)
+    finally:
+        for each, training in modes.items():
+            each.training = training
+    return [_said(node) for node in graph.nodes] != [_said(node) for node in other.nodes]
+
+
+def _said(node: torch.fx.Node) -> tuple[str, ...]:
+    return node.op, str(node.target), str(node.args), str(node.kwargs)
 
 
 def _layers_of(node: torch.fx.Node) -> OrderedDict[str, object]:
@@ -89,18 +119,20 @@ def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:
         InputError: if the encoder cannot take a picture of that size.
 
     """
-    training = encoder.training
+    modes = {module: module.training for module in encoder.modules()}
+    device = next((tensor.device for tensor in (*encoder.parameters(), *encoder.buffers())), None)
     encoder.eval()
     try:
         with torch.no_grad():
-            features = encoder(torch.zeros(1, 3, size, size, device=next(encoder.parameters(), torch.empty(0)).device))
+            features = encoder(torch.zeros(1, 3, size, size, device=device))
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"the encoder cannot take pictures of {size} x {size} pixels ({str(error).splitlines()[0]}); "
             "use larger pictures or an earlier cut"
         ) from error
     finally:
-        encoder.train(training)
+        for module, training in modes.items():
+            module.training = training
     if not isinstance(features, Tensor):
         raise InputError(f"the encoder must return one tensor, not {type(features).__name__}; cut at another layer")
     return tuple(features.shape[1:])

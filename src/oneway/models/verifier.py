@@ -89,12 +89,14 @@ class OnnxVerifier:
         """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
         mean, deviation = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         inputs = ((align(pictures, self._landmarks) - mean) / deviation).numpy()
-        batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else len(inputs)
+        count = len(inputs)
+        batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else count
+        inputs = np.concatenate([inputs, inputs[:1].repeat(-count % batch, axis=0)])  # fill the last batch of the graph
         outputs = [
             self._session.run(None, {self._input.name: inputs[start : start + batch]})[0]
             for start in range(0, len(inputs), batch)
         ]
-        features: NDArray[np.float32] = np.concatenate(outputs)
+        features: NDArray[np.float32] = np.concatenate(outputs)[:count]
         features /= np.linalg.norm(features, axis=1, keepdims=True)
         return features
 
