@@ -10,7 +10,7 @@ test: .venv/ready  ## everything that must hold; minutes on two processors
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 bench: .venv/ready  ## our protect step against the plain one
 	$(BIN)/python benchmarks/step.py

@@ -134,7 +134,9 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"the control {path} attacked a protected run; give the attack on a run with --pixel 0")
     theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
     ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}
-    theirs["network"], ours["network"] = made["protect"]["network"], runs.to_dict(run.config.network)
+    for name, value in runs.to_dict(run.config).items():
+        if name not in ("game", "runtime", "seed"):
+            theirs[name], ours[name] = made["protect"][name], value
     for name, value in ours.items():
         if theirs[name] != value:
             raise InputError(

@@ -146,7 +146,8 @@ def prepare(
     )
     parts = (made.private, made.public, made.validation, made.test)
     counts = ", ".join(f"{part.split} {len(part)} of {part.num_people} people" for part in parts)
-    Console().print(f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}", highlight=False)
+    summary = f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}"
+    Console().print(summary, highlight=False, soft_wrap=True)
 
 
 def protect(

@@ -24,7 +24,8 @@ from oneway.report.table import attack_table, verifier_line
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT = "layer2"
-STEPS, JUDGE_STEPS, ATTACK_STEPS = 700, 300, 1200
+PIXEL, WARMUP = 10.0, 0.15
+STEPS, JUDGE_STEPS, ATTACK_STEPS = 1000, 300, 1200
 
 
 def demo(out: Path, *, seed: int = 0) -> None:
@@ -40,7 +41,13 @@ def demo(out: Path, *, seed: int = 0) -> None:
     pack = _pack(out / "faces", seed)
     console.print("[bold]2/4[/] training the judge: a face verifier")
     verifier = _judge(pack, seed)
-    protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
+    protected = replace(
+        small(),
+        steps=STEPS,
+        seed=seed,
+        network=replace(small().network, cut=CUT),
+        game=replace(small().game, pixel=PIXEL, warmup=WARMUP),
+    )
     unprotected = replace(protected, game=replace(protected.game, pixel=0.0))
     attacks = {}
     for number, (name, title, config) in enumerate(

@@ -136,8 +136,8 @@ def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Turn a (nested) config dataclass into plain JSON values."""
-    content: dict[str, Any] = dataclasses.asdict(config)
+    """Turn a (nested) config dataclass into plain JSON values, lists for tuples."""
+    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return content
 
 

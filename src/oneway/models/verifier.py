@@ -72,7 +72,9 @@ class OnnxVerifier:
                 "use a verifier trained on the pack instead"
             )
         if not path.is_file():
-            raise InputError(f"verifier {str(path)!r} is not a file; give an ONNX file, or a verifier's folder")
+            raise InputError(
+                f"verifier {str(path)!r} is not a file; give an ONNX file, or a file made by `oneway verifier`"
+            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         try:
