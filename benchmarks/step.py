@@ -7,6 +7,7 @@ encoder asked again for each decoder step. Prints one JSON object: medians in mi
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch.optim import AdamW
 
 from oneway import runs
+from oneway.data.batches import Batches
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
@@ -52,19 +54,21 @@ def plain(pack: Pack, config: ProtectConfig) -> Callable[[], object]:
     decoder = mirror(encoder, pack.size, width=config.game.decoder_width).train()
     ours_optimizer = AdamW(protector.parameters(), lr=config.learning_rate, fused=False)
     theirs_optimizer = AdamW(decoder.parameters(), lr=config.decoder_learning_rate, fused=False)
-    generator = torch.Generator().manual_seed(0)
-    shape = (3, pack.size, pack.size)
+    private = Batches(pack.private, pack.private.labels().astype("float32"), batch_size=config.batch_size, seed=0)
+    public = Batches(pack.public, batch_size=config.game.decoder_batch_size, seed=1)
+    steps = itertools.count()
 
     def step() -> None:
         torch.set_flush_denormal(False)
-        for _ in range(config.game.decoder_steps):
-            pictures = torch.rand(config.game.decoder_batch_size, *shape, generator=generator)
+        number = next(steps)
+        for turn in range(config.game.decoder_steps):
+            pictures = public(number * config.game.decoder_steps + turn)[0].contiguous()
             error = F.mse_loss(decoder(encoder(pictures).detach()), pictures)
             theirs_optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]
             theirs_optimizer.step()
-        pictures = torch.rand(config.batch_size, *shape, generator=generator)
-        labels = torch.randint(0, 2, (config.batch_size, len(pack.attributes)), generator=generator).float()
+        pictures, labels = private(number)
+        pictures = pictures.contiguous()
         features = encoder(pictures)
         utility = F.binary_cross_entropy_with_logits(classifier(features), labels)
         loss = utility - config.game.pixel * F.mse_loss(decoder(features), pictures)
