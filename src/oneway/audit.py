@@ -134,9 +134,8 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"the control {path} attacked a protected run; give the attack on a run with --pixel 0")
     theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
     ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}
-    for name, value in runs.to_dict(run.config).items():
-        if name not in ("game", "runtime", "seed"):
-            theirs[name], ours[name] = made["protect"][name], value
+    for name in ("network", "attributes"):
+        theirs[name], ours[name] = made["protect"][name], runs.to_dict(run.config)[name]
     for name, value in ours.items():
         if theirs[name] != value:
             raise InputError(

@@ -139,7 +139,7 @@ def _load(network: nn.Module, config: EncoderConfig) -> None:
     if wrong:
         raise InputError(
             f"weights {config.weights!r} do not fit {config.backbone} of width {config.width} and {config.norm} norm: "
-            f"{len(wrong)} of {len(wanted)} tensors are missing, of another shape or unknown, first {wrong[0]!r}"
+            f"{len(wrong)} of {len(wanted)} tensors are missing or of another shape or unknown, first {wrong[0]!r}"
         )
     with torch.no_grad():
         for name in wanted:
