@@ -2,11 +2,57 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Protocol, final
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from oneway.data.batches import load
+from oneway.data.packed import Part
+
+Index = NDArray[np.int64] | slice
+Bools = NDArray[np.bool_]
+
+
+class Access(Protocol):
+    """Features of a pack's pictures, however the attacker comes by them.
+
+    Attributes:
+        queries: pictures sent to the encoder so far, or whose features were stolen.
+
+    """
+
+    queries: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one picture's features."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where features are given."""
+        ...
+
+    @property
+    def mirrors(self) -> bool:
+        """Say whether features of mirrored pictures can be had too."""
+        ...
+
+    def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
+        """Give the features, (k, *shape) in float32, of the pictures at `index` of `part`.
+
+        Args:
+            part: where the pictures are.
+            index: counted from 0 within the part.
+            mirrored: (k,) which of them to mirror first; only where `mirrors` says so.
+
+        """
+        ...
 
 
 @final
@@ -18,17 +64,93 @@ class BlackBox:
     Args:
         encoder: the frozen victim.
         fabric: where it runs.
+        size: pixels a side of the pictures it takes.
+        draws: how often each picture is sent; the answers are averaged (against an encoder that adds noise).
 
     """
 
-    def __init__(self, encoder: nn.Module, fabric: Fabric) -> None:
+    mirrors = True
+
+    def __init__(self, encoder: nn.Module, fabric: Fabric, size: int, *, draws: int = 1) -> None:
         self._encoder = encoder.eval().requires_grad_(False).to(fabric.device)
+        self._draws = draws
+        self.device = fabric.device
         self.queries = 0
-        """Pictures sent so far."""
+        self.shape = tuple(self(torch.zeros(1, 3, size, size, device=self.device)).shape[1:])
+        self.queries = 0
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) in 0..1 to their features (n, ...)."""
-        self.queries += len(pictures)
+        self.queries += len(pictures) * self._draws
+        features: Tensor = self._encoder(pictures).float()
+        for _ in range(self._draws - 1):
+            features = features + self._encoder(pictures).float()
+        return features / self._draws
+
+    def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
+        """Send the pictures; see `Access`."""
+        return self(load(part, index, mirrored, self.device))
+
+
+@final
+class FeatureDump:
+    """Stored features alone: the attacker has neither the encoder nor an answer for any other picture.
+
+    Args:
+        features: (n, ...) for each split the dump covers, in the order of its pictures; any number type, as stored.
+        device: where features are given.
+        mirrored: the same for the mirrored pictures, if there are any.
+
+    """
+
+    def __init__(
+        self,
+        features: Mapping[str, NDArray[np.generic]],
+        device: torch.device,
+        mirrored: Mapping[str, NDArray[np.generic]] | None = None,
+    ) -> None:
+        self._features, self._mirrored, self.device = features, mirrored or {}, device
+        self.shape = tuple(next(iter(features.values())).shape[1:])
+        self.queries = sum(len(stored) for stored in [*features.values(), *self._mirrored.values()])
+
+    @property
+    def mirrors(self) -> bool:
+        """Say whether the dump holds the mirrored public pictures too."""
+        return "public" in self._mirrored
+
+    def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
+        """Look the features up; see `Access`."""
+        stored = self._features[part.split][index].astype(np.float32)
+        if mirrored is not None and mirrored.any():
+            stored[mirrored] = self._mirrored[part.split][np.arange(len(part))[index][mirrored]]
+        return torch.from_numpy(stored).to(self.device)
+
+
+@final
+class WhiteBox:
+    """Everything: the attacker has the encoder itself, weights and gradients.
+
+    Args:
+        encoder: the frozen victim.
+        device: where it runs.
+
+    """
+
+    def __init__(self, encoder: nn.Module, device: torch.device) -> None:
+        self._encoder = encoder.eval().requires_grad_(False).to(device)
+        self.device = device
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Map pictures (n, 3, size, size) in 0..1 to their features, with gradients for the pictures."""
         features: Tensor = self._encoder(pictures)
-        return features
+        return features.float()
+
+
+def all_features(access: Access, part: Part, *, mirrored: bool = False) -> NDArray[np.float32]:
+    """Give the features of a whole part, (len(part), *shape)."""
+    given = []
+    for start in range(0, len(part), 256):
+        index = np.arange(start, min(start + 256, len(part)))
+        given.append(access.features(part, index, np.ones(len(index), dtype=np.bool_) if mirrored else None))
+    return torch.cat(given).cpu().numpy()

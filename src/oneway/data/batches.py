@@ -16,6 +16,19 @@ def to_pictures(pixels: NDArray[np.uint8], device: torch.device | None = None) -
     return pictures
 
 
+def load(
+    part: Part,
+    index: NDArray[np.int64] | slice,
+    mirrored: NDArray[np.bool_] | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Load the pictures at `index` of a part, those marked in `mirrored` mirrored: (k, 3, size, size) in 0..1."""
+    pixels = part.images(index)
+    if mirrored is not None:
+        pixels[mirrored] = pixels[mirrored, :, ::-1]
+    return to_pictures(pixels, device)
+
+
 def mean_picture(part: Part, device: torch.device) -> Tensor:
     """Average all pictures of a part: (1, 3, size, size) in 0..1, what an attacker draws who knows nothing else."""
     total = np.zeros((part.pack.size, part.pack.size, 3))
@@ -36,6 +49,8 @@ class Batches:
         rank: this process.
         world: number of processes; each takes every `world`-th picture of the global batch.
         device: where the pictures are put.
+        mirror: mirror half of the pictures.
+        rows: places in the part to draw from; all by default.
 
     """
 
@@ -49,8 +64,11 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
+        mirror: bool = True,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
-        self.part = part
+        self.part, self.mirror = part, mirror
+        self.rows = np.arange(len(part)) if rows is None else rows
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
         self.device = device or torch.device("cpu")
         self.targets = torch.from_numpy(np.zeros((len(part), 0)) if targets is None else targets).to(self.device)
@@ -58,20 +76,22 @@ class Batches:
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """Give step `step`'s pictures, (n, 3, size, size) in 0..1, and their targets, (n, ...)."""
-        index = self._index(step)[self.rank :: self.world]
+        index, mirrored = self.draw(step)
+        return load(self.part, index, mirrored, self.device), self.targets[torch.from_numpy(index)]
+
+    def draw(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Say which pictures of the part step `step` holds, (n,), and which of them are mirrored, (n,)."""
+        index = self.rows[self._index(step)[self.rank :: self.world]]
         mirrored = np.random.default_rng([self.seed, 1, step]).random(self.batch_size) < 0.5
-        mirrored = mirrored[self.rank :: self.world]
-        pixels = self.part.images(index)
-        pixels[mirrored] = pixels[mirrored, :, ::-1]
-        return to_pictures(pixels, self.device), self.targets[torch.from_numpy(index)]
+        return index, mirrored[self.rank :: self.world] & self.mirror
 
     def _index(self, step: int) -> NDArray[np.int64]:
-        """Which pictures the global batch of `step` holds: a window on the endless sequence of epochs."""
-        epochs, places = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), len(self.part))
+        """Which rows the global batch of `step` holds: a window on the endless sequence of epochs."""
+        epochs, places = np.divmod(np.arange(step * self.batch_size, (step + 1) * self.batch_size), len(self.rows))
         return np.array([self._order(int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)])
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if epoch not in self._orders:
             self._orders = {key: order for key, order in self._orders.items() if key == epoch - 1}
-            self._orders[epoch] = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.part))
+            self._orders[epoch] = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.rows))
         return self._orders[epoch]

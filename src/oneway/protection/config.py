@@ -25,6 +25,8 @@ class GameConfig:
         decoder_batch_size: pictures in each of the adversary's batches, over all processes.
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
+        noise: standard deviation of Gaussian noise on the features, which are normalised to mean square 1 first; a
+            part of the encoder, see `models.noise`; 0 leaves the features as they are.
 
     """
 
@@ -35,6 +37,7 @@ class GameConfig:
     decoder_batch_size: int = 16
     warmup: float = 0.25
     ramp: float = 0.2
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +87,7 @@ class ProtectConfig:
             ),
             "game.decoder_width": (self.game.decoder_width, self.game.decoder_width > 0, "positive"),
             "game.warmup": (self.game.warmup, 0 <= self.game.warmup < 1, "a share from 0 to below 1"),
+            "game.noise": (self.game.noise, self.game.noise >= 0, "0 or more"),
             "game.ramp": (self.game.ramp, 0 <= self.game.ramp <= 1, "a share from 0 to 1"),
         }
         for name, (value, holds, law) in laws.items():

@@ -18,6 +18,7 @@ from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
 from oneway.models.classifier import Classifier
 from oneway.models.encoder import backbone
+from oneway.models.noise import Noisy
 from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector
@@ -43,6 +44,8 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         whole = backbone(config.network, size) if network is None else copy.deepcopy(network)
         encoder, rest = split(whole, config.network.cut)
         features_shape(encoder, size)
+        if config.game.noise:
+            encoder = Noisy(encoder, config.game.noise)
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)
         return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
 

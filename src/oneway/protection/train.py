@@ -19,6 +19,7 @@ from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.metrics.classification import utility
 from oneway.models.decoder import mirror
+from oneway.models.noise import Noisy
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Network, Player, Protector, adversary_steps, protector_step
@@ -175,6 +176,8 @@ class Training:
         rate = learning_rate(self.step, config.steps) * config.learning_rate
         for group in self.protector.optimizer.param_groups:
             group["lr"] = rate
+        if isinstance(self.protector.network.encoder, Noisy):
+            self.protector.network.encoder.restart((config.seed, self.step, self.fabric.global_rank))
         played = self.step - self.warm_steps
         weight, adversary_error = 0.0, torch.zeros((), device=self.fabric.device)
         if played >= 0:

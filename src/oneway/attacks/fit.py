@@ -1,0 +1,212 @@
+"""Train an attacker's network until people it was not trained on say that it gets no better."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from oneway import runs
+from oneway.attacks.access import Access
+from oneway.errors import DivergedError, InputError
+from oneway.progress import track
+
+DROP = 0.3
+IMPROVEMENT = 0.01
+Network = TypeVar("Network", bound=nn.Module)
+Loss = Callable[[nn.Module, int], Tensor]
+"""Gives the loss of step `step`, from the network to be trained and the step."""
+
+
+class Schedule(Protocol):
+    """When an attacker's learning rate falls and when it stops.
+
+    Attributes:
+        batch_size: pictures in a batch.
+        learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
+            improved by 1 % since the last check, and training ends when that happens after the last fall.
+        drops: how often the learning rate falls.
+        check_every: steps between two checks.
+        max_steps: the budget; an attack that it ends says so, since a longer one might do better.
+        seed: of the initial weights and of the order of the pictures.
+
+    """
+
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def learning_rate(self) -> float: ...  # noqa: D102
+    @property
+    def drops(self) -> int: ...  # noqa: D102
+    @property
+    def check_every(self) -> int: ...  # noqa: D102
+    @property
+    def max_steps(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Raise `InputError` for a field of a schedule that cannot be."""
+    for name in ("batch_size", "learning_rate", "check_every", "max_steps"):
+        if not getattr(schedule, name) > 0:
+            raise InputError(f"{name} must be positive, not {getattr(schedule, name)}")
+    if schedule.drops < 0 or schedule.seed < 0:
+        raise InputError(f"drops and seed must be 0 or more, not {schedule.drops} and {schedule.seed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an attack computes, and where it keeps its state.
+
+    Attributes:
+        fabric: where it runs.
+        checkpoint: a file to go on from if it exists, and to keep the state in; it is left for the caller to delete.
+        checkpoint_seconds: least time between two checkpoints.
+        progress: show a bar.
+
+    """
+
+    fabric: Fabric
+    checkpoint: Path
+    checkpoint_seconds: float = 20.0
+    progress: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(Generic[Network]):
+    """A trained network.
+
+    Attributes:
+        network: its best weights, in evaluation mode.
+        steps: how many it was trained for.
+        converged: whether its validation error had stopped improving; else the budget ended it.
+        validation_error: the lowest error on the validation people.
+
+    """
+
+    network: Network
+    steps: int
+    converged: bool
+    validation_error: float
+
+
+def fit(
+    network: Network,
+    loss: Loss,
+    validate: Callable[[Network], float],
+    schedule: Schedule,
+    place: Place,
+    *,
+    name: str,
+    access: Access,
+    others: Mapping[str, tuple[nn.Module, Optimizer | None]] | None = None,
+) -> Fitted[Network]:
+    """Train `network` by AdamW until its validation error stops improving, or the budget ends it.
+
+    Args:
+        network: new weights.
+        loss: gives the loss of a step; whatever it trains beside (a discriminator) belongs to `others`.
+        validate: the error on validation people, above 0, lower is better; decides the schedule and the weights kept.
+        schedule: learning rate, checks and budget.
+        place: where it runs and where its state is kept.
+        name: of the attack, for the bar and for errors.
+        access: whose count of queries is kept with the state.
+        others: networks and optimizers to keep in the checkpoint beside it.
+
+    Raises:
+        DivergedError: if the error is no longer finite.
+
+    """
+    state = _State(network, schedule, place.fabric, others or {}, name, access)
+    if place.checkpoint.exists():
+        state.restore(place.checkpoint)
+    saved = time.monotonic()
+    with track(name, schedule.max_steps, "steps", enabled=place.progress, before=state.step) as advance:
+        while not state.converged and state.step < schedule.max_steps:
+            until = min(state.step + schedule.check_every, schedule.max_steps)
+            advanced = until - state.step
+            for step in range(state.step, until):
+                state.learn(loss(state.wrapped, step))
+            state.step = until
+            state.network.eval()
+            state.check(validate(state.network))
+            state.network.train()
+            advance(advanced, error=state.best)
+            if time.monotonic() - saved > place.checkpoint_seconds:
+                state.save(place.checkpoint)
+                saved = time.monotonic()
+    return Fitted(
+        network=state.kept.eval(), steps=state.step, converged=state.converged, validation_error=state.best
+    )
+
+
+class _State(Generic[Network]):
+    """The network while it is trained, its best weights so far, and where the schedule stands."""
+
+    def __init__(
+        self,
+        network: Network,
+        schedule: Schedule,
+        fabric: Fabric,
+        others: Mapping[str, tuple[nn.Module, Optimizer | None]],
+        name: str,
+        access: Access,
+    ) -> None:
+        self.schedule, self.fabric, self.others, self.name, self.access = schedule, fabric, others, name, access
+        self.network: Network = network.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.step, self.drops, self.best, self.converged = 0, 0, math.inf, False
+        self.kept = copy.deepcopy(self.network)
+        optimizer = AdamW(self.network.parameters(), lr=schedule.learning_rate, weight_decay=0.0, fused=True)
+        self.wrapped, self.optimizer = fabric.setup(self.network, optimizer)
+
+    def learn(self, loss: Tensor) -> None:
+        """Take one step down a loss."""
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+
+    def check(self, error: float) -> None:
+        """Keep the weights if they are the best so far; lower the learning rate, or end, if they are hardly so."""
+        if not math.isfinite(error):
+            raise DivergedError(
+                f"the {self.name}'s error is not finite at step {self.step}; lower its learning_rate "
+                f"(now {self.schedule.learning_rate:g})"
+            )
+        improved = error < self.best * (1 - IMPROVEMENT)
+        if error < self.best:
+            self.best = error
+            self.kept.load_state_dict(self.network.state_dict())
+        if not improved:
+            self.converged = self.drops == self.schedule.drops
+            self.drops += 1
+            self._set_learning_rate()
+
+    def _set_learning_rate(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate * DROP**self.drops
+
+    def _trained(self) -> dict[str, tuple[nn.Module, Optimizer | None]]:
+        return {"network": (self.network, self.optimizer), "kept": (self.kept, None), **self.others}
+
+    def save(self, checkpoint: Path) -> None:
+        """Write everything that the rest of the training depends on."""
+        about = {"step": self.step, "drops": self.drops, "best": self.best, "converged": self.converged}
+        about["queries"] = self.access.queries
+        runs.save(checkpoint, self._trained(), about)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Go back to the checkpoint."""
+        about = runs.restore(checkpoint, self._trained())
+        self.step, self.drops, self.best = about["step"], about["drops"], about["best"]
+        self.converged, self.access.queries = about["converged"], about["queries"]
+        self._set_learning_rate()
