@@ -18,7 +18,7 @@ def encoder() -> nn.Module:
 
 @pytest.fixture
 def access(encoder: nn.Module, runtime: oneway.RuntimeConfig) -> BlackBox:
-    return BlackBox(encoder, launch(runtime))
+    return BlackBox(encoder, launch(runtime), 8)
 
 
 def test_every_picture_is_counted(access: BlackBox) -> None:
@@ -49,5 +49,5 @@ def test_the_encoder_never_changes_and_answers_alike(access: BlackBox, encoder: 
 
 
 def test_mixed_precision_gives_plain_numbers(encoder: nn.Module) -> None:
-    access = BlackBox(encoder, launch(oneway.RuntimeConfig(device="cpu", precision="bf16")))
+    access = BlackBox(encoder, launch(oneway.RuntimeConfig(device="cpu", precision="bf16")), 8)
     assert access(torch.rand(2, 3, 8, 8)).dtype == torch.float32

@@ -333,7 +333,7 @@ def test_a_log_that_fills_the_disk_is_said_as_one(
 def test_a_grid_that_fills_the_disk_leaves_no_results(
     early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oneway.audit.draw_grid", lambda rows, path: write_half(path, b"picture"))
+    monkeypatch.setattr("oneway.auditing.attack.draw_grid", lambda rows, path: write_half(path, b"picture"))
     with pytest.raises(oneway.InputError, match=r"cannot write .*grid\.png: No space left"):
         oneway.attack(early, tmp_path / "attack", QUICK, runtime=runtime, progress=False)
     names = {path.name for path in (tmp_path / "attack").iterdir()}

@@ -20,7 +20,7 @@ RANKS = (
     {"models", "report"},
     {"attacks", "protection"},
     {"judge"},
-    {"audit"},
+    {"auditing"},
     {"demo"},
     {"cli"},
 )
@@ -91,7 +91,7 @@ def test_the_walls_stand_where_they_are_wanted() -> None:
     assert "protection" not in rooms_of("attacks")
     assert "attacks" not in rooms_of("protection")
     assert not any("cli" in others for others in reached.values())
-    assert rooms_of("cli") >= {"data", "protection", "audit"}  # or nothing was read
+    assert rooms_of("cli") >= {"data", "protection", "auditing"}  # or nothing was read
     assert rooms_of("errors") == set()
 
 
@@ -100,18 +100,18 @@ def test_no_module_needs_itself_to_be_imported() -> None:
     known = set(trees)
     graph = {name: imported(tree, known, at_runtime=True) & known - {name} for name, tree in trees.items()}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
-    assert order.index("errors") < order.index("data.packed") < order.index("judge") < order.index("audit")
+    assert order.index("errors") < order.index("data.packed") < order.index("judge") < order.index("auditing.attack")
 
 
 @pytest.mark.parametrize(
     ("room", "source", "wrong"),
     [
         ("data", "from oneway.models.encoder import backbone", ["models.encoder"]),
-        ("data", "def f():\n    from oneway import audit", ["audit"]),
+        ("data", "def f():\n    from oneway import auditing", ["auditing"]),
         ("data", "from oneway import losses", ["losses"]),
         ("attacks", "import oneway.protection.game", ["protection.game"]),
         ("models", "if TYPE_CHECKING:\n    from oneway.judge import Judge", ["judge"]),
-        ("audit", "from oneway.cli import main", ["cli"]),
+        ("auditing", "from oneway.cli import main", ["cli"]),
         ("models", "from oneway import runs\nfrom oneway.data.packed import Pack\nimport torch", []),
     ],
 )
@@ -120,18 +120,15 @@ def test_a_wrong_direction_is_found(room: str, source: str, wrong: list[str]) ->
 
 
 SNIPPET = """
-from pathlib import Path
-
-from lightning_fabric import Fabric
-
 from oneway.attacks.access import BlackBox
+from oneway.attacks.fit import Place
 from oneway.attacks.inversion import InversionConfig, invert
 from oneway.data.packed import Pack
 from oneway.models.decoder import Decoder
 
 
-def attack(access: BlackBox, pack: Pack, decoder: Decoder, fabric: Fabric, path: Path) -> None:
-    invert(access, pack.PUBLIC, pack.VALIDATION, decoder, InversionConfig(), fabric=fabric, checkpoint=path)
+def attack(access: BlackBox, pack: Pack, decoder: Decoder, place: Place) -> None:
+    invert(access, pack.PUBLIC, pack.VALIDATION, decoder, InversionConfig(), place)
 """
 SETTINGS = """
 [mypy]

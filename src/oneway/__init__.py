@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oneway.attacks.inversion import InversionConfig as InversionConfig
-    from oneway.audit import attack as attack
+    from oneway.auditing.attack import attack as attack
     from oneway.data.packed import Pack as Pack
     from oneway.data.prepare import prepare as prepare
     from oneway.errors import DivergedError as DivergedError
@@ -32,7 +32,7 @@ _HOMES = {
     "ProtectConfig": "oneway.protection.config",
     "Run": "oneway.protection.run",
     "RuntimeConfig": "oneway.runtime",
-    "attack": "oneway.audit",
+    "attack": "oneway.auditing.attack",
     "open_verifier": "oneway.models.identification",
     "prepare": "oneway.data.prepare",
     "protect": "oneway.protection.train",

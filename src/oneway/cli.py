@@ -232,8 +232,8 @@ def attack(
         resume: Continue an attack that was interrupted.
     """
     from oneway.attacks.inversion import InversionConfig
-    from oneway.audit import GRID
-    from oneway.audit import attack as audit
+    from oneway.auditing.attack import GRID
+    from oneway.auditing.attack import attack as attack_run
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
@@ -244,7 +244,7 @@ def attack(
     opened = Run.open(run, None if data is None else Pack.open(data))
     out = run / "attack" if out is None else out
     given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
-    results = audit(
+    results = attack_run(
         opened,
         out,
         override(InversionConfig(), given | _pairs(set)),

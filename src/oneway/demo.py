@@ -10,7 +10,7 @@ from rich.console import Console
 
 from oneway import runs
 from oneway.attacks.inversion import InversionConfig
-from oneway.audit import GRID, attack
+from oneway.auditing.attack import GRID, attack
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source

@@ -1,4 +1,4 @@
-"""Attack a protected encoder afresh and score it on the test people, beside its floors and its control."""
+"""One attacker on one run: a fresh decoder, scored on the test people, beside its floors and its control."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway import runs
-from oneway.attacks.access import BlackBox
+from oneway.attacks.access import Access, BlackBox
+from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
-from oneway.attacks.inversion import Inversion, InversionConfig, invert, reconstruct
+from oneway.attacks.inversion import InversionConfig, invert, reconstruct
 from oneway.data.batches import mean_picture, to_pictures
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -81,27 +82,23 @@ def attack(
     runtime = runtime or RuntimeConfig()
     fabric = launch(runtime)
     protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    access, pack = BlackBox(protector.encoder, fabric), run.pack
+    access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
     judge = Judge(pack.test, pack.validation, verifier)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         decoder = mirror(protector.encoder, pack.size, width=config.width)
-    checkpoint = out / runs.CHECKPOINT
-    inversion = invert(
-        access,
-        pack.public,
-        pack.validation,
-        decoder,
-        config,
+    place = Place(
         fabric=fabric,
-        checkpoint=checkpoint,
+        checkpoint=out / runs.CHECKPOINT,
         checkpoint_seconds=runtime.checkpoint_seconds,
         progress=progress,
     )
-    runs.write_tensors(out / DECODER, inversion.decoder.state_dict(), {"width": config.width})
+    inversion = invert(access, pack.public, pack.validation, decoder, config, place)
+    queries = access.queries
+    runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
     nearest = _nearest(fabric, protector, pack)
-    scores = judge.score(_decoded(access, inversion.decoder, pack, fabric))
+    scores = judge.score(_decoded(access, inversion.network, pack, place))
     floors = {
         "mean_face": judge.score(_repeated(mean_picture(pack.public, torch.device("cpu")), pack)),
         "nearest_by_output": judge.score(_chosen(nearest, pack)),
@@ -110,15 +107,15 @@ def attack(
         "schema": runs.SCHEMA,
         "kind": "attack",
         "utility": runs.read_json(run.path / runs.RESULTS)["utility"],
-        "attacks": {"inversion": _plain(scores) | _course(inversion)},
+        "attacks": {"inversion": _plain(scores) | _course(inversion, queries)},
         "floors": {"constant_prediction": {"mean_mcc": 0.0}} | {name: _plain(floor) for name, floor in floors.items()},
         "control": beside,
         "verifier": judge.about_verifier(),
         "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
     }
-    _show(out, access, inversion.decoder, pack, fabric, None if control is None else Path(control))
+    _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
     runs.write_json(out / runs.RESULTS, results)
-    checkpoint.unlink(missing_ok=True)
+    place.checkpoint.unlink(missing_ok=True)
     return results
 
 
@@ -151,9 +148,9 @@ def _nearest(fabric: Fabric, protector: Protector, pack: Pack) -> NDArray[np.int
     return nearest_by_output(predict(fabric, protector, pack.test), predict(fabric, protector, pack.public))
 
 
-def _decoded(access: BlackBox, decoder: nn.Module, pack: Pack, fabric: Fabric) -> Batched:
+def _decoded(access: Access, decoder: nn.Module, pack: Pack, place: Place) -> Batched:
     for start in range(0, len(pack.test), 256):
-        yield reconstruct(access, decoder, pack.test.images(slice(start, start + 256)), fabric)
+        yield reconstruct(access, decoder, pack.test, slice(start, start + 256), place)
 
 
 def _repeated(picture: Tensor, pack: Pack) -> Batched:
@@ -172,21 +169,21 @@ def _plain(scores: dict[str, Estimate]) -> dict[str, Any]:
     return {name: score.to_dict() for name, score in scores.items()}
 
 
-def _course(inversion: Inversion) -> dict[str, Any]:
+def _course(inversion: Fitted[Any], queries: int) -> dict[str, Any]:
     return {
         "converged": inversion.converged,
         "steps": inversion.steps,
-        "queries": inversion.queries,
+        "queries": queries,
         "validation_mse": inversion.validation_error,
     }
 
 
-def _show(out: Path, access: BlackBox, decoder: nn.Module, pack: Pack, fabric: Fabric, control: Path | None) -> None:
+def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Place, control: Path | None) -> None:
     """Draw pictures of test people above their reconstructions; the people are spread evenly, not picked."""
     first = np.unique(pack.test.identities, return_index=True)[1]
     shown = first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
     originals = pack.test.images(shown)
-    reconstructed, _ = reconstruct(access, decoder, originals, fabric)
+    reconstructed, _ = reconstruct(access, decoder, pack.test, shown, place)
     drawn = (reconstructed.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
     with runs.whole(out / SHOWN_FILE) as partial, partial.open("wb") as file:
         np.save(file, drawn)
