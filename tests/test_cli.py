@@ -50,6 +50,18 @@ FLAGS = {
         "--set",
         "--resume",
     },
+    "audit": {
+        "--out",
+        "--features",
+        "--data",
+        "--control",
+        "--verifier",
+        "--thorough",
+        "--fail-above",
+        "--no-images",
+        "--set",
+        "--resume",
+    },
     "verifier": {"--out", "--steps", "--seed", "--device", "--set"},
     "demo": {"--out", "--seed"},
 }
@@ -98,7 +110,7 @@ def test_every_command_is_in_the_listing(oneway_says: Run) -> None:
     assert {f"prepare {layout}" for layout in listed(out)} == {name for name in FLAGS if name.startswith("prepare ")}
 
 
-@pytest.mark.parametrize("command", ["--help", "protect --help", "attack --help", "prepare synthetic --help"])
+@pytest.mark.parametrize("command", ["--help", "protect --help", "attack --help", "audit --help", "prepare synthetic --help"])
 def test_help_imports_no_torch(command: str) -> None:
     code = (
         "import sys\n"
@@ -162,6 +174,15 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("attack RUN --out OUT --verifier JUDGE --set wdth=1", "setting 'wdth' does not exist; did you mean 'width'"),
         ("attack RUN --out OUT --verifier JUDGE --steps 0", "max_steps must be positive, not 0"),
         ("attack SPOILED --out OUT --verifier JUDGE", "does not fit the network"),
+        ("audit NOWHERE --out OUT", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
+        ("audit RUN --out OUT --verifier JUDGE", "has 24 test people and an audit needs 50"),
+        ("audit RUN --out OUT --verifier JUDGE --set attackers=miror", "did you mean 'mirror'"),
+        ("audit RUN --out OUT --verifier JUDGE --fail-above fce_similarity=1", "did you mean 'face_similarity'"),
+        ("audit RUN --out OUT --verifier JUDGE --fail-above rank_1", "--fail-above takes NAME=VALUE, not 'rank_1'"),
+        ("audit NOWHERE.onnx --out OUT", "name it with --data"),
+        ("audit --features NOWHERE --out OUT", "name it with --data"),
+        ("audit --features NOWHERE --data PACK --out OUT --verifier JUDGE", "NOWHERE"),
+        ("audit --data PACK --out OUT --verifier JUDGE", "give either an encoder"),
         ("verifier NOWHERE --out OUT", "not a pack"),
         ("verifier PACK --out JUDGE", "exists; choose another --out, or delete it"),
         ("verifier PACK --out OUT --set stepps=1", "setting 'stepps' does not exist; did you mean 'steps'"),

@@ -5,21 +5,39 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import oneway
+from oneway import losses
 from oneway.attacks.access import BlackBox
-from oneway.attacks.inversion import Inversion, invert, reconstruct
+from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.inversion import AnyDecoder, attackers, draw_decoder, invert, reconstruct
 from oneway.data import Private, Test
-from oneway.data.batches import to_pictures
+from oneway.data.batches import load, mean_picture
 from oneway.errors import DivergedError
-from oneway.models.decoder import mirror
+from oneway.models.decoder import Decoder, Stage, mirror, stages_of, stages_of_shape
+from oneway.models.discriminator import Discriminator
+from oneway.models.perceptual import Perceptual
+from oneway.models.residual import ResidualDecoder
+from oneway.models.transformer import TransformerDecoder
 from oneway.runtime import launch
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What an attack came to, and what it asked of the encoder."""
+
+    fitted: Fitted[AnyDecoder]
+    queries: int
+
 
 Invert = Callable[..., Inversion]
 QUICK = oneway.InversionConfig(width=0.5, max_steps=60, check_every=10)
@@ -46,38 +64,38 @@ class Mute(nn.Module):
 def attack(pack: oneway.Pack, early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path) -> Invert:
     """Attack the encoder that is cut at its first layer."""
 
-    def make(config: oneway.InversionConfig, checkpoint: Path | None = None, seconds: float = 0) -> Inversion:
-        seconds = math.inf if checkpoint is None else seconds
-        fabric = launch(runtime)
-        access = BlackBox(early.load().encoder, fabric)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            decoder = mirror(early.load().encoder, pack.size, width=config.width)
-        return invert(
-            access,
-            pack.public,
-            pack.validation,
-            decoder,
-            config,
-            fabric=fabric,
+    def make(
+        config: oneway.InversionConfig,
+        checkpoint: Path | None = None,
+        seconds: float = 0,
+        perceptual: Perceptual | None = None,
+    ) -> Inversion:
+        place = Place(
+            fabric=launch(runtime),
             checkpoint=checkpoint or tmp_path / "none",
-            checkpoint_seconds=seconds,
+            checkpoint_seconds=math.inf if checkpoint is None else seconds,
             progress=False,
         )
+        encoder = early.load().encoder
+        access = BlackBox(encoder, place.fabric, pack.size)
+        decoder = draw_decoder(config, access.shape, stages_of(encoder, pack.size), pack.size)
+        fitted = invert(access, pack.public, pack.validation, decoder, config, place, perceptual=perceptual)
+        return Inversion(fitted, access.queries)
 
     return make
 
 
 def assert_equal(one: Inversion, other: Inversion) -> None:
-    assert (one.steps, one.converged, one.validation_error, one.queries) == (
-        other.steps,
-        other.converged,
-        other.validation_error,
+    ours, theirs = one.fitted, other.fitted
+    assert (ours.steps, ours.converged, ours.validation_error, one.queries) == (
+        theirs.steps,
+        theirs.converged,
+        theirs.validation_error,
         other.queries,
     )
-    ours, theirs = one.decoder.state_dict(), other.decoder.state_dict()
-    assert ours.keys() == theirs.keys()
-    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    weights, others = ours.network.state_dict(), theirs.network.state_dict()
+    assert weights.keys() == others.keys()
+    assert [name for name in weights if not torch.equal(weights[name], others[name])] == []
 
 
 @pytest.mark.parametrize(("cut", "share"), [("conv1", 0.4), ("layer2", 0.75)])
@@ -116,17 +134,17 @@ def test_features_that_say_nothing_give_nothing_away(
 
 def test_an_attack_is_the_same_to_the_bit_under_a_seed_and_another_under_another(attack: Invert) -> None:
     assert_equal(attack(QUICK), attack(QUICK))
-    assert attack(replace(QUICK, seed=1)).validation_error != attack(QUICK).validation_error
+    assert attack(replace(QUICK, seed=1)).fitted.validation_error != attack(QUICK).fitted.validation_error
 
 
 def test_an_attack_that_its_budget_ends_says_so(attack: Invert) -> None:
-    done = attack(replace(QUICK, max_steps=25))
+    done = attack(replace(QUICK, max_steps=25)).fitted
     assert (done.steps, done.converged) == (25, False)
 
 
 @pytest.mark.parametrize("drops", [0, 1, 3])
 def test_an_attack_that_no_longer_gets_better_ends_after_its_last_fall(attack: Invert, drops: int) -> None:
-    done = attack(replace(QUICK, learning_rate=1e-12, drops=drops, max_steps=1000))
+    done = attack(replace(QUICK, learning_rate=1e-12, drops=drops, max_steps=1000)).fitted
     assert (done.steps, done.converged) == (10 * (drops + 2), True)
 
 
@@ -137,11 +155,12 @@ def test_the_queries_are_all_that_the_attacker_sent(attack: Invert, pack: oneway
 
 
 def test_the_kept_weights_have_the_error_that_is_reported(
-    attack: Invert, pack: oneway.Pack, early: oneway.Run, runtime: oneway.RuntimeConfig
+    attack: Invert, pack: oneway.Pack, early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path
 ) -> None:
-    done = attack(replace(QUICK, learning_rate=0.05))  # high enough for the error to go up and down
-    access = BlackBox(early.load().encoder, launch(runtime))
-    drawn, pictures = reconstruct(access, done.decoder, pack.validation.images(slice(None)), launch(runtime))
+    done = attack(replace(QUICK, learning_rate=0.05)).fitted  # high enough for the error to go up and down
+    place = Place(fabric=launch(runtime), checkpoint=tmp_path / "none", progress=False)
+    access = BlackBox(early.load().encoder, place.fabric, pack.size)
+    drawn, pictures = reconstruct(access, done.network, pack.validation, slice(None), place)
     assert float((drawn - pictures).square().mean()) == pytest.approx(done.validation_error, rel=1e-4)
 
 
@@ -171,7 +190,7 @@ def test_an_attack_killed_after_its_last_step_ends_as_it_had(
     config = replace(QUICK, learning_rate=learning_rate, drops=1)
     checkpoint = tmp_path / "checkpoint.safetensors"
     straight = attack(config, checkpoint)
-    assert straight.converged == (learning_rate == 1e-12)
+    assert straight.fitted.converged == (learning_rate == 1e-12)
     assert_equal(attack(config, checkpoint), straight)
 
 
@@ -189,17 +208,16 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
 
     for part in (Private, Test):
         monkeypatch.setattr(part, "images", seen, raising=False)
-    assert attack(replace(QUICK, max_steps=10)).steps == 10
+    assert attack(replace(QUICK, max_steps=10)).fitted.steps == 10
 
 
 def test_reconstructions_stand_beside_their_pictures(
-    early: oneway.Run, runtime: oneway.RuntimeConfig, pack: oneway.Pack
+    early: oneway.Run, runtime: oneway.RuntimeConfig, pack: oneway.Pack, tmp_path: Path
 ) -> None:
-    fabric = launch(runtime)
-    access = BlackBox(early.load().encoder, fabric)
-    pixels = pack.validation.images(slice(0, 3))
-    drawn, pictures = reconstruct(access, mirror(early.load().encoder, pack.size), pixels, fabric)
-    assert torch.equal(pictures, to_pictures(pixels))
+    place = Place(fabric=launch(runtime), checkpoint=tmp_path / "none", progress=False)
+    access, index = BlackBox(early.load().encoder, place.fabric, pack.size), np.array([4, 0, 9])
+    drawn, pictures = reconstruct(access, mirror(early.load().encoder, pack.size), pack.validation, index, place)
+    assert torch.equal(pictures, load(pack.validation, index))
     assert drawn.shape == pictures.shape
     assert 0 <= float(drawn.min()) <= float(drawn.max()) <= 1
     assert not drawn.requires_grad
@@ -237,3 +255,161 @@ def test_a_whole_attack_keeps_its_checkpoint_at_the_runtimes_pace_and_resumes(
         tmp_path / "straight" / "decoder.safetensors"
     ).read_bytes()
     assert not (tmp_path / "killed" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("decoder", "kind"), [("mirror", Decoder), ("residual", ResidualDecoder), ("transformer", TransformerDecoder)]
+)
+def test_every_decoder_inverts_an_encoder_that_is_cut_early_the_same_to_the_bit(
+    decoder: str, kind: type, attack: Invert, pack: oneway.Pack
+) -> None:
+    config = replace(attackers()[decoder], width=0.7, max_steps=100, check_every=50)
+    done = attack(config)
+    assert type(done.fitted.network) is kind
+    face = mean_picture(pack.public, torch.device("cpu"))
+    ignorance = float((load(pack.validation, slice(None)) - face).square().mean())
+    assert done.fitted.validation_error < 0.8 * ignorance
+    assert_equal(attack(config), done)
+
+
+def test_weights_are_drawn_by_the_seed_alone() -> None:
+    for config in attackers().values():
+        drawn = []
+        for seed, disturbance in ((0, 1), (0, 2), (1, 1)):
+            torch.manual_seed(disturbance)
+            state = torch.get_rng_state()
+            drawn.append(draw_decoder(replace(config, width=0.5, seed=seed), (6, 4, 4), None, 16).state_dict())
+            assert torch.equal(torch.get_rng_state(), state)
+        first, again, other = drawn
+        assert all(torch.equal(first[name], again[name]) for name in first)
+        assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_mirror_is_of_the_encoders_stages_or_else_of_its_features_shape() -> None:
+    shape, size = (64, 4, 4), 32
+    guessed = draw_decoder(QUICK, shape, None, size).state_dict()
+    for stages, alike in ((stages_of_shape(shape, size), True), ([Stage(4, 96, 2), Stage(8, 32, 2)], False)):
+        known = draw_decoder(QUICK, shape, stages, size)
+        assert known(torch.rand(2, *shape)).shape == (2, 3, size, size)
+        weights = known.state_dict()
+        same = guessed.keys() == weights.keys() and all(torch.equal(guessed[name], weights[name]) for name in guessed)
+        assert same is alike
+
+
+@pytest.fixture
+def network() -> Perceptual:
+    """A network that sees nothing but the brightness of quarters of a picture, and doubles it."""
+
+    class Brightness(nn.Module):
+        def forward(self, pictures: Tensor) -> list[Tensor]:
+            return [2 * nn.functional.adaptive_avg_pool2d(pictures, 2)]
+
+    return Perceptual(Brightness(), "brightness", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def test_a_discriminator_and_a_perceptual_network_weigh_in(
+    attack: Invert, network: Perceptual, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, list[float]] = {"deception": [], "discrimination": [], "reconstruction": [], "perceptual": []}
+
+    def watch(name: str) -> None:
+        plain = getattr(losses, name)
+
+        def watched(*arguments: Any) -> Tensor:
+            loss: Tensor = plain(*arguments)
+            if loss.requires_grad:
+                given[name].append(float(loss.detach().mean()))
+            return loss
+
+        monkeypatch.setattr(losses, name, watched)
+
+    totals: list[float] = []
+    backward = Fabric.backward
+
+    def watched(self: Fabric, tensor: Tensor) -> None:
+        totals.append(float(tensor.detach()))
+        backward(self, tensor)
+
+    for name in given:
+        watch(name)
+    monkeypatch.setattr(Fabric, "backward", watched)
+    attack(replace(QUICK, gan=0.5, perceptual=0.25, max_steps=8, check_every=8), perceptual=network)
+    assert all(len(values) == 8 for values in given.values())
+    rivals, decoders = totals[::2], totals[1::2]  # the discriminator's step comes first
+    assert rivals == pytest.approx(given["discrimination"])
+    expected = [
+        error + 0.5 * deception + 0.25 * distance
+        for error, deception, distance in zip(
+            given["reconstruction"], given["deception"], given["perceptual"], strict=True
+        )
+    ]
+    assert decoders == pytest.approx(expected, rel=1e-4, abs=1e-7)
+
+
+def test_what_has_no_weight_changes_nothing(
+    attack: Invert, network: Perceptual, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = attack(QUICK)
+    monkeypatch.setattr(Discriminator, "forward", lambda *_: pytest.fail("nobody asked for an opinion"))
+    assert_equal(attack(QUICK, perceptual=network), plain)
+
+
+@pytest.mark.parametrize("weights", [{"gan": 0.01}, {"perceptual": 0.1}, {"gan": 0.01, "perceptual": 0.1}])
+def test_a_killed_attack_with_every_loss_resumes_to_the_bit(
+    weights: dict[str, float], attack: Invert, network: Perceptual, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config, checkpoint, ask = (
+        replace(QUICK, max_steps=30, **weights),
+        tmp_path / "checkpoint.safetensors",
+        BlackBox.__call__,
+    )
+
+    def dying(self: BlackBox, pictures: Tensor) -> Tensor:
+        if self.queries > 700:
+            raise KilledError
+        return ask(self, pictures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlackBox, "__call__", dying)
+        with pytest.raises(KilledError):
+            attack(config, checkpoint, perceptual=network)
+    assert checkpoint.exists()
+    resumed, straight = attack(config, checkpoint, perceptual=network), attack(config, perceptual=network)
+    assert_equal(resumed, straight)
+    assert straight.fitted.validation_error != attack(replace(QUICK, max_steps=30)).fitted.validation_error
+
+
+def test_the_error_that_decides_counts_the_perceptual_distance_and_not_the_discriminator(
+    attack: Invert,
+    network: Perceptual,
+    pack: oneway.Pack,
+    early: oneway.Run,
+    runtime: oneway.RuntimeConfig,
+    tmp_path: Path,
+) -> None:
+    done = attack(replace(QUICK, max_steps=10, gan=0.1, perceptual=3.0), perceptual=network).fitted
+    place = Place(fabric=launch(runtime), checkpoint=tmp_path / "none", progress=False)
+    access = BlackBox(early.load().encoder, place.fabric, pack.size)
+    drawn, pictures = reconstruct(access, done.network, pack.validation, slice(None), place)
+    quarters = [nn.functional.adaptive_avg_pool2d(given, 2) for given in (drawn, pictures)]
+    expected = (drawn - pictures).square().mean() + 3.0 * 4 * (quarters[0] - quarters[1]).square().mean()
+    assert done.validation_error == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_perceptual_weight_without_a_network_is_refused(attack: Invert) -> None:
+    with pytest.raises(oneway.InputError, match=r"perceptual = 0\.1 weighs a distance in a network that was not given"):
+        attack(replace(QUICK, perceptual=0.1))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"decoder": "mirorr"}, "decoder 'mirorr' does not exist; did you mean 'mirror'"),
+        ({"gan": -0.1}, "gan must be 0 or more, not -0.1"),
+        ({"perceptual": float("nan")}, "perceptual must be 0 or more, not nan"),
+        ({"width": 0.0}, "width must be positive"),
+    ],
+)
+def test_a_field_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(oneway.InputError, match=message):
+        oneway.InversionConfig(**fields)

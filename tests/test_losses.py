@@ -121,3 +121,65 @@ def test_the_mean_face_draws_a_perfect_reconstruction_where_the_others_leave_it(
         reconstructed.grad = None
         losses.protection(reconstructed, pictures, face, target=target).backward()  # type: ignore[arg-type]
         assert bool(reconstructed.grad.any()) is moves, target
+
+
+def logits(seed: int, count: int = 9) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A discriminator's logits of reconstructions and of pictures."""
+    generator = np.random.default_rng(seed)
+    return generator.normal(0, 3, count), generator.normal(0, 3, count)
+
+
+def photograph(logit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The discriminator's belief in a photograph."""
+    return 1 / (1 + np.exp(-logit))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_deception_and_discrimination_are_the_papers(seed: int) -> None:
+    reconstructed, pictures = logits(seed)
+    deception = losses.deception(torch.from_numpy(reconstructed)).numpy()
+    np.testing.assert_allclose(deception, np.log(1 - photograph(reconstructed)), rtol=1e-5, atol=1e-6)
+    discrimination = losses.discrimination(torch.from_numpy(reconstructed), torch.from_numpy(pictures)).numpy()
+    expected = -np.log(1 - photograph(reconstructed)) - np.log(photograph(pictures))
+    np.testing.assert_allclose(discrimination, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_decoder_wins_the_discriminator_loses() -> None:
+    for shift in (-200.0, -1.0, 0.0, 1.0, 200.0):  # where a naive logarithm is infinite, too
+        reconstructed = torch.full((1,), shift, dtype=torch.bfloat16, requires_grad=True)
+        deception = losses.deception(reconstructed)
+        discrimination = losses.discrimination(reconstructed, torch.full((1,), 300.0))
+        assert torch.isfinite(deception).all()
+        torch.testing.assert_close(deception, -discrimination)
+        deception.sum().backward()
+        assert reconstructed.grad is not None
+        assert float(reconstructed.grad) <= 0  # the surer of a photograph, the better
+
+
+def test_a_discriminator_without_an_opinion_loses_two_bits() -> None:
+    nothing = torch.zeros(3)
+    torch.testing.assert_close(losses.discrimination(nothing, nothing), torch.full((3,), 2 * np.log(2)))
+    torch.testing.assert_close(losses.deception(nothing), torch.full((3,), -np.log(2)))
+
+
+def test_the_perceptual_distance_is_the_mean_over_layers_of_their_means() -> None:
+    generator = np.random.default_rng(0)
+    shapes = ((4, 2, 8, 8), (4, 6, 3, 3), (4, 5))
+    ours, theirs = ([generator.normal(0, 2, shape).astype(np.float32) for shape in shapes] for _ in range(2))
+    found = losses.perceptual([torch.from_numpy(a) for a in ours], [torch.from_numpy(b) for b in theirs])
+    expected = [
+        np.mean([np.mean((a[index].astype(np.float64) - b[index]) ** 2) for a, b in zip(ours, theirs, strict=True)])
+        for index in range(4)
+    ]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_the_perceptual_distance_is_symmetric_and_nothing_between_equals() -> None:
+    ours, theirs = ([torch.randn(3, 4, 6, 6), torch.randn(3, 8, 2, 2)] for _ in range(2))
+    distance = losses.perceptual(ours, theirs)
+    torch.testing.assert_close(losses.perceptual(theirs, ours), distance)
+    assert (distance > 0).all()
+    assert losses.perceptual(ours, ours).tolist() == [0.0] * 3
+    repeated = losses.perceptual([*ours, *ours], [*theirs, *theirs])
+    torch.testing.assert_close(repeated, distance)  # a layer counts by its share, not by their number

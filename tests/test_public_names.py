@@ -33,6 +33,7 @@ def python(code: str) -> str:
 
 def test_the_public_names_are_these() -> None:
     assert sorted(oneway.__all__) == [
+        "AuditConfig",
         "DivergedError",
         "EncoderConfig",
         "Estimate",
@@ -44,6 +45,7 @@ def test_the_public_names_are_these() -> None:
         "Run",
         "RuntimeConfig",
         "attack",
+        "audit",
         "open_verifier",
         "prepare",
         "protect",

@@ -11,9 +11,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from audited import audited, refused
 from oneway.metrics.estimate import Estimate
 from oneway.report.grid import CELL, GAP, draw_grid
-from oneway.report.table import ROWS, attack_table, utility_line, verifier_line
+from oneway.report.table import AUDIT_ROWS, ROWS, attack_table, audit_table, utility_line, verifier_line
 
 
 def figure(value: float, unit: str = "SSIM") -> dict[str, Any]:
@@ -85,6 +86,71 @@ def test_the_table_can_be_printed_in_a_narrow_terminal() -> None:
     text = console.export_text()
     for expected in ("this encoder", "0.300", "floor", "SSIM", "0.650"):
         assert expected in text
+
+
+def test_an_audit_is_a_row_a_figure_beside_control_floors_and_leakage() -> None:
+    found = audited()
+    table = audit_table(found)
+    rows = cells(table)
+    assert headers(table) == [
+        "",
+        "this encoder",
+        "control (unprotected)",
+        "floor: knows nothing",
+        "floor: by output labels",
+        "leakage",
+    ]
+    assert list(rows) == [*AUDIT_ROWS.values(), "pairs until recognised is 0.1 ↑"]
+    assert [cell.split("\n")[0] for cell in rows["face similarity ↓"]] == ["0.356", "0.660", "0.052", "0.118", "50 %"]
+    assert rows["face similarity ↓"][0] == "0.356\n[0.338, 0.374]"
+    assert rows["face similarity ↓"][-1] == "50 %\n[47, 53]"
+    first = {label: [cell.split("\n")[0] for cell in row] for label, row in rows.items()}
+    assert first["feature similarity ↓"] == ["0.431", "0.702", "0.112", "–", "54 %"]
+    assert first["linked, TAR at FAR 1e-2 ↓"] == ["0.612", "0.910", "0.010", "0.084", "–"]
+    assert first["linked, TAR at FAR 1e-3 ↓"] == ["0.403", "0.780", "0.001", "0.017", "52 %"]
+    assert first["linked, rank 1 ↓"] == ["0.318", "0.720", "0.001", "0.021", "–"]
+    assert first["LDA score ↓"] == ["1.410", "3.170", "0.330", "–", "–"]
+    assert first["inferred: mean MCC ↓"][2] == "0.000"
+    assert first["utility: mean MCC ↑"] == ["0.648", "0.703", "0.000", "–", "–"]
+    assert first["pairs until recognised is 0.1 ↑"][0] == "5200"
+    found["queries"]["pairs_to_breach"] = None
+    assert cells(audit_table(found))["pairs until recognised is 0.1 ↑"][0] == "more than 40960"
+    for point in found["queries"]["curve"]:
+        del point["recognised"]
+    assert "pairs until recognised is 0.1 ↑" not in cells(audit_table(found))
+
+
+def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
+    found = audited()
+    assert audit_table(found).caption == (
+        "ended by the budget before they converged, so more may be had: transformer, trained"
+    )
+    found["attacks"]["linkage"] = {"refused": "no person appears twice"}
+    table = audit_table(found)
+    assert "linked, rank 1 ↓" not in cells(table)
+    assert "feature similarity ↓" in cells(table)
+    caption = str(table.caption)
+    assert caption.split("\n") == [
+        "not measured: linkage, no person appears twice",
+        "ended by the budget before they converged, so more may be had: transformer",
+    ]
+
+
+def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> None:
+    table = audit_table(refused())
+    assert headers(table) == ["", "this encoder", "floor: knows nothing", "floor: by output labels"]
+    assert cells(table) == {}
+    for name, block in refused()["attacks"].items():
+        assert f"not measured: {name}, {block['refused']}" in str(table.caption)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_an_audit_fits_into_a_terminal(width: int) -> None:
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(audit_table(audited()))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(line.endswith("│") and "50 %" in line for line in lines)  # the last column is there
 
 
 def test_utility_in_one_line() -> None:

@@ -18,6 +18,7 @@ from torch.optim import AdamW, Optimizer
 
 from oneway import runs
 from oneway.attacks.inversion import InversionConfig
+from oneway.auditing.config import AuditConfig
 from oneway.errors import InputError
 from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import ProtectConfig
@@ -398,3 +399,11 @@ def test_provenance_says_what_made_a_result() -> None:
     assert said["seed"] == 3
     assert {"oneway", "torchvision", "machine", "created"} <= set(said)
     assert said["created"].endswith("+00:00")
+
+
+def test_a_list_of_numbers_is_read_as_numbers() -> None:
+    config = runs.override(AuditConfig(), {"queries": "100,300", "attackers": "mirror,gan"})
+    assert config.queries == (100, 300)
+    assert config.attackers == ("mirror", "gan")
+    with pytest.raises(InputError, match="queries must be of type int, not 'many'"):
+        runs.override(AuditConfig(), {"queries": "100,many"})

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oneway.attacks.inversion import InversionConfig as InversionConfig
     from oneway.auditing.attack import attack as attack
+    from oneway.auditing.audit import audit as audit
+    from oneway.auditing.config import AuditConfig as AuditConfig
     from oneway.data.packed import Pack as Pack
     from oneway.data.prepare import prepare as prepare
     from oneway.errors import DivergedError as DivergedError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from oneway.runtime import RuntimeConfig as RuntimeConfig
 
 _HOMES = {
+    "AuditConfig": "oneway.auditing.config",
     "DivergedError": "oneway.errors",
     "EncoderConfig": "oneway.models.encoder",
     "Estimate": "oneway.metrics.estimate",
@@ -33,6 +36,7 @@ _HOMES = {
     "Run": "oneway.protection.run",
     "RuntimeConfig": "oneway.runtime",
     "attack": "oneway.auditing.attack",
+    "audit": "oneway.auditing.audit",
     "open_verifier": "oneway.models.identification",
     "prepare": "oneway.data.prepare",
     "protect": "oneway.protection.train",

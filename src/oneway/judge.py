@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.data.batches import to_pictures
-from oneway.data.packed import Part, Test, Validation
+from oneway.data.packed import Part, Public, Test, Validation
 from oneway.metrics import identity, image
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.models.known import known_features
 from oneway.models.verifier import Verifier
 
 FALSE_ACCEPT_RATE = 1e-3
-UNITS = {"face_similarity": "cosine", "recognised": "share", "ssim": "SSIM", "psnr": "dB", "mse": "MSE"}
+UNITS = {
+    "face_similarity": "cosine",
+    "recognised": "share",
+    "ssim": "SSIM",
+    "psnr": "dB",
+    "mse": "MSE",
+    "ssim_affine": "SSIM",
+    "psnr_affine": "dB",
+}
 """Every score of a reconstruction, with its unit; the first two need a verifier."""
+Scores = dict[str, NDArray[np.float64]]
+Batched = Iterable[tuple[Tensor, Tensor]]
 
 
 class Judge:
@@ -27,6 +37,7 @@ class Judge:
         test: the people to be scored on.
         validation: other people, on whom the verifier's threshold is set.
         verifier: compares faces; without one there are no identity scores.
+        progress: show a bar while it looks at real pictures for the first time.
 
     Attributes:
         threshold: the similarity above which the verifier takes two pictures for one person; none where the
@@ -34,59 +45,96 @@ class Judge:
 
     """
 
-    def __init__(self, test: Test, validation: Validation, verifier: Verifier | None) -> None:
-        self.test, self.verifier = test, verifier
+    def __init__(self, test: Test, validation: Validation, verifier: Verifier | None, *, progress: bool = False) -> None:
+        self.test, self.verifier, self._progress = test, verifier, progress
         self.threshold: float | None = None
+        self._known: dict[str, NDArray[np.float32]] = {}
         if verifier is not None:
-            self._known = _features(verifier, test)
             self.threshold = identity.threshold(
-                _features(verifier, validation), validation.identities, false_accept_rate=FALSE_ACCEPT_RATE
+                self.known(validation), validation.identities, false_accept_rate=FALSE_ACCEPT_RATE
             )
 
-    def score(self, reconstructions: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Estimate]:
-        """Score an attack over the test people.
+    def known(self, part: Public | Validation | Test) -> NDArray[np.float32]:
+        """Give the verifier's features of the real pictures of a part: (n, d)."""
+        assert self.verifier is not None
+        if part.split not in self._known:
+            self._known[part.split] = known_features(self.verifier, part, progress=self._progress)
+        return self._known[part.split]
+
+    def measure(
+        self,
+        reconstructions: Batched,
+        part: Validation | Test,
+        names: Collection[str] = tuple(UNITS),
+        *,
+        index: NDArray[np.int64] | None = None,
+    ) -> Scores:
+        """Score every picture of a part: (n,) for each name, without the reduction over people.
 
         Args:
-            reconstructions: batches in the order of the test pictures, each the reconstructions and the originals,
+            reconstructions: batches in the order of the part's pictures, each the reconstructions and the originals,
                 (n, 3, size, size) in 0..1.
+            part: whose pictures they are.
+            names: the scores wanted, of those in `UNITS`.
+            index: which of the part's pictures they are; all by default.
 
         """
-        found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in UNITS}
+        measured: list[Scores] = []
         done = 0
         for reconstructed, pictures in reconstructions:
-            error = image.mse(reconstructed, pictures)
-            found["mse"].append(error)
-            found["psnr"].append(image.psnr(error))
-            found["ssim"].append(image.ssim(reconstructed, pictures))
-            if self.verifier is not None:
-                known = self._known[done : done + len(pictures)]
-                similarity = identity.similarity(self.verifier(reconstructed), known)
-                found["face_similarity"].append(similarity)
-                if self.threshold is not None:
-                    found["recognised"].append((similarity > self.threshold).astype(np.float64))
+            rows = np.arange(done, done + len(pictures)) if index is None else index[done : done + len(pictures)]
+            measured.append(self._measure(reconstructed, pictures, part, rows, names))
             done += len(pictures)
-        return {
-            name: mean(np.concatenate(values), self.test.identities, unit=UNITS[name])
-            for name, values in found.items()
-            if values
-        }
+        return {name: np.concatenate([scores[name] for scores in measured]) for name in measured[0]}
+
+    def _measure(
+        self,
+        reconstructed: Tensor,
+        pictures: Tensor,
+        part: Validation | Test,
+        rows: NDArray[np.int64],
+        names: Collection[str],
+    ) -> Scores:
+        error = image.mse(reconstructed, pictures)
+        scores: Scores = {"mse": error, "psnr": image.psnr(error)}
+        if "ssim" in names:
+            scores["ssim"] = image.ssim(reconstructed, pictures)
+        if "ssim_affine" in names or "psnr_affine" in names:
+            corrected = image.affine(reconstructed, pictures)
+            scores["psnr_affine"] = image.psnr(image.mse(corrected, pictures))
+            scores["ssim_affine"] = image.ssim(corrected, pictures)
+        if self.verifier is not None:
+            similarity = identity.similarity(self.verifier(reconstructed), self.known(part)[rows])
+            scores["face_similarity"] = similarity
+            if self.threshold is not None:
+                scores["recognised"] = (similarity > self.threshold).astype(np.float64)
+        return {name: scores[name] for name in UNITS if name in scores and name in names}
+
+    def score(self, reconstructions: Batched) -> dict[str, Estimate]:
+        """Score an attack over the test people; see `measure`."""
+        return self.estimates(self.measure(reconstructions, self.test))
+
+    def estimates(self, scores: Scores, index: NDArray[np.int64] | None = None) -> dict[str, Estimate]:
+        """Reduce scores of the test pictures, or of those at `index`, over the people in them."""
+        people = self.test.identities if index is None else self.test.identities[index]
+        return {name: mean(values, people, unit=UNITS[name]) for name, values in scores.items() if name in UNITS}
 
     def about_verifier(self) -> dict[str, Any] | None:
         """Say how good the verifier itself is on the real test pictures, which bounds what its scores can show."""
         if self.verifier is None:
             return None
-        people = self.test.identities
+        people, known = self.test.identities, self.known(self.test)
         same = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
         about = {"name": self.verifier.name, "false_accept_rate": FALSE_ACCEPT_RATE, "threshold": self.threshold}
         if self.threshold is None or not same.any():
             return about | {"true_accept_rate": None}
-        accepted = same & (self._known @ self._known.T > self.threshold)
+        accepted = same & (known @ known.T > self.threshold)
         totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
         rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
         return about | {"true_accept_rate": rate.to_dict()}
 
 
-def _features(verifier: Verifier, part: Part) -> NDArray[np.float32]:
-    """Give the verifier's features of every picture of a part: (n, d)."""
-    starts = range(0, len(part), 256)
-    return np.concatenate([verifier(to_pictures(part.images(slice(start, start + 256)))) for start in starts])
+def in_batches(part: Part) -> Iterable[slice]:
+    """Divide a part into slices of at most 256 pictures."""
+    for start in range(0, len(part), 256):
+        yield slice(start, start + 256)

@@ -1,7 +1,8 @@
-"""The losses of the game, as pure functions. Pictures are (n, 3, height, width) in 0..1."""
+"""The losses of the game and of its attackers, as pure functions. Pictures are (n, 3, height, width) in 0..1."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -49,3 +50,45 @@ def protection(reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, ta
     if target == "bounded":
         error = torch.minimum(error, reconstruction(mean_face, pictures))
     return -error.mean()
+
+
+def perceptual(reconstructed: Sequence[Tensor], pictures: Sequence[Tensor]) -> Tensor:
+    """Squared distance of each picture's features in a network that sees, the mean over layers: (n,) (eq. 3).
+
+    Each layer's is the mean over its channels and positions, so that layers count alike whatever their size.
+
+    Args:
+        reconstructed: features of the reconstructions in each layer, (n, ...).
+        pictures: those of the pictures.
+
+    """
+    distances = [
+        (ours.float() - theirs.float()).square().flatten(1).mean(dim=1)
+        for ours, theirs in zip(reconstructed, pictures, strict=True)
+    ]
+    return torch.stack(distances).mean(dim=0)
+
+
+def deception(reconstructed: Tensor) -> Tensor:
+    """What the decoder minimises about the discriminator, log(1 - D(reconstruction)), of each picture: (n,) (eq. 2).
+
+    It is below 0, and the lower the surer the discriminator is that the reconstruction is a photograph.
+
+    Args:
+        reconstructed: the discriminator's logits of the reconstructions, (n,); above 0 means a photograph.
+
+    """
+    return -F.softplus(reconstructed.float())
+
+
+def discrimination(reconstructed: Tensor, pictures: Tensor) -> Tensor:
+    """What the discriminator minimises, -log(1 - D(reconstruction)) - log D(picture), of each pair: (n,) (eq. 2).
+
+    The paper's discriminator maximises the negative. Without an opinion it is 2 log 2.
+
+    Args:
+        reconstructed: the discriminator's logits of the reconstructions, (n,).
+        pictures: those of the pictures, (n,).
+
+    """
+    return F.softplus(reconstructed.float()) + F.softplus(-pictures.float())

@@ -187,7 +187,8 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
             raise unknown(f"{name} =", str(value), map(str, options))
         return value
     if typing.get_origin(hint) is tuple:
-        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+        values = value.split(",") if isinstance(value, str) else value
+        return tuple(_typed(each, options[0], name) for each in values)
     if type(None) in options:
         return None if value in (None, "none") else _typed(value, options[0], name)
     if hint is bool:

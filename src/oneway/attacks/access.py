@@ -95,12 +95,13 @@ class BlackBox:
 
 @final
 class FeatureDump:
-    """Stored features alone: the attacker has neither the encoder nor an answer for any other picture.
+    """Stored features: without `live`, the attacker has neither the encoder nor an answer for any other picture.
 
     Args:
         features: (n, ...) for each split the dump covers, in the order of its pictures; any number type, as stored.
         device: where features are given.
         mirrored: the same for the mirrored pictures, if there are any.
+        live: answers for the splits that the dump does not cover.
 
     """
 
@@ -109,18 +110,22 @@ class FeatureDump:
         features: Mapping[str, NDArray[np.generic]],
         device: torch.device,
         mirrored: Mapping[str, NDArray[np.generic]] | None = None,
+        live: BlackBox | None = None,
     ) -> None:
-        self._features, self._mirrored, self.device = features, mirrored or {}, device
+        self._features, self._mirrored, self.device, self._live = features, mirrored or {}, device, live
         self.shape = tuple(next(iter(features.values())).shape[1:])
         self.queries = sum(len(stored) for stored in [*features.values(), *self._mirrored.values()])
 
     @property
     def mirrors(self) -> bool:
-        """Say whether the dump holds the mirrored public pictures too."""
-        return "public" in self._mirrored
+        """Say whether mirrored public pictures have features too."""
+        return self._live is not None or "public" in self._mirrored
 
     def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
         """Look the features up; see `Access`."""
+        if part.split not in self._features and self._live is not None:
+            self.queries += len(np.arange(len(part))[index])
+            return self._live.features(part, index, mirrored)
         stored = self._features[part.split][index].astype(np.float32)
         if mirrored is not None and mirrored.any():
             stored[mirrored] = self._mirrored[part.split][np.arange(len(part))[index][mirrored]]

@@ -1,32 +1,52 @@
-"""The inversion attack: a decoder trained from scratch on public pictures and their features (eq. 1)."""
+"""The inversion attack: a decoder trained from scratch on public pictures and their features (eqs. 1 to 5)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import AdamW
 
 from oneway import losses
 from oneway.attacks.access import Access
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError
-from oneway.models.decoder import Decoder
+from oneway.errors import InputError, unknown
+from oneway.models.decoder import Decoder, Stage, stages_of_shape
+from oneway.models.discriminator import Discriminator
+from oneway.models.perceptual import Perceptual
+from oneway.models.residual import ResidualDecoder
+from oneway.models.transformer import TransformerDecoder
 
+AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
+Drawing = TypeVar("Drawing", bound=AnyDecoder)
+Architecture = Literal["mirror", "residual", "transformer"]
+ARCHITECTURES = get_args(Architecture)
 SAMPLE = 512
 """Public pictures whose features tell the decoder their scale."""
+DISCRIMINATOR_RATE = 5e-4
+"""The discriminator's learning rate, constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InversionConfig:
-    """The attacker's decoder and how long it is trained.
+    """The attacker's decoder, what it minimises and how long it is trained.
+
+    It minimises reconstruction + gan * deception + perceptual * distance (eq. 5): `losses.reconstruction`, a mean over
+    pixels with values in 0..1, `losses.deception` and `losses.perceptual`. The first is about 0.01 where an attack
+    succeeds, the second about -0.7 where the discriminator cannot tell, the third some units, as the network has it;
+    so weights that leave the first its say are far below 1.
 
     Attributes:
-        width: factor on the channels of the encoder's mirror.
+        decoder: `mirror` (of the encoder), `residual` (a U-shape with many more weights) or `transformer`.
+        width: factor on the decoder's channels.
+        gan: weight of the discriminator's opinion, the first weight of eq. 5; 0 trains no discriminator.
+        perceptual: weight of the distance in a perceptual network, the second weight of eq. 5.
         batch_size: public pictures in a batch.
         learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
             improved by 1 % since the last check, and training ends when that happens after the last fall.
@@ -37,7 +57,10 @@ class InversionConfig:
 
     """
 
+    decoder: Architecture = "mirror"
     width: float = 2.0
+    gan: float = 0.0
+    perceptual: float = 0.0
     batch_size: int = 16
     learning_rate: float = 4e-3
     drops: int = 3
@@ -48,36 +71,82 @@ class InversionConfig:
     def __post_init__(self) -> None:
         if not self.width > 0:
             raise InputError(f"width must be positive, not {self.width}")
+        if self.decoder not in ARCHITECTURES:
+            raise unknown("decoder", self.decoder, ARCHITECTURES)
+        for name in ("gan", "perceptual"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} must be 0 or more, not {getattr(self, name)}")
         check_schedule(self)
+
+
+def attackers() -> dict[str, InversionConfig]:
+    """Give the attackers of an audit by name; the strongest counts.
+
+    The first three differ in their decoder alone; the other two are the mirror with the paper's further losses.
+    """
+    return {
+        "mirror": InversionConfig(),
+        "residual": InversionConfig(decoder="residual"),
+        "transformer": InversionConfig(decoder="transformer", learning_rate=1e-3),
+        "gan": InversionConfig(gan=1e-3),
+        "perceptual": InversionConfig(perceptual=1e-3),
+    }
+
+
+def draw_decoder(config: InversionConfig, shape: tuple[int, ...], stages: list[Stage] | None, size: int) -> AnyDecoder:
+    """Draw a decoder's first weights, by the seed.
+
+    Args:
+        config: which decoder, how wide, and the seed.
+        shape: of one picture's features.
+        stages: what `stages_of` reads off the encoder, if it can be had; the mirror is of those.
+        size: pixels a side of the pictures.
+
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.decoder == "residual":
+            return ResidualDecoder(shape, size, width=config.width)
+        if config.decoder == "transformer":
+            return TransformerDecoder(shape, size, width=config.width)
+        return Decoder(shape, stages or stages_of_shape(shape, size), size, width=config.width)
 
 
 def invert(
     access: Access,
     public: Public,
     validation: Validation,
-    decoder: Decoder,
+    decoder: Drawing,
     config: InversionConfig,
     place: Place,
     *,
+    perceptual: Perceptual | None = None,
     rows: NDArray[np.int64] | None = None,
     name: str = "attack",
-) -> Fitted[Decoder]:
+) -> Fitted[Drawing]:
     """Train `decoder` to undo the encoder, until it stops getting better on people it was not trained on.
+
+    Better is a lower reconstruction error, plus the weighted perceptual distance where that has a weight; the
+    discriminator's opinion does not count, since it means something else at every check.
 
     Args:
         access: the victim.
         public: the attacker's pictures.
         validation: other people, who decide when to stop and which weights are kept.
         decoder: new weights, from features to pictures; it is told the scale of the features first.
-        config: the schedule.
+        config: what it minimises, and the schedule.
         place: where it runs and where its state is kept.
+        perceptual: the network of `config.perceptual`.
         rows: the public pictures whose features it has, each queried once and not mirrored; all by default.
         name: of the attack, for the bar and for errors.
 
     Raises:
+        InputError: if `config.perceptual` has no network.
         DivergedError: if the error is no longer finite.
 
     """
+    seen = _Distance(config.perceptual, perceptual, place) if config.perceptual else None
+    rival = _Rival(config, public.pack.size, place) if config.gan else None
     batches = Batches(
         public,
         batch_size=config.batch_size,
@@ -90,19 +159,69 @@ def invert(
         sample = np.random.default_rng(config.seed).permutation(batches.rows)[:SAMPLE]
         decoder.standardise.observe(access.features(public, np.sort(sample)))
 
+    def compare(reconstructed: Tensor, pictures: Tensor) -> Tensor:
+        error = losses.reconstruction(reconstructed, pictures)
+        return error if seen is None else error + seen(reconstructed, pictures)
+
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
         pictures = load(public, index, mirrored, place.fabric.device)
-        return losses.reconstruction(network(access.features(public, index, mirrored)), pictures).mean()
+        reconstructed = network(access.features(public, index, mirrored))
+        error = compare(reconstructed, pictures).mean()
+        return error if rival is None else error + rival(reconstructed, pictures)
 
     def error(network: nn.Module) -> float:
         total = 0.0
         for start in range(0, len(validation), 256):
             part = slice(start, start + 256)
-            total += float(losses.reconstruction(*reconstruct(access, network, validation, part, place)).sum())
+            total += float(compare(*reconstruct(access, network, validation, part, place)).sum())
         return total / len(validation)
 
-    return fit(decoder, loss, error, config, place, name=name, access=access)
+    others = {} if rival is None else {"discriminator": (rival.network, rival.optimizer)}
+    return fit(decoder, loss, error, config, place, name=name, access=access, others=others)
+
+
+class _Distance:
+    """The weighted distance of reconstructions in a perceptual network."""
+
+    def __init__(self, weight: float, network: Perceptual | None, place: Place) -> None:
+        if network is None:
+            raise InputError(
+                f"perceptual = {weight:g} weighs a distance in a network that was not given; give one, as "
+                "open_perceptual('vgg16') does, or set perceptual to 0"
+            )
+        self.weight, self.network, self.place = weight, network.to(place.fabric.device), place
+
+    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor:
+        with self.place.fabric.autocast():
+            with torch.no_grad():
+                target = self.network(pictures)
+            return self.weight * losses.perceptual(self.network(reconstructed), target)
+
+
+class _Rival:
+    """The discriminator, which takes a step of its own whenever it is asked for its weighted opinion."""
+
+    def __init__(self, config: InversionConfig, size: int, place: Place) -> None:
+        self.weight, self.fabric = config.gan, place.fabric
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = Discriminator(size)
+        self.network = network.to(device=place.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = AdamW(
+            self.network.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.999), weight_decay=0.0, fused=True
+        )
+        self.wrapped, self.optimizer = place.fabric.setup(self.network, optimizer)
+
+    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor:
+        self.network.requires_grad_(True)
+        loss = losses.discrimination(self.wrapped(reconstructed.detach()), self.wrapped(pictures)).mean()
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
+        # In the decoder's step it only looks on: the gradients of its weights are half of its cost.
+        self.network.requires_grad_(False)
+        return self.weight * losses.deception(self.wrapped(reconstructed)).mean()
 
 
 @torch.no_grad()

@@ -1,10 +1,11 @@
-"""The decoder: the mirror of an encoder, from features back to a picture."""
+"""The decoder: the mirror of an encoder, from features back to a picture, and the parts of other decoders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oneway.models.split import features_shape
@@ -25,7 +26,7 @@ def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
     Counted are spatial convolutions (kernel larger than 1), whatever the module. Resolutions finer than a quarter of
     the picture's side are left to the last sub-pixel convolution, which draws as well there in a fraction of the
     time. Where two resolutions lie more than a factor of two apart, stages are put between them; an encoder without
-    spatial convolutions is given a pyramid.
+    spatial convolutions is given the stages of its features' shape.
     """
     found: dict[int, tuple[int, int]] = {}
 
@@ -35,17 +36,54 @@ def stages_of(encoder: nn.Module, size: int) -> list[Stage]:
             found[output.shape[-1]] = (max(channels, module.out_channels), count + 1)
 
     hooks = [module.register_forward_hook(note) for module in encoder.modules()]
-    features_shape(encoder, size)
+    shape = features_shape(encoder, size)
     for hook in hooks:
         hook.remove()
-    sides = sorted(found) or [max(2, size // 16)]
+    if not found:
+        return stages_of_shape(shape, size)
+    sides = sorted(found)
     sides = sides[:1] + [side for side in sides[1:] if side <= size // 4]
     stages: list[Stage] = []
     for side, finer in zip(sides, [*sides[1:], -(-size // 2)], strict=True):
-        channels, count = found.get(side, (256, 4))
-        stages.append(Stage(side, channels, count))
-        while -(-finer // stages[-1].side) > 2:
-            stages.append(Stage(stages[-1].side * 2, max(16, stages[-1].channels // 2), 4))
+        stages += _pyramid(Stage(side, *found[side]), finer)
+    return stages
+
+
+def stages_of_shape(features: tuple[int, ...], size: int) -> list[Stage]:
+    """Guess the resolutions of an encoder that is known by its features alone: a black box, or a dump.
+
+    A map begins at its own side with its own channels, at least 32; anything else begins at a sixteenth of the
+    picture's side with 128. From there to a quarter of the picture's side the side doubles and the channels halve,
+    with four convolutions each. No stage is so wide that it takes longer than 64 channels do at a quarter of the side.
+
+    Args:
+        features: shape of one picture's features.
+        size: pixels a side of the picture.
+
+    """
+    side, channels = (features[-1], max(32, features[0])) if is_map(features) else (max(2, size // 16), 128)
+    most = max(16, min(256, 16 * size // side))
+    return _pyramid(Stage(side, min(channels, most), 4), -(-size // 2))
+
+
+def is_map(features: tuple[int, ...]) -> bool:
+    """Say whether features of this shape are a square map, (channels, side, side)."""
+    return len(features) == 3 and features[1] == features[2]
+
+
+def between(side: int, finer: int) -> list[int]:
+    """Give the sides between two resolutions, as an encoder that halves them (rounding up) would pass them."""
+    sides: list[int] = []
+    while (finer := -(-finer // 2)) > side:
+        sides.insert(0, finer)
+    return sides
+
+
+def _pyramid(first: Stage, finer: int) -> list[Stage]:
+    """Put stages between the first and the next resolution, `finer`, so that no two lie further than a halving."""
+    stages = [first]
+    for side in between(first.side, finer):
+        stages.append(Stage(side, max(16, stages[-1].channels // 2), 4))
     return stages
 
 
@@ -97,19 +135,32 @@ class Residual(nn.Module):
         return torch.relu(x + self.body(x))
 
 
-class Up(nn.Module):
-    """Grow a map from `side` to `target` positions by sub-pixel convolution, cropping the surplus of odd sizes."""
+def trim(grown: Tensor, side: int, target: int) -> Tensor:
+    """Bring a map that was grown from `side` positions by a whole factor to `target` positions.
 
-    def __init__(self, channels: int, out: int, side: int, target: int) -> None:
+    The surplus of an odd size is cropped; a surplus of more than a position means that the two grids do not match,
+    and cropping would leave every position to draw what its neighbour saw, so the map is resized.
+    """
+    surplus = grown.shape[-1] - target
+    if surplus * side >= grown.shape[-1]:
+        return F.interpolate(grown, size=(target, target), mode="bilinear")
+    return grown[..., :target, :target]
+
+
+class Up(nn.Module):
+    """Grow a map from `side` to `target` positions by sub-pixel convolution, see `trim`."""
+
+    def __init__(self, channels: int, out: int, side: int, target: int, *, kernel: int = 3) -> None:
         super().__init__()
         factor = -(-target // side)
-        self.target = target
-        self.grow = nn.Sequential(nn.Conv2d(channels, out * factor**2, 3, padding=1), nn.PixelShuffle(factor))
+        self.side, self.target = side, target
+        self.grow = nn.Sequential(
+            nn.Conv2d(channels, out * factor**2, kernel, padding=kernel // 2), nn.PixelShuffle(factor)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, channels, side, side) to (n, out, target, target)."""
-        grown: Tensor = self.grow(x)
-        return grown[..., : self.target, : self.target]
+        return trim(self.grow(x), self.side, self.target)
 
 
 class Decoder(nn.Module):
@@ -132,7 +183,7 @@ class Decoder(nn.Module):
         first = stages[0]
         self.standardise = Standardise(features)
         self.read: nn.Module
-        if len(features) == 3 and features[-1] == first.side:
+        if is_map(features) and features[-1] == first.side:
             self.read = nn.Conv2d(features[0], widths[0], 3, padding=1)
         else:
             self.read = nn.Sequential(

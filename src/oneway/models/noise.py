@@ -8,6 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+EPSILON = 1e-12
+"""Least variance of a picture's features: a larger one would let an encoder whisper below its stated power."""
+
+
 class Noisy(nn.Module):
     """An encoder whose features are normalised within the picture and then drowned in Gaussian noise.
 
@@ -37,7 +41,7 @@ class Noisy(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) to noisy features (n, ...)."""
         features = self.encoder(pictures).float()
-        features = F.layer_norm(features, features.shape[1:])
+        features = F.layer_norm(features, features.shape[1:], eps=EPSILON)
         state = np.random.SeedSequence([*self.seed, self.calls]).generate_state(1, np.uint64)
         generator = torch.Generator(features.device).manual_seed(int(state[0]))
         self.calls += 1

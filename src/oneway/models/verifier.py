@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.errors import InputError
+from oneway.models.onnx import IMAGENET, Graph
 
 Points = tuple[tuple[float, float], ...]
 TEMPLATE: Points = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
@@ -26,6 +28,10 @@ class Verifier(Protocol):
     @property
     def name(self) -> str:
         """Say which verifier it is, for the provenance of a result."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A sha256 over all that decides its features; none where that cannot be said, and then none are kept."""
 
     def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
         """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
@@ -75,30 +81,25 @@ class OnnxVerifier:
             raise InputError(
                 f"verifier {str(path)!r} is not a file; give an ONNX file, or a file made by `oneway verifier`"
             )
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own untyped errors
-            raise InputError(f"verifier {str(path)!r} is not a readable ONNX file ({error})") from error
-        self._input = self._session.get_inputs()[0]
-        if list(self._input.shape[1:]) != [3, SIDE, SIDE]:
-            raise InputError(f"verifier {str(path)!r} takes {self._input.shape}; it must take n x 3 x {SIDE} x {SIDE}")
+        self._graph = Graph(path, "verifier")
+        shape = self._graph.input.shape
+        if list(shape[1:]) != [3, SIDE, SIDE]:
+            raise InputError(f"verifier {str(path)!r} takes {shape}; it must take n x 3 x {SIDE} x {SIDE}")
         self._landmarks = landmarks
         self.name = path.name
 
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over the file, its weights, and how faces are aligned for it."""
+        return hashlib.sha256(
+            json.dumps([self._graph.fingerprint, self._landmarks, TEMPLATE, IMAGENET]).encode()
+        ).hexdigest()
+
     def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
         """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
-        mean, deviation = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        mean, deviation = (torch.tensor(values)[:, None, None] for values in IMAGENET)
         inputs = ((align(pictures, self._landmarks) - mean) / deviation).numpy()
-        count = len(inputs)
-        batch = self._input.shape[0] if isinstance(self._input.shape[0], int) else count
-        inputs = np.concatenate([inputs, inputs[:1].repeat(-count % batch, axis=0)])  # fill the last batch of the graph
-        outputs = [
-            self._session.run(None, {self._input.name: inputs[start : start + batch]})[0]
-            for start in range(0, len(inputs), batch)
-        ]
-        features: NDArray[np.float32] = np.concatenate(outputs)[:count]
+        features: NDArray[np.float32] = self._graph.run(inputs, self._graph.outputs[0].name)
         features /= np.linalg.norm(features, axis=1, keepdims=True)
         return features
 
@@ -109,6 +110,15 @@ class TorchVerifier:
     def __init__(self, network: nn.Module, name: str) -> None:
         self._network = network.eval()
         self.name = name
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over the network's layers and weights."""
+        digest = hashlib.sha256(repr(self._network).encode())
+        for name, tensor in self._network.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> NDArray[np.float32]:

@@ -51,15 +51,20 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
 
 
 @torch.no_grad()
-def predict(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.bool_]:
-    """Predict every attribute of every picture of a part: (n, num_attributes)."""
+def predict_logits(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.float32]:
+    """Give the logit of every attribute of every picture of a part: (n, num_attributes)."""
     protector.eval()
     answers = []
     with fabric.autocast():
         for start in range(0, len(part), 256):
             pictures = to_pictures(part.images(slice(start, start + 256)), fabric.device)
-            answers.append((protector(pictures)[1] > 0).cpu().numpy())
+            answers.append(protector(pictures)[1].float().cpu().numpy())
     return np.concatenate(answers)
+
+
+def predict(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.bool_]:
+    """Predict every attribute of every picture of a part: (n, num_attributes)."""
+    return predict_logits(fabric, protector, part) > 0
 
 
 @dataclass(frozen=True, kw_only=True)

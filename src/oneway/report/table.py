@@ -20,6 +20,28 @@ ROWS = {
 """Every figure shown, with the direction in which the provider of an encoder wants it."""
 
 
+AUDIT_ROWS = ROWS | {
+    "feature_similarity": "feature similarity ↓",
+    "tar_at_far_1e-2": "linked, TAR at FAR 1e-2 ↓",
+    "tar_at_far_1e-3": "linked, TAR at FAR 1e-3 ↓",
+    "rank_1": "linked, rank 1 ↓",
+    "scatter": "LDA score ↓",
+    "inference": "inferred: mean MCC ↓",
+    "bits": "information, bits at least ↓",
+}
+"""The same for an audit, a row each."""
+_SOURCES = {
+    "feature_similarity": ("feature", "feature_similarity"),
+    "tar_at_far_1e-2": ("linkage", "tar_at_far_1e-2"),
+    "tar_at_far_1e-3": ("linkage", "tar_at_far_1e-3"),
+    "rank_1": ("linkage", "rank_1"),
+    "scatter": ("scatter", "score"),
+    "inference": ("inference", "mean_mcc"),
+    "bits": ("information", "bits"),
+}
+"""The attack, and its figure, that each of an audit's further rows shows."""
+
+
 def attack_table(results: Mapping[str, Any]) -> Table:
     """Lay out the results of an attack (docs/results.md) beside their floors and their control.
 
@@ -39,6 +61,53 @@ def attack_table(results: Mapping[str, Any]) -> Table:
     for key, label in ROWS.items():
         if any(key in figures for figures in columns.values()):
             table.add_row(label, *(_text(figures.get(key)) for figures in columns.values()))
+    return table
+
+
+def audit_table(results: Mapping[str, Any]) -> Table:
+    """Lay out the results of an audit (docs/results.md): a row for each figure, beside control, floors and leakage.
+
+    What was refused, and which training its budget ended, is said below the table.
+    """
+    attacks, floors = results["attacks"], _block(results["floors"])
+    columns = {"this encoder": _audit_figures(results)}
+    if _block(results["control"]):
+        columns["control (unprotected)"] = _audit_figures(results["control"])
+    columns["floor: knows nothing"] = {
+        **_block(floors.get("mean_face")),
+        **_block(floors.get("constant_prediction")),
+        **_block(floors.get("mean_feature")),
+        **_block(floors.get("chance")),
+        "scatter": _block(attacks["scatter"]).get("chance"),
+        "inference": 0.0,
+    }
+    columns["floor: by output labels"] = {
+        **_block(floors.get("nearest_by_output")),
+        **_block(_block(attacks["linkage"]).get("by_output")),
+        "inference": _block(_block(attacks["inference"]).get("output")).get("mean_mcc"),
+    }
+    leakage: dict[str, Any] = dict(_block(results["leakage"]))
+    if "linkage" in leakage:
+        leakage["tar_at_far_1e-3"] = leakage.pop("linkage")
+    if any(_block(share) for share in leakage.values()):
+        columns["leakage"] = {name: _percent(share) for name, share in leakage.items()}
+    table = Table(
+        title="What attackers get from the test people (value, 95 % interval; leakage: floor 0 %, control 100 %)",
+        caption_justify="left",
+    )
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for key, label in AUDIT_ROWS.items():
+        if columns["this encoder"].get(key) is not None:
+            table.add_row(label, *(_text(figures.get(key)) for figures in columns.values()))
+    queries = _block(results["queries"])
+    if queries:
+        most, pairs = max(point["queries"] for point in queries["curve"]), queries["pairs_to_breach"]
+        score, level = next(iter(queries["breach"].items()))
+        if score in queries["curve"][0]:
+            table.add_row(f"pairs until {score} is {level:g} ↑", f"more than {most}" if pairs is None else f"{pairs}")
+    table.caption = "\n".join(_remarks(results)) or None
     return table
 
 
@@ -66,7 +135,43 @@ def _figures(results: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean_mcc": results["utility"]["mean_mcc"], **results["attacks"]["inversion"]}
 
 
-def _text(figure: Mapping[str, Any] | float | None) -> str:
-    if figure is None:
+def _block(block: object) -> Mapping[str, Any]:
+    """Give a block of an audit's results, nothing if it was refused or never made."""
+    return block if isinstance(block, Mapping) and "refused" not in block else {}
+
+
+def _audit_figures(side: Mapping[str, Any]) -> dict[str, Any]:
+    attacks = {name: _block(block) for name, block in _block(side["attacks"]).items()}
+    figures = {name: attacks.get(block, {}).get(key) for name, (block, key) in _SOURCES.items()}
+    return {"mean_mcc": _block(side["utility"]).get("mean_mcc"), **attacks.get("inversion", {}), **figures}
+
+
+def _remarks(results: Mapping[str, Any]) -> list[str]:
+    """Say what an audit could not measure, and what it did not measure to the end."""
+    attacks = results["attacks"]
+    trained = {
+        **_block(_block(attacks["inversion"]).get("attackers")),
+        **_block(_block(attacks["linkage"]).get("ways")),
+        **{name: attacks[name] for name in ("feature", "inference", "information", "averaging")},
+    }
+    late = [name for name, facts in trained.items() if facts.get("converged") is False]
+    parts = {**attacks, "queries": results["queries"]}
+    remarks = [f"not measured: {name}, {part['refused']}" for name, part in parts.items() if part and not _block(part)]
+    if late:
+        remarks.append(f"ended by the budget before they converged, so more may be had: {', '.join(late)}")
+    return remarks
+
+
+def _percent(share: Mapping[str, Any]) -> str | None:
+    if not _block(share):
+        return None
+    value, low, high = (f"{100 * share[end]:.0f}" for end in ("value", "low", "high"))
+    return f"{value} %\n[{low}, {high}]"
+
+
+def _text(figure: Mapping[str, Any] | float | str | None) -> str:
+    if figure is None or (isinstance(figure, Mapping) and "refused" in figure):
         return "–"
+    if isinstance(figure, str):
+        return figure
     return str(Estimate(**figure)).replace(" [", "\n[") if isinstance(figure, Mapping) else f"{figure:.3f}"

@@ -1,0 +1,151 @@
+"""Attribute inference: facts that were not the task, read off the features, or off the task's own answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from oneway import losses
+from oneway.attacks.access import Access, Bools
+from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.data.batches import Batches
+from oneway.data.packed import Part, Public, Validation
+from oneway.errors import InputError
+from oneway.models.head import Head
+
+Floats = NDArray[np.floating]
+SAMPLE = 512
+"""Public pictures whose features tell the probe their scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceConfig:
+    """The attacker's probe and how long it is trained.
+
+    Attributes:
+        width: channels of its first stage.
+        batch_size: public pictures in a batch.
+        learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
+            improved by 1 % since the last check, and training ends when that happens after the last fall.
+        drops: how often the learning rate falls.
+        check_every: steps between two checks.
+        max_steps: the budget; an attack that it ends says so, since a longer one might do better.
+        seed: of the initial weights and of the order of the pictures.
+
+    """
+
+    width: int = 32
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    drops: int = 3
+    check_every: int = 100
+    max_steps: int = 3000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.width > 0:
+            raise InputError(f"width must be positive, not {self.width}")
+        check_schedule(self)
+
+
+def infer(
+    access: Access,
+    public: Public,
+    validation: Validation,
+    attributes: tuple[str, ...],
+    config: InferenceConfig,
+    place: Place,
+) -> Fitted[Head]:
+    """Train a probe to tell attributes from features, on people whose labels are public.
+
+    Args:
+        access: the victim.
+        public: the attacker's pictures, with labels.
+        validation: other people, whose cross-entropy decides when to stop and which weights are kept.
+        attributes: what to infer; one that all public people share, or lack, is taken for everybody's.
+        config: the probe and its schedule.
+        place: where it runs and where its state is kept.
+
+    Raises:
+        InputError: if no attribute is given, or the pack lacks one.
+        DivergedError: if the cross-entropy is no longer finite.
+
+    """
+    if not attributes:
+        raise InputError("attributes must name at least one attribute to infer, and it is empty")
+    labels, answers = public.labels(attributes), torch.from_numpy(validation.labels(attributes))
+    varies = torch.from_numpy(labels.any(axis=0) & ~labels.all(axis=0)).to(place.fabric.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = Head(access.shape, len(attributes), width=config.width)
+    batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
+    targets = torch.from_numpy(labels).to(place.fabric.device)
+    if not place.checkpoint.exists():
+        sample = np.random.default_rng(config.seed).permutation(len(public))[:SAMPLE]
+        head.standardise.observe(access.features(public, np.sort(sample)))
+
+    def loss(network: nn.Module, step: int) -> Tensor:
+        index, mirrored = batches.draw(step)
+        logits = network(access.features(public, index, mirrored))
+        # An attribute that does not vary teaches nothing, and would drown the others where it does vary.
+        return losses.utility(logits * varies, targets[torch.from_numpy(index)] & varies)
+
+    def error(network: Head) -> float:
+        logits = _logits(access, network, validation)
+        return float(losses.utility(logits * varies.cpu(), answers & varies.cpu()))
+
+    fitted = fit(head, loss, error, config, place, name="attribute inference", access=access)
+    _settle(fitted.network, labels, varies)
+    return fitted
+
+
+@torch.no_grad()
+def _settle(head: Head, labels: Bools, varies: Tensor) -> None:
+    """Make the probe say what all public people have in common, whatever the features are."""
+    last = head.layers[-1]
+    assert isinstance(last, nn.Linear)
+    same = ~varies
+    last.weight[same] = 0
+    last.bias[same] = torch.from_numpy(labels[0]).to(last.bias)[same] - 0.5
+
+
+def predict_attributes(access: Access, head: Head, part: Part) -> Bools:
+    """Tell the attributes of every picture of a part, (len(part), num_attributes), as `infer` was given them."""
+    return _logits(access, head, part).numpy() > 0
+
+
+@torch.no_grad()
+def _logits(access: Access, head: nn.Module, part: Part) -> Tensor:
+    starts = range(0, len(part), 256)
+    return torch.cat([head(access.features(part, slice(start, start + 256))).float().cpu() for start in starts])
+
+
+def from_output(public_outputs: Floats, public_labels: Bools, outputs: Floats) -> Bools:
+    """Tell attributes from the task's own answers alone, by logistic regression: what any useful service gives away.
+
+    No encoder can hide what its task needs (Stadler et al., ICML 2024), so this is the floor of attribute inference.
+
+    Args:
+        public_outputs: (n, k), the task's logits, or its labels as numbers, for the public pictures.
+        public_labels: (n, num_attributes), what the public people are known to have.
+        outputs: (m, k), the task's answers for the victims.
+
+    Returns:
+        (m, num_attributes); an attribute that all public people share, or lack, is taken for everybody's.
+
+    """
+    told = np.empty((len(outputs), public_labels.shape[1]), dtype=np.bool_)
+    for place, labels in enumerate(public_labels.T):
+        if labels.all() or not labels.any():
+            told[:, place] = labels[0]
+        else:
+            regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            told[:, place] = regression.fit(public_outputs, labels).predict(outputs)
+    return told

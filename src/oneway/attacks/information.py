@@ -1,0 +1,169 @@
+"""How many bits features carry of their picture: a critic learns to tell a picture's own features from others'."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.attacks.access import Access, Index
+from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.data.batches import Batches, load
+from oneway.data.packed import Part, Public, Validation
+from oneway.errors import InputError
+from oneway.models.decoder import Standardise
+from oneway.models.head import Head
+
+SAMPLE = 512
+"""Public pictures that tell the critic the scale of what it sees."""
+CHECKED = 2000
+"""Validation pictures, at most, that decide when to stop: all their pairs are compared."""
+POSITIONS = 16
+"""Positions a side at which the critic reads a picture."""
+FASTER = 3.0
+"""How much faster than the weights the scale is learned: it has further to go."""
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InformationConfig:
+    """The critic and how long it is trained.
+
+    Attributes:
+        width: channels of the first stage of both of its halves.
+        outputs: length of the two vectors it compares.
+        batch_size: public pictures in a batch, each told from all others of it.
+        learning_rate: the first; it falls to 0.3 of itself whenever the cross-entropy on the validation people has
+            not improved by 1 % since the last check, and training ends when that happens after the last fall.
+        drops: how often the learning rate falls.
+        check_every: steps between two checks.
+        max_steps: the budget; a critic that it ends says so, since a longer one might show more.
+        seed: of the initial weights and of the order of the pictures.
+
+    """
+
+    width: int = 32
+    outputs: int = 128
+    batch_size: int = 128
+    learning_rate: float = 2e-3
+    drops: int = 3
+    check_every: int = 50
+    max_steps: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "outputs"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise InputError(f"batch_size must be 2 or more, not {self.batch_size}: a critic tells pictures apart")
+        check_schedule(self)
+
+
+class Critic(nn.Module):
+    """Say how well pictures and features go together: the scaled cosine of a vector of each.
+
+    The scale is learned, so that a critic who knows nothing can say so. Both sides are standardised first.
+
+    Args:
+        shape: of one picture's features.
+        pictures: maps pictures (n, 3, size, size) to vectors (n, outputs).
+        features: maps features (m, *shape) to vectors (m, outputs).
+
+    """
+
+    def __init__(self, shape: tuple[int, ...], pictures: nn.Module, features: nn.Module) -> None:
+        super().__init__()
+        self.seen, self.read = Standardise((3, 1, 1)), Standardise(shape)
+        self.pictures, self.features = pictures, features
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0) / FASTER))
+
+    def forward(self, pictures: Tensor, features: Tensor) -> Tensor:
+        """Score every picture with every picture's features: (n, m)."""
+        return self.compare(self.pictures(self.seen(pictures)), self.features(self.read(features)))
+
+    def compare(self, pictures: Tensor, features: Tensor) -> Tensor:
+        """Score vectors of pictures with vectors of features: (n, m), in nats."""
+        # In full precision: what bf16 rounds off a scaled cosine is worth a tenth of a nat.
+        with torch.autocast(pictures.device.type, enabled=False):
+            cosine = F.normalize(pictures.float()) @ F.normalize(features.float()).T
+            scores: Tensor = (FASTER * self.log_scale).exp() * cosine
+        return scores
+
+
+def new_critic(shape: tuple[int, ...], size: int, config: InformationConfig) -> Critic:
+    """Build a critic of pictures of `size` pixels a side, which it reads in patches, and of features of a shape."""
+    patch = max(1, size // POSITIONS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        pictures = nn.Sequential(
+            nn.Conv2d(3, config.width, patch, stride=patch),
+            Head((config.width, size // patch, size // patch), config.outputs, width=config.width),
+        )
+        return Critic(shape, pictures, Head(shape, config.outputs, width=config.width))
+
+
+def learn(
+    access: Access, public: Public, validation: Validation, critic: Critic, config: InformationConfig, place: Place
+) -> Fitted[Critic]:
+    """Train a critic on public pictures to find each picture's features among those of its batch (InfoNCE).
+
+    What it shows of new people by `metrics.information.info_nce` is a lower bound, in expectation, since it has never
+    met them (van den Oord et al. 2018; Poole et al. 2019). It is no upper bound, and no proof of safety where it is
+    low: a better critic may show more.
+
+    Args:
+        access: the victim.
+        public: the attacker's pictures, whose features it has.
+        validation: other people, whose cross-entropy decides when to stop and which weights are kept.
+        critic: new weights; it is told the scale of what it sees first.
+        config: the schedule.
+        place: where it runs and where its state is kept.
+
+    Raises:
+        DivergedError: if the cross-entropy is no longer finite.
+
+    """
+    batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
+    generator = np.random.default_rng(config.seed)
+    sample = np.sort(generator.permutation(len(public))[:SAMPLE])
+    checked = np.sort(generator.permutation(len(validation))[:CHECKED])
+    if not place.checkpoint.exists():
+        critic.seen.observe(load(public, sample))
+        critic.read.observe(access.features(public, sample))
+
+    def loss(network: nn.Module, step: int) -> Tensor:
+        index, mirrored = batches.draw(step)
+        pictures = load(public, index, mirrored, place.fabric.device)
+        return _cross_entropy(network(pictures, access.features(public, index, mirrored)))
+
+    def error(network: Critic) -> float:
+        return float(_cross_entropy(torch.from_numpy(score(access, network, validation, checked, place))))
+
+    return fit(critic, loss, error, config, place, name="information bound", access=access)
+
+
+def _cross_entropy(scores: Tensor) -> Tensor:
+    """What it costs, in nats, to bet by these scores on whose features are the picture's own."""
+    return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+
+
+@torch.no_grad()
+def score(access: Access, critic: Critic, part: Part, index: Index, place: Place) -> Scores:
+    """Score each of n pictures of a part with the features of all n: (n, n), a row a picture, in nats.
+
+    All pairs are kept in memory, so n is best at most a few thousand; the bound cannot exceed log2 n.
+    """
+    rows = np.arange(len(part))[index]
+    pictures, features = [], []
+    with place.fabric.autocast():
+        for start in range(0, len(rows), 256):
+            some = rows[start : start + 256]
+            pictures.append(critic.pictures(critic.seen(load(part, some, device=place.fabric.device))))
+            features.append(critic.features(critic.read(access.features(part, some))))
+    return critic.compare(torch.cat(pictures), torch.cat(features)).cpu().numpy()

@@ -1,0 +1,141 @@
+"""The white-box attack: no network is trained, the picture itself is moved until its features are the stolen ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oneway.attacks.access import WhiteBox
+from oneway.data.packed import Part
+from oneway.errors import InputError
+from oneway.progress import track
+
+FALL = 1e-3
+"""What is left of the weight of the total variation at the last step."""
+COARSEST = 4
+"""Least pixels a side of the coarsest layer of a picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisationConfig:
+    """How the attacker searches for a picture.
+
+    Attributes:
+        steps: of Adam.
+        learning_rate: the first, of the logits of pixels; it falls to 0 as a cosine.
+        total_variation: the first weight of the smoothness, beside a mismatch of 1 for features like another
+            picture's; it falls to a thousandth of itself, so that faces come out coarse first.
+        num_pictures: how many pictures are attacked, each of another person.
+        seed: of their choice.
+
+    """
+
+    steps: int = 300
+    learning_rate: float = 0.07
+    total_variation: float = 100.0
+    num_pictures: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "learning_rate", "num_pictures"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.total_variation < 0 or self.seed < 0:
+            raise InputError(f"total_variation and seed must be 0 or more, not {self.total_variation} and {self.seed}")
+
+
+def victims(part: Part, config: OptimisationConfig) -> NDArray[np.int64]:
+    """Choose the pictures to attack: one each of `num_pictures` people drawn by the seed, or of all, if they are fewer.
+
+    Returns:
+        (k,) places in the part, in rising order.
+
+    """
+    generator = np.random.default_rng(config.seed)
+    order = generator.permutation(len(part))
+    one_each = order[np.unique(part.identities[order], return_index=True)[1]]
+    return np.sort(generator.permutation(one_each)[: config.num_pictures])
+
+
+def mismatch(features: Tensor, stolen: Tensor, scale: Tensor) -> Tensor:
+    """Squared distance of features to the stolen ones in units of their variance, the mean over numbers: (n,).
+
+    Args:
+        features: (n, ...).
+        stolen: (n, ...).
+        scale: the variance of the features over public pictures, of any shape that spreads over theirs, such as
+            (1, channels, 1, 1); what never varies does not count.
+
+    """
+    weights = torch.where(scale > 0, scale.clamp(min=1e-30).reciprocal(), 0)
+    return ((features - stolen).square() * weights).flatten(1).mean(dim=1)
+
+
+def total_variation(pictures: Tensor) -> Tensor:
+    """Squared difference of neighbours, across and down, the sum over the picture divided by its numbers: (n,).
+
+    Mahendran & Vedaldi 2015, eq. 4, with exponent 2.
+    """
+    across, down = pictures.diff(dim=3).square(), pictures.diff(dim=2).square()
+    return (across.sum(dim=(1, 2, 3)) + down.sum(dim=(1, 2, 3))) / pictures[0].numel()
+
+
+def optimise(
+    access: WhiteBox,
+    stolen: Tensor,
+    start: Tensor,
+    scale: Tensor,
+    config: OptimisationConfig,
+    *,
+    progress: bool = True,
+) -> Tensor:
+    """Look for pictures whose features are the stolen ones, by gradients through the encoder.
+
+    Adam minimises `mismatch` plus a falling weight times `total_variation` (Mahendran & Vedaldi, CVPR 2015; against
+    collaborative inference He et al., ACSAC 2019), with no knowledge of faces but the start. A picture is a sum of
+    layers of 4, 8, 16 and more pixels a side, so that its coarse forms are found as fast as its details.
+
+    Every picture is sought for itself: its result does not depend on the others, which only share the work. The
+    attack fails where gradients mislead it, which is no proof that nothing is there: a trained decoder may find it.
+
+    Args:
+        access: the victim, with weights and gradients.
+        stolen: (n, ...), the features of the pictures to be found.
+        start: (1, 3, size, size) or (n, 3, size, size) in 0..1, such as the mean public face.
+        scale: see `mismatch`.
+        config: the search.
+        progress: show a bar.
+
+    Returns:
+        (n, 3, size, size) in 0..1.
+
+    """
+    size, count = start.shape[-1], len(stolen)
+    ground = torch.logit(start.to(access.device).clamp(0.01, 0.99)).expand(count, -1, -1, -1)
+    sides = [size >> halvings for halvings in range(size.bit_length()) if size >> halvings >= COARSEST] or [size]
+    layers = [torch.zeros(count, 3, side, side, device=access.device, requires_grad=True) for side in sides]
+    optimizer = torch.optim.Adam(layers, lr=config.learning_rate, betas=(0.9, 0.99))
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    with track("optimise", config.steps, "steps", enabled=progress) as advance:
+        for step in range(config.steps):
+            pictures = _draw(ground, layers)
+            distance = mismatch(access(pictures), stolen, scale)
+            smoothness = config.total_variation * FALL ** (step / config.steps) * total_variation(pictures)
+            optimizer.zero_grad()
+            (distance + smoothness).sum().backward()
+            optimizer.step()
+            falling.step()
+            if (step + 1) % 20 == 0 or step + 1 == config.steps:
+                advance(step % 20 + 1, mismatch=float(distance.detach().mean()))
+    return _draw(ground, layers).detach()
+
+
+def _draw(ground: Tensor, layers: list[Tensor]) -> Tensor:
+    """Add the layers, each spread over the picture, to the ground, and map the sum to 0..1."""
+    size = ground.shape[-2:]
+    return torch.sigmoid(ground + sum(F.interpolate(layer, size, mode="bilinear") for layer in layers))

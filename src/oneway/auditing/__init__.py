@@ -1,0 +1,1 @@
+"""Audits: every attack on one victim, beside floors and control, and what follows from it."""

@@ -1,0 +1,182 @@
+"""Audit any encoder: every attack, beside floors and control, one results file, one page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from oneway import runs
+from oneway.auditing import guards
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.control import PICTURES, SCORES, Control, check_control
+from oneway.auditing.measures import Room, measure
+from oneway.auditing.results import assemble, per_picture, pictures_of, strongest_pictures
+from oneway.auditing.steps import FOLDER, Steps
+from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
+from oneway.data.packed import Pack
+from oneway.errors import InputError
+from oneway.judge import Judge
+from oneway.models.perceptual import open_perceptual
+from oneway.models.verifier import Verifier
+from oneway.protection.run import Run
+from oneway.report.page import write_page
+from oneway.runtime import launch
+
+PAGE, FEATURES = "report.html", "features"
+
+
+def audit(
+    victim: nn.Module | Run | Path | str | None = None,
+    *,
+    features: Path | str | None = None,
+    data: Pack | Path | str | None = None,
+    cut: str = "output",
+    control: Path | str | None = None,
+    out: Path | str | None = None,
+    config: AuditConfig | None = None,
+    verifier: Verifier | None = None,
+    network: nn.Module | None = None,
+    images: bool = True,
+    resume: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Say what someone learns who steals an encoder's features: run every attack, and judge by the strongest.
+
+    Args:
+        victim: a torch module, a finished protect run or its folder, or an ONNX file.
+        features: stored features instead, as `data.dump` describes them.
+        data: the pack to audit on; a run's own by default.
+        cut: the layer of a torch module after which features leave the device; all of it by default.
+        control: the unprotected encoder to compare with: the folder of its audit, or of an unprotected run, which is
+            then audited first, in its own folder, unless it was before.
+        out: a new folder; `audit` in the run's own, or here, by default.
+        config: the attacks and their budgets.
+        verifier: compares faces; without one there are no identity scores of reconstructions.
+        network: a module of the class that a run protects, if it is one of your own.
+        images: show pictures of test people in the report.
+        resume: continue the unfinished audit in `out`.
+        progress: show a bar for each attack.
+
+    Returns:
+        what `results.json` holds, as docs/results.md describes it.
+
+    Raises:
+        InputError: for anything that cannot be used, and where a number would say nothing (see docs/audit.md).
+        DivergedError: if an attacker's error is no longer finite.
+
+    """
+    config = config or AuditConfig()
+    fabric = launch(config.runtime)
+    pack = data if isinstance(data, Pack) or data is None else Pack.open(data)
+    opened = _open(victim, features, pack, cut, network, fabric, config)
+    passed = guards.check_people(opened.pack) + guards.check_range(opened.kind, config.pixels)
+    described = _describe(opened, config, verifier)
+    beside = None
+    if control is not None:
+        again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
+        beside = _control(Path(control), opened, described, again)
+    folder = _home(opened, out)
+    if config.perceptual is not None:
+        open_perceptual(config.perceptual)
+    runs.claim(folder, described, resume=resume)
+
+    steps = Steps(
+        folder, fabric, checkpoint_seconds=config.runtime.checkpoint_seconds, progress=progress and fabric.is_global_zero
+    )
+    stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, progress=progress)
+    passed += guards.check_features(stolen.access, opened.pack)
+    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
+    found = measure(Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps))
+    results = assemble(found, opened, stolen, judge, config, passed, beside, described)
+    scores = per_picture(found, results)
+    with runs.whole(folder / SCORES) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, people=opened.pack.test.identities, **scores)  # type: ignore[arg-type]
+    if images:
+        with runs.whole(folder / PICTURES) as partial, partial.open("wb") as file:
+            np.save(file, strongest_pictures(found, results))
+    write_page(results, pictures_of(found, results, opened.pack, beside) if images else None, folder / PAGE)
+    runs.write_json(folder / runs.RESULTS, results)
+    shutil.rmtree(folder / FEATURES, ignore_errors=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    return results
+
+
+def _open(
+    victim: nn.Module | Run | Path | str | None,
+    features: Path | str | None,
+    pack: Pack | None,
+    cut: str,
+    network: nn.Module | None,
+    fabric: Fabric,
+    config: AuditConfig,
+) -> Victim:
+    if (victim is None) == (features is None):
+        raise InputError("give either an encoder (a run's folder, an ONNX file, a module) or stored features, not both")
+    if isinstance(victim, Run):
+        return from_run(victim, fabric, network)
+    if isinstance(victim, nn.Module) or victim is None or Path(victim).suffix == ".onnx":
+        if pack is None:
+            raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
+        if features is not None:
+            return from_dump(Path(features), pack)
+        if isinstance(victim, nn.Module):
+            return from_module(victim, cut, pack, fabric)
+        return from_onnx(Path(str(victim)), pack, config.pixels, config.output)
+    return from_run(Run.open(victim, pack), fabric, network)
+
+
+def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) -> dict[str, Any]:
+    return {
+        "audit": runs.to_dict(config),
+        "victim": victim.identity,
+        "verifier": None if verifier is None else verifier.name,
+        "data": {"path": str(victim.pack.path.absolute()), "hash": victim.pack.hash},
+    }
+
+
+def _home(victim: Victim, out: Path | str | None) -> Path:
+    if out is not None:
+        return Path(out)
+    return Path(victim.identity["run"]) / "audit" if victim.kind == "run" else Path("audit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Again:
+    """How to audit a control: as its victim."""
+
+    config: AuditConfig
+    verifier: Verifier | None
+    network: nn.Module | None
+    images: bool
+    progress: bool
+
+
+def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Again) -> Control:
+    """Open the audit of the control; an unprotected run is audited first, unless it was before."""
+    content = runs.read_json(path / runs.CONFIG)
+    if "protect" in content:
+        run = Run.open(path, victim.pack)
+        settings = [described["audit"], described["verifier"]]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        path = path / f"audit-{digest[:8]}"
+        if not (path / runs.RESULTS).exists():
+            audit(
+                run,
+                out=path,
+                config=replace(again.config),
+                verifier=again.verifier,
+                network=again.network,
+                images=again.images,
+                resume=True,
+                progress=again.progress,
+            )
+    return check_control(path, victim, described)

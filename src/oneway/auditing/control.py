@@ -1,0 +1,90 @@
+"""The control of an audit: the same attacks on the unprotected encoder, from its own audit's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway import runs
+from oneway.auditing.victim import Victim
+from oneway.errors import InputError
+
+SCORES, PICTURES = "scores.npz", "shown.npy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """A finished audit of an unprotected encoder.
+
+    Attributes:
+        path: its folder.
+        results: its `results.json`.
+        scores: scores of every test picture by attack and name, (n,).
+        pictures: the strongest attacker's pictures of the people that a report shows; none if they were left out.
+
+    """
+
+    path: Path
+    results: dict[str, Any]
+    scores: dict[str, NDArray[np.float64]]
+    pictures: NDArray[np.uint8] | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give what stands in the results of the audit that it is the control of."""
+        return {
+            "name": self.results["victim"]["name"],
+            "path": str(self.path.absolute()),
+            "utility": self.results["utility"],
+            "attacks": self.results["attacks"],
+        }
+
+
+def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Control:
+    """Read the control's audit, unless it answers another question than this one's.
+
+    Raises:
+        InputError: if it is no audit, or differs in its data, attacks, judge or features, or is protected itself.
+
+    """
+    results = runs.read_json(path / runs.RESULTS)
+    if results.get("kind") != "audit":
+        raise InputError(f"the control {path} is not an audit; give the --out of `oneway audit`, or an unprotected run")
+    made = results["provenance"]
+    trained = made["victim"].get("protect")
+    if trained is not None and (trained["game"]["pixel"] != 0 or trained["game"]["noise"] != 0):
+        raise InputError(
+            f"the control {path} audited a protected run (pixel {trained['game']['pixel']:g}, noise "
+            f"{trained['game']['noise']:g}); give the audit of a run with --pixel 0"
+        )
+    theirs = {"data": made["data"]["hash"], "audit": _question(made["audit"]), "verifier": made["verifier"]}
+    ours = {
+        "data": described["data"]["hash"],
+        "audit": _question(described["audit"]),
+        "verifier": described["verifier"],
+    }
+    if trained is not None and "protect" in victim.identity:
+        for name in ("network", "attributes"):
+            theirs[name], ours[name] = trained[name], victim.identity["protect"][name]
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise InputError(
+                f"the control {path} differs from this audit in its {name}: {theirs[name]!r} is not {value!r}; "
+                "a control is the same audit of the same network on the same data, without protection"
+            )
+    if not (path / SCORES).is_file():
+        raise InputError(f"the control {path} lacks {SCORES}; make it again")
+    with np.load(path / SCORES, allow_pickle=False) as stored:
+        scores = {name: stored[name] for name in stored.files if name != "people"}
+        if not np.array_equal(stored["people"], victim.pack.test.identities):
+            raise InputError(f"the control {path} scored other people; make it again")
+    pictures = np.load(path / PICTURES, allow_pickle=False) if (path / PICTURES).is_file() else None
+    return Control(path=path, results=results, scores=scores, pictures=pictures)
+
+
+def _question(config: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what does not change the question: where it ran, and how an ONNX file is fed."""
+    return {name: value for name, value in config.items() if name not in ("runtime", "pixels", "output")}

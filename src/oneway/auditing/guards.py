@@ -1,0 +1,86 @@
+"""Guards: when an audit refuses to print a number, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from oneway.attacks.access import Access
+from oneway.data.packed import Pack
+from oneway.errors import InputError
+
+LEAST_PEOPLE = 50
+"""Test people below which an interval over people says too little."""
+SAMPLE = 256
+
+
+def check_people(pack: Pack) -> list[dict[str, Any]]:
+    """Refuse a pack whose attacker would be tested on people it was trained on, or on too few.
+
+    Raises:
+        InputError: naming the person or the number.
+
+    """
+    parts = {"public": pack.public, "validation": pack.validation, "test": pack.test}
+    for first, second in (("public", "test"), ("public", "validation"), ("validation", "test")):
+        shared = np.intersect1d(parts[first].identities, parts[second].identities)
+        if len(shared):
+            name = pack.table.column("identity")[int(np.flatnonzero(pack.people == shared[0])[0])].as_py()
+            raise InputError(
+                f"{pack.path}: person {name!r} is both {first} and {second} ({len(shared)} people in all), so an audit "
+                "would measure memory; prepare the pack again, with its identities"
+            )
+    num_people = pack.test.num_people
+    if num_people < LEAST_PEOPLE:
+        raise InputError(
+            f"{pack.path} has {num_people} test people and an audit needs {LEAST_PEOPLE}: fewer give intervals that "
+            "say nothing; prepare more people"
+        )
+    return [
+        _passed("people", "no person is in two of the public, validation and test parts"),
+        _passed("test people", f"{num_people} test people, at least {LEAST_PEOPLE}"),
+    ]
+
+
+def check_features(access: Access, pack: Pack) -> list[dict[str, Any]]:
+    """Refuse features that are not finite or the same for every picture.
+
+    Raises:
+        InputError: saying which.
+
+    """
+    sample = np.sort(np.random.default_rng(0).permutation(len(pack.public))[:SAMPLE])
+    features = access.features(pack.public, sample).flatten(1)
+    if not bool(features.isfinite().all()):
+        raise InputError("the encoder's features are not finite for some public pictures; mend the encoder")
+    if not bool((features != features[:1]).any()):
+        raise InputError(
+            f"the encoder gives the same features for all of {len(sample)} public pictures; this is no encoder, or its "
+            "input is wrong (its range of pixels, say), so nothing is measured"
+        )
+    return [_passed("features", f"finite, and they vary over {len(sample)} public pictures")]
+
+
+def check_range(kind: str, pixels: str | None) -> list[dict[str, Any]]:
+    """Say which range of pixels the victim is given."""
+    told = {
+        "onnx": f"declared: {pixels}",
+        "features": "not needed: stored features only",
+        "run": "0..1, as it was trained",
+        "module": "0..1, the convention for modules",
+    }[kind]
+    return [_passed("range of pixels", told)]
+
+
+def check_attackers(attackers: dict[str, Any]) -> list[dict[str, Any]]:
+    """Mark inversion attackers whose training the budget ended; their figures are printed, marked."""
+    late = [name for name, facts in attackers.items() if not facts["converged"]]
+    if late:
+        message = f"{', '.join(late)}: ended by the budget, not by convergence, so a longer attack may get more"
+        return [{"name": "convergence", "passed": False, "message": message}]
+    return [_passed("convergence", f"all {len(attackers)} inversion attackers ended by convergence")]
+
+
+def _passed(name: str, message: str) -> dict[str, Any]:
+    return {"name": name, "passed": True, "message": message}

@@ -1,0 +1,286 @@
+"""The steps of an audit: each attack run on what was stolen, scored picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.attacks import feature, inference, information, linkage, optimisation
+from oneway.attacks.access import Access, all_features
+from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.floors import nearest_by_output
+from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, invert, reconstruct
+from oneway.attacks.linear import PICTURES, regress
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.steps import Found, Steps, refused
+from oneway.auditing.victim import Stolen, Victim
+from oneway.data.batches import load, mean_picture
+from oneway.data.packed import Pack, Test, Validation
+from oneway.judge import UNITS, Judge, Scores, in_batches
+from oneway.metrics.classification import confusion
+from oneway.metrics.information import ceiling, info_nce
+from oneway.models.decoder import Standardise
+from oneway.models.perceptual import open_perceptual
+
+SHOWN = 8
+"""Test people whose pictures the report shows."""
+COMPARED = 2000
+"""Test pictures at most by which information is bounded: all their pairs are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Everything that a step of an audit needs."""
+
+    victim: Victim
+    stolen: Stolen
+    judge: Judge
+    config: AuditConfig
+    steps: Steps
+
+    @property
+    def pack(self) -> Pack:
+        """The people of the audit."""
+        return self.victim.pack
+
+
+def measure(room: Room) -> dict[str, Found]:
+    """Take every step of the audit, or find it taken; gives what each found, by name."""
+    found = {"floors": room.steps.take("floors", lambda _: _floors(room))}
+    found["inversion linear"] = room.steps.take("inversion-linear", lambda place: _linear(room, place))
+    configs = attackers()
+    for name in room.config.attackers:
+        for turn in range(room.config.seeds):
+            label = name if room.config.seeds == 1 else f"{name}-{turn + 1}"
+            config = _budget(room, replace(configs[name], seed=room.config.seed + turn))
+            found[f"inversion {label}"] = room.steps.take(
+                f"inversion-{label}", lambda place, config=config, label=label: _inversion(room, config, place, label)
+            )
+    found["feature"] = room.steps.take("feature", lambda place: _feature(room, place))
+    found["linkage"] = room.steps.take("linkage", lambda place: _linkage(room, place))
+    found["inference"] = room.steps.take("inference", lambda place: _inference(room, place))
+    found["information"] = room.steps.take("information", lambda place: _information(room, place))
+    found["optimisation"] = room.steps.take("optimisation", lambda place: _optimisation(room, place))
+    found["averaging"] = room.steps.take("averaging", lambda place: _averaging(room, place))
+    for number in room.config.queries:
+        if number < len(room.pack.public):
+            name = f"queries {number}"
+            found[name] = room.steps.take(name.replace(" ", "-"), lambda place, n=number: _queried(room, place, n))
+    return found
+
+
+def _budget(room: Room, config: InversionConfig) -> InversionConfig:
+    steps = room.config.steps
+    if steps is None:
+        return config
+    return replace(config, max_steps=min(steps, config.max_steps), check_every=min(config.check_every, steps))
+
+
+def shown(pack: Pack) -> NDArray[np.int64]:
+    """Choose one picture each of test people spread evenly over the split, not picked: (at most 8,)."""
+    first = np.unique(pack.test.identities, return_index=True)[1]
+    return np.sort(first)[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
+
+
+def _floors(room: Room) -> Found:
+    """Score attackers who know nothing, or the task's output alone."""
+    pack, judge = room.pack, room.judge
+    chosen = {"random_public_face": np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))}
+    if room.victim.outputs is not None:
+        outputs = room.victim.outputs
+        chosen["nearest_by_output"] = nearest_by_output(outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed)
+    mean = mean_picture(pack.public, torch.device("cpu"))
+    scores = {"mean_face": judge.measure(_repeated(mean, pack.test), pack.test)}
+    for name, index in chosen.items():
+        scores[name] = judge.measure(_chosen(index, pack), pack.test)
+    arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
+    if judge.verifier is not None:
+        constant = judge.known(pack.public).mean(axis=0)
+        constant /= max(float(np.linalg.norm(constant)), 1e-12)
+        arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
+    return Found(facts={}, arrays=arrays)
+
+
+def _inversion(
+    room: Room, config: InversionConfig, place: Place, label: str, access: Access | None = None, rows: int | None = None
+) -> Found:
+    """Train one inversion attacker, choose nothing yet: score it on validation and test people."""
+    access = room.stolen.access if access is None else access
+    pack, judge = room.pack, room.judge
+    chosen = None if rows is None else np.random.default_rng(room.config.seed).permutation(len(pack.public))[:rows]
+    decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
+    perceptual = None
+    if config.perceptual and room.config.perceptual is not None:
+        perceptual = open_perceptual(room.config.perceptual).to(place.fabric.device)
+    fitted = invert(
+        access,
+        pack.public,
+        pack.validation,
+        decoder,
+        config,
+        place,
+        perceptual=perceptual,
+        rows=None if chosen is None else np.sort(chosen),
+        name=label,
+    )
+    queries = len(pack.public) * (2 if access.mirrors else 1) if rows is None else rows
+    return _drawn(room, access, fitted, place, queries)
+
+
+def _linear(room: Room, place: Place) -> Found:
+    """Solve the attacker whom no optimiser can fail, and to whom no other should lose."""
+    access, pack = room.stolen.access, room.pack
+    fitted = regress(access, pack.public, pack.validation, seed=room.config.seed, device=place.fabric.device)
+    return _drawn(room, access, fitted, place, min(len(pack.public), PICTURES))
+
+
+def _drawn(room: Room, access: Access, fitted: Fitted[Any], place: Place, queries: int) -> Found:
+    """Score a decoder on validation people, by whom attackers are chosen, and on test people."""
+    pack, judge, decoder = room.pack, room.judge, fitted.network
+    names = ("mse", "face_similarity")
+    validation = judge.measure(_decoded(access, decoder, pack.validation, place), pack.validation, names)
+    test = judge.measure(_decoded(access, decoder, pack.test, place), pack.test)
+    best = _best_recovered(test, pack.test)
+    drawn = {"people": shown(pack), "best": best}
+    return Found(
+        facts=course(fitted)
+        | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
+        arrays=test
+        | {f"pictures {name}": _pixels(access, decoder, pack.test, index, place) for name, index in drawn.items()}
+        | {"index best": best},
+    )
+
+
+def course(fitted: Fitted[Any]) -> dict[str, Any]:
+    """Say how an attacker's training went."""
+    return {
+        "converged": fitted.converged,
+        "steps": fitted.steps,
+        "validation_error": fitted.validation_error,
+    }
+
+
+def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:
+    """Find the test people best recovered, one picture each, the best first."""
+    value = scores.get("face_similarity", -scores["mse"])
+    order = np.argsort(-value, kind="stable")
+    first = np.unique(test.identities[order], return_index=True)[1]
+    return order[np.sort(first)[:SHOWN]]
+
+
+def _feature(room: Room, place: Place) -> Found:
+    """Map stolen features to the verifier's (eq. 10)."""
+    if room.judge.verifier is None:
+        return refused("there is no verifier whose features could be predicted")
+    pack, judge = room.pack, room.judge
+    known = {"public": judge.known(pack.public), "validation": judge.known(pack.validation)}
+    config = replace(room.config.feature, **_short(room, room.config.feature))
+    fitted = feature.map_to_verifier(room.stolen.access, pack.public, pack.validation, known, config, place)
+    predicted = feature.predict_features(room.stolen.access, fitted.network, pack.test)
+    similarity = np.einsum("nd,nd->n", predicted, judge.known(pack.test), dtype=np.float64)
+    held = feature.predict_features(room.stolen.access, fitted.network, pack.validation)
+    arrays = {"feature_similarity": similarity, "test": predicted, "validation": held}
+    return Found(facts=course(fitted), arrays=arrays)
+
+
+def _inference(room: Room, place: Place) -> Found:
+    """Infer attributes that were not the task, from features and from the task's output alone."""
+    pack = room.pack
+    asked = tuple(name for name in pack.attributes if room.victim.task is None or name not in room.victim.task)
+    if not asked:
+        return refused(
+            "the pack has no attributes"
+            if not pack.attributes
+            else "every attribute of the pack is the encoder's task, so there is none to infer that it should not tell"
+        )
+    config = replace(room.config.inference, **_short(room, room.config.inference))
+    access = room.stolen.access
+    fitted = inference.infer(access, pack.public, pack.validation, asked, config, place)
+    predicted = inference.predict_attributes(access, fitted.network, pack.test)
+    labels = pack.test.labels(asked)
+    arrays = {"confusion": confusion(predicted, labels)}
+    outputs = room.victim.outputs
+    if outputs is not None:
+        told = inference.from_output(outputs["public"], pack.public.labels(asked), outputs["test"])
+        arrays["confusion output"] = confusion(told, labels)
+    return Found(facts=course(fitted) | {"attributes": list(asked)}, arrays=arrays)
+
+
+def _information(room: Room, place: Place) -> Found:
+    """Bound the information between picture and features from below."""
+    pack, access = room.pack, room.stolen.access
+    config = replace(room.config.information, **_short(room, room.config.information))
+    critic = information.new_critic(access.shape, pack.size, config)
+    fitted = information.learn(access, pack.public, pack.validation, critic, config, place)
+    # All pairs of the scored pictures are compared, so of many people only some are.
+    index = np.sort(np.random.default_rng(room.config.seed).permutation(len(pack.test))[:COMPARED])
+    bits = info_nce(information.score(access, fitted.network, pack.test, index, place))
+    return Found(facts=course(fitted) | {"ceiling": ceiling(len(index))}, arrays={"bits": bits, "index": index})
+
+
+def _optimisation(room: Room, place: Place) -> Found:
+    """Optimise pictures until a known encoder maps them to the stolen features."""
+    white, config, pack = room.stolen.white, room.config.optimisation, room.pack
+    if white is None:
+        return refused("the encoder's weights were not given")
+    chosen = optimisation.victims(pack.test, config)
+    public = np.sort(np.random.default_rng(room.config.seed).permutation(len(pack.public))[:256])
+    standardise = Standardise(room.stolen.access.shape)
+    standardise.observe(room.stolen.access.features(pack.public, public).cpu())
+    scale = standardise.variance[None].to(place.fabric.device)
+    stolen = room.stolen.access.features(pack.test, chosen)
+    start = mean_picture(pack.public, place.fabric.device)
+    drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress).cpu()
+    originals = load(pack.test, chosen)
+    scores = room.judge.measure([(drawn, originals)], pack.test, index=chosen)
+    return Found(facts={"num_pictures": len(chosen)}, arrays=scores | {"index": chosen})
+
+
+def _averaging(room: Room, place: Place) -> Found:
+    """Attack a noisy encoder by the average of several answers for one picture."""
+    if room.stolen.averaged is None:
+        return refused("the encoder answers alike each time, so there is nothing to average")
+    config = _budget(room, replace(attackers()["mirror"], seed=room.config.seed))
+    found = _inversion(room, config, place, "averaging", access=room.stolen.averaged())
+    return Found(facts=found.facts | {"draws": room.config.draws}, arrays=found.arrays)
+
+
+def _queried(room: Room, place: Place, number: int) -> Found:
+    """Attack with the features of a few public pictures only."""
+    config = _budget(room, replace(attackers()["mirror"], seed=room.config.seed, check_every=100, drops=1))
+    return _inversion(room, config, place, f"{number} queries", rows=number)
+
+
+def _short(room: Room, config: Any) -> dict[str, int]:
+    steps = room.config.steps
+    if steps is None:
+        return {}
+    return {"max_steps": min(steps, config.max_steps), "check_every": min(config.check_every, steps)}
+
+
+def _decoded(access: Access, decoder: nn.Module, part: Validation | Test, place: Place) -> Iterator[tuple[Tensor, Tensor]]:
+    for index in in_batches(part):
+        yield reconstruct(access, decoder, part, index, place)
+
+
+def _repeated(picture: Tensor, part: Test) -> Iterator[tuple[Tensor, Tensor]]:
+    for index in in_batches(part):
+        pictures = load(part, index)
+        yield picture.expand_as(pictures), pictures
+
+
+def _chosen(index: NDArray[np.int64], pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in in_batches(pack.test):
+        yield load(pack.public, index[batch]), load(pack.test, batch)
+
+
+def _pixels(access: Access, decoder: nn.Module, part: Test, index: NDArray[np.int64], place: Place) -> NDArray[np.uint8]:
+    drawn, _ = reconstruct(access, decoder, part, index, place)
+    pixels: NDArray[np.uint8] = (drawn.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    return pixels

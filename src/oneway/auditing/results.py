@@ -1,0 +1,302 @@
+"""From what the steps found to `results.json`, the scores of every picture, and the pictures of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway import runs
+from oneway.auditing import guards
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.control import Control
+from oneway.auditing.measures import shown
+from oneway.auditing.steps import Found
+from oneway.auditing.verdict import verdict
+from oneway.auditing.victim import Stolen, Victim
+from oneway.data.packed import Pack
+from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
+from oneway.metrics.classification import mcc
+from oneway.metrics.estimate import by_person, estimate, mean
+from oneway.metrics.leakage import NoLeakError, leakage
+from oneway.metrics.linkage import chance
+from oneway.report.page import Pictures
+
+LOST = 1.05
+"""An attacker whose validation error is this many times a weaker one's has lost to it."""
+LINKED = ("tar_at_far_1e-2", "tar_at_far_1e-3", "rank_1", "rank_5")
+Plain = dict[str, Any]
+
+
+def assemble(
+    found: Mapping[str, Found],
+    victim: Victim,
+    stolen: Stolen,
+    judge: Judge,
+    config: AuditConfig,
+    passed: list[Plain],
+    control: Control | None,
+    described: Plain,
+) -> Plain:
+    """Put together what `results.json` holds, as docs/results.md describes it."""
+    inversion = _inversion(found, judge)
+    attacks: Plain = {
+        "inversion": inversion,
+        "feature": _feature(found["feature"], judge),
+        "linkage": found["linkage"].facts,
+        "scatter": found["scatter"].facts,
+        "inference": _inference(found["inference"], victim.pack),
+        "optimisation": _scored(found["optimisation"], judge),
+        "information": _information(found["information"], victim.pack),
+        "averaging": _scored(found["averaging"], judge),
+    }
+    results: Plain = {
+        "schema": runs.SCHEMA,
+        "kind": "audit",
+        "victim": {
+            "name": victim.name,
+            "kind": victim.kind,
+            "threat_models": _threat_models(victim),
+            "noisy": stolen.noisy,
+            "features": list(stolen.access.shape),
+            "picture_size": victim.pack.size,
+            "task": None if victim.task is None else list(victim.task),
+        },
+        "utility": victim.utility,
+        "attacks": attacks,
+        "queries": _queries(found, judge, config),
+        "floors": _floors(found["floors"], judge, victim.pack),
+        "control": None if control is None else control.to_dict(),
+        "verifier": judge.about_verifier(),
+        "guards": passed + guards.check_attackers(inversion["attackers"]),
+        "untested": _untested(attacks, config, control, judge),
+        "seconds": {name: step.facts["seconds"] for name, step in found.items()},
+        "provenance": runs.provenance(**described),
+    }
+    results["leakage"] = _leakage(per_picture(found, results), control, victim.pack)
+    linked = attacks["linkage"].get("tar_at_far_1e-3")
+    converged = all(attacker["converged"] for attacker in inversion["attackers"].values())
+    results["verdict"] = verdict(results["leakage"], linked, converged=converged) | {"numbers": _numbers(results)}
+    return results
+
+
+def per_picture(found: Mapping[str, Found], results: Plain) -> dict[str, NDArray[np.float64]]:
+    """Give the scores of every test picture by the strongest attackers and the floors, (n,) each, by name."""
+    scores = {}
+    for name, attacker in results["attacks"]["inversion"]["strongest"].items():
+        scores[f"inversion {name}"] = found[f"inversion {attacker}"].arrays[name]
+    for name, values in found["floors"].arrays.items():
+        scores[f"floor {name}"] = values
+    if "feature_similarity" in found["feature"].arrays:
+        scores["feature_similarity"] = found["feature"].arrays["feature_similarity"]
+    for name in ("accepted", "pairs"):
+        if name in found["linkage"].arrays:
+            scores[f"linkage {name}"] = found["linkage"].arrays[name]
+    return scores
+
+
+def pictures_of(found: Mapping[str, Found], results: Plain, pack: Pack, control: Control | None) -> Pictures:
+    """Collect the pictures that the report shows."""
+    inversion = results["attacks"]["inversion"]
+    strongest = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
+    drawn = {name: found[f"inversion {name}"].arrays["pictures people"] for name in inversion["attackers"]}
+    people = {"original": pack.test.images(shown(pack)), **drawn}
+    if control is not None and control.pictures is not None:
+        people["control"] = control.pictures
+    best = found[f"inversion {strongest}"].arrays
+    similarity = best.get("face_similarity", best["ssim"])[best["index best"]]
+    return Pictures(
+        people=people,
+        worst={"original": pack.test.images(best["index best"]), "reconstruction": best["pictures best"]},
+        worst_similarity=[float(value) for value in similarity],
+    )
+
+
+def strongest_pictures(found: Mapping[str, Found], results: Plain) -> NDArray[np.uint8]:
+    """Give the strongest attacker's pictures of the people that every report shows."""
+    inversion = results["attacks"]["inversion"]
+    strongest = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
+    pictures: NDArray[np.uint8] = found[f"inversion {strongest}"].arrays["pictures people"]
+    return pictures
+
+
+def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
+    """Choose for each score the attacker that is strongest on validation people, and report it on test people."""
+    steps = {name.removeprefix("inversion "): step for name, step in found.items() if name.startswith("inversion ")}
+    by_error = min(steps, key=lambda name: steps[name].facts["validation"]["mse"])
+    by_face = by_error
+    if judge.verifier is not None:
+        by_face = max(steps, key=lambda name: steps[name].facts["validation"]["face_similarity"])
+    attackers = {}
+    floor = float(found["floors"].arrays["mean_face mse"].mean())
+    best = steps[by_error].facts["validation"]["mse"]
+    for name, step in steps.items():
+        flags = [] if step.facts["converged"] else ["ended by its budget: a longer attack may get more"]
+        if step.facts["validation"]["mse"] > LOST * best:
+            flags.append(f"lost to {by_error} on validation people: its figures say little")
+        if step.facts["validation"]["mse"] >= floor:
+            flags.append("no better than the mean face")
+        attackers[name] = _plain(judge, step) | step.facts | {"flags": flags}
+    names = [name for name in UNITS if name in steps[by_error].arrays]
+    strongest = {name: by_face if name in ("face_similarity", "recognised") else by_error for name in names}
+    return {name: attackers[attacker][name] for name, attacker in strongest.items()} | {
+        "strongest": strongest,
+        "attackers": attackers,
+    }
+
+
+def _plain(judge: Judge, step: Found) -> Plain:
+    index = step.arrays.get("index")
+    return {name: score.to_dict() for name, score in judge.estimates(dict(step.arrays), index).items()}
+
+
+def _scored(step: Found, judge: Judge) -> Plain:
+    return step.facts | _plain(judge, step)
+
+
+def _feature(step: Found, judge: Judge) -> Plain:
+    if "refused" in step.facts:
+        return step.facts
+    similarity = mean(step.arrays["feature_similarity"], judge.test.identities, unit="cosine")
+    return step.facts | {"feature_similarity": similarity.to_dict()}
+
+
+def _inference(step: Found, pack: Pack) -> Plain:
+    if "refused" in step.facts:
+        return step.facts
+    names = step.facts["attributes"]
+
+    def correlations(counts: NDArray[np.float64]) -> Plain:
+        totals = by_person(counts, pack.test.identities)
+        each = {
+            name: estimate(totals[:, place :: len(names)], lambda sums: mcc(sums)[:, 0], unit="MCC").to_dict()
+            for place, name in enumerate(names)
+        }
+        mean_mcc = estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC")
+        return {"mean_mcc": mean_mcc.to_dict(), "mcc": each}
+
+    told = step.arrays.get("confusion output")
+    return step.facts | correlations(step.arrays["confusion"]) | {"output": None if told is None else correlations(told)}
+
+
+def _information(step: Found, pack: Pack) -> Plain:
+    return step.facts | {"bits": mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits").to_dict()}
+
+
+def _floors(step: Found, judge: Judge, pack: Pack) -> Plain:
+    floors: Plain = {"mean_face": {}, "random_public_face": {}, "nearest_by_output": None, "mean_feature": None}
+    for key, values in step.arrays.items():
+        floor, name = key.split(" ")
+        unit = UNITS.get(name, "cosine")
+        floors[floor] = (floors[floor] or {}) | {name: mean(values, pack.test.identities, unit=unit).to_dict()}
+    return floors | {"constant_prediction": {"mean_mcc": 0.0}, "chance": chance(pack.test.num_people)}
+
+
+def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> Plain:
+    """Draw up the query curve; its last point is the panel's mirror, or whoever is first in the panel."""
+    first = next(name for name in found if name.startswith("inversion "))
+    last = next((name for name in found if name.startswith("inversion mirror")), first)
+    points = [step for name, step in found.items() if name.startswith("queries ")] + [found[last]]
+    curve = [_plain(judge, step) | {name: step.facts[name] for name in ("queries", "converged")} for step in points]
+    pairs = None
+    for point in curve:
+        if "recognised" in point and point["recognised"]["low"] > config.breach:
+            pairs = point["queries"]
+            break
+    return {
+        "attacker": last.removeprefix("inversion "),
+        "breach": {"recognised": config.breach},
+        "curve": curve,
+        "pairs_to_breach": pairs,
+    }
+
+
+def _leakage(scores: Mapping[str, NDArray[np.float64]], control: Control | None, pack: Pack) -> Plain:
+    names = {
+        "face_similarity": ("inversion face_similarity", "floor mean_face face_similarity"),
+        "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
+        "linkage": ("linkage accepted", "linkage pairs"),
+    }
+    shares: Plain = {}
+    for name, (score, floor) in names.items():
+        if control is None:
+            shares[name] = {"refused": "there is no control to take a share of; give one with --control"}
+        elif score not in scores or score not in control.scores:
+            missing = "this audit" if score not in scores else "the control's audit"
+            shares[name] = {"refused": f"{missing} did not measure it"}
+        else:
+            least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
+            try:
+                share = leakage(scores[score], control.scores[score], least, pack.test.identities)
+                shares[name] = share.to_dict()
+            except NoLeakError as error:
+                shares[name] = {"refused": str(error)}
+    return shares
+
+
+def _numbers(results: Plain) -> list[Plain]:
+    """Pick the three numbers that stand first: the face, the link, the task."""
+    attacks, floors, control = results["attacks"], results["floors"], results["control"]
+    beside = None if control is None else control["attacks"]
+    numbers: list[Plain] = []
+
+    def add(title: str, attack: str, name: str, floor: Any, share: str | None) -> None:
+        value = attacks[attack].get(name)
+        if value is not None:
+            against = None if beside is None else beside[attack].get(name)
+            numbers.append(
+                {
+                    "title": title,
+                    "value": value,
+                    "floor": floor,
+                    "control": against,
+                    "leakage": None if share is None else results["leakage"][share],
+                }
+            )
+
+    if "face_similarity" in floors["mean_face"]:
+        floor = floors["mean_face"]["face_similarity"]
+        add("Face similarity of the best reconstruction", "inversion", "face_similarity", floor, "face_similarity")
+    else:
+        add("Structural similarity of the best reconstruction", "inversion", "ssim", floors["mean_face"]["ssim"], None)
+    rate = FALSE_ACCEPT_RATE
+    add("Stolen features linked to a photograph of the person", "linkage", "tar_at_far_1e-3", rate, "linkage")
+    if results["utility"] is not None:
+        against = None if control is None or control["utility"] is None else control["utility"]["mean_mcc"]
+        value = results["utility"]["mean_mcc"]
+        numbers.append(
+            {"title": "Utility: mean MCC of the task", "value": value, "floor": 0.0, "control": against, "leakage": None}
+        )
+    elif "feature_similarity" in attacks["feature"]:
+        floor = floors["mean_feature"]["feature_similarity"]
+        add("Similarity to the verifier's features", "feature", "feature_similarity", floor, "feature_similarity")
+    else:
+        add("Information about the picture, at least", "information", "bits", 0.0, None)
+    return numbers
+
+
+def _threat_models(victim: Victim) -> list[str]:
+    if victim.encoder is None:
+        return ["feature dump"]
+    return ["black box", "white box"] if victim.white else ["black box"]
+
+
+def _untested(attacks: Plain, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
+    """Say what this audit does not show."""
+    missing = [f"{name}: {facts['refused']}" for name, facts in attacks.items() if "refused" in facts]
+    kinds = ("residual", "transformer", "gan", "perceptual")
+    missing += [f"the inversion attacker {name!r}" for name in kinds if name not in config.attackers]
+    if config.seeds == 1:
+        missing.append("other initial weights of the attackers: each was trained once")
+    if judge.verifier is None:
+        missing.append("identity in reconstructions: there is no verifier")
+    if control is None:
+        missing.append("a control: the same attacks on an unprotected encoder")
+    return [
+        *missing,
+        "generative priors (a GAN or diffusion model of faces) that fill in what the features lack",
+        "attackers with more, or other, public pictures than the pack's",
+        "an attacker who changes the encoder, or its training data",
+    ]

@@ -1,0 +1,74 @@
+"""The finished steps of an audit, each kept in the audit's folder, so that a killed audit goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from oneway import runs
+from oneway.attacks.fit import Place
+
+FOLDER = "parts"
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a step found.
+
+    Attributes:
+        facts: what can be written as JSON.
+        arrays: scores of each test picture, pictures, and the like.
+
+    """
+
+    facts: dict[str, Any]
+    arrays: Arrays = field(default_factory=dict)
+
+
+def refused(reason: str) -> Found:
+    """Say why a step has no result."""
+    return Found(facts={"refused": reason})
+
+
+class Steps:
+    """Takes steps, or finds them taken.
+
+    Args:
+        folder: the audit's.
+        fabric: where attackers are trained.
+        checkpoint_seconds: least time between two of an attacker's checkpoints.
+        progress: show a bar for each.
+
+    """
+
+    def __init__(self, folder: Path, fabric: Fabric, *, checkpoint_seconds: float, progress: bool) -> None:
+        self._folder, self.fabric = folder / FOLDER, fabric
+        self._checkpoint_seconds, self._progress = checkpoint_seconds, progress
+
+    def take(self, name: str, make: Callable[[Place], Found]) -> Found:
+        """Give what the step of that name finds, from its files if it was taken before."""
+        facts, arrays = self._folder / f"{name}.json", self._folder / f"{name}.npz"
+        if not facts.exists():
+            begun = time.monotonic()
+            place = Place(
+                fabric=self.fabric,
+                checkpoint=self._folder / f"{name}.safetensors",
+                checkpoint_seconds=self._checkpoint_seconds,
+                progress=self._progress,
+            )
+            found = make(place)
+            with runs.whole(arrays) as partial, partial.open("wb") as file:
+                np.savez(file, **found.arrays)  # type: ignore[arg-type]
+            # With its facts in place, the step is taken.
+            runs.write_json(facts, found.facts | {"seconds": round(time.monotonic() - begun, 1)})
+            place.checkpoint.unlink(missing_ok=True)
+        with np.load(arrays, allow_pickle=False) as stored:
+            return Found(facts=runs.read_json(facts), arrays=dict(stored))

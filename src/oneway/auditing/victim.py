@@ -1,0 +1,208 @@
+"""Victims of an audit: an encoder trained here, any torch module, an ONNX file, or stored features alone."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from torch import nn
+
+from oneway import runs
+from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
+from oneway.data.dump import read_dump
+from oneway.data.packed import Pack
+from oneway.models.decoder import Stage, stages_of
+from oneway.models.onnx import OnnxEncoder
+from oneway.models.split import features_shape, split
+from oneway.progress import track
+from oneway.protection.run import Run, predict_logits
+
+RECORD_BYTES = 8 * 2**30
+"""Features of the public pictures that take more than this on disk are asked for again instead of kept."""
+PARTS = ("public", "validation", "test")
+Kind = Literal["run", "module", "onnx", "features"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Victim:
+    """What an audit attacks.
+
+    Attributes:
+        name: how it is called in results.
+        kind: what was given.
+        identity: what tells it from any other: paths and hashes.
+        pack: the people it is audited on.
+        encoder: the frozen encoder; none for stored features.
+        stored: features, if these are all there is, by split.
+        white: whether its weights and gradients can be had.
+        stages: its resolutions, for a decoder that mirrors it; none if they are unknown.
+        task: the attributes it was trained for; none if they are unknown.
+        utility: of its task on the test people, as in its own results.
+        outputs: logits of its task, (n, num_attributes), by split.
+
+    """
+
+    name: str
+    kind: Kind
+    identity: dict[str, Any]
+    pack: Pack
+    encoder: nn.Module | None = None
+    stored: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    white: bool = False
+    stages: list[Stage] | None = None
+    task: tuple[str, ...] | None = None
+    utility: dict[str, Any] | None = None
+    outputs: dict[str, NDArray[np.float32]] | None = None
+
+
+def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None) -> Victim:
+    """Take the encoder of a finished protect run."""
+    protector = run.load(network)
+    stages = stages_of(protector.encoder, run.pack.size)
+    protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parts = (run.pack.public, run.pack.validation, run.pack.test)
+    return Victim(
+        name=run.path.name,
+        kind="run",
+        identity={
+            "run": str(run.path.absolute()),
+            "protect": runs.to_dict(run.config),
+            "hash": file_hash(run.path / "protector.safetensors"),
+        },
+        pack=run.pack,
+        encoder=protector.encoder,
+        white=True,
+        stages=stages,
+        task=run.attributes,
+        utility=runs.read_json(run.path / runs.RESULTS)["utility"],
+        outputs={part.split: predict_logits(fabric, protector, part) for part in parts},
+    )
+
+
+def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric) -> Victim:
+    """Take the part of any torch module up to the layer `cut`; it is given pictures in 0..1."""
+    encoder, _ = split(copy.deepcopy(module).eval(), cut)
+    features_shape(encoder, pack.size)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(encoder.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return Victim(
+        name=f"{type(module).__name__}, cut at {cut}",
+        kind="module",
+        identity={"module": type(module).__qualname__, "cut": cut, "hash": digest.hexdigest()},
+        pack=pack,
+        encoder=encoder.to(fabric.device),
+        white=True,
+        stages=stages_of(encoder, pack.size),
+    )
+
+
+def from_onnx(path: Path, pack: Pack, pixels: str | None, output: str | None) -> Victim:
+    """Take an ONNX file as a black box; `pixels` and `output` are explained at `OnnxEncoder`."""
+    encoder = OnnxEncoder(path, pack.size, pixels=pixels, output=output)
+    return Victim(
+        name=path.name,
+        kind="onnx",
+        identity={"onnx": str(path.absolute()), "pixels": pixels, "output": output, "hash": encoder.graph.fingerprint},
+        pack=pack,
+        encoder=encoder,
+    )
+
+
+def from_dump(path: Path, pack: Pack) -> Victim:
+    """Take stored features alone."""
+    stored = read_dump(path, pack)
+    digest = hashlib.sha256()
+    for name in PARTS:
+        digest.update(np.ascontiguousarray(stored[name]).tobytes())
+    return Victim(
+        name=path.name,
+        kind="features",
+        identity={"features": str(path.absolute()), "hash": digest.hexdigest()},
+        pack=pack,
+        stored=stored,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stolen:
+    """What the attackers of one audit have.
+
+    Attributes:
+        access: the features of the public pictures to train on, and one answer for every other picture: what was
+            stolen.
+        noisy: whether the encoder answers differently each time.
+        white: the encoder itself, if it can be had.
+        averaged: the same with every picture sent several times and the answers averaged; only where `noisy`.
+
+    """
+
+    access: Access
+    noisy: bool
+    white: WhiteBox | None
+    averaged: Callable[[], Access] | None
+
+
+def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, progress: bool) -> Stolen:
+    """Ask the victim for its features, and keep them in `folder`.
+
+    A deterministic encoder is asked once for each picture, and its mirror image where it is public; every attack
+    reads what it said. Of one that adds noise, validation and test people have one answer, as a thief would, and
+    attackers train on new answers each time.
+    """
+    if victim.encoder is None:
+        return Stolen(access=FeatureDump(victim.stored, fabric.device), noisy=False, white=None, averaged=None)
+    pack = victim.pack
+    asked = BlackBox(victim.encoder, fabric, pack.size)
+    sample = np.arange(min(8, len(pack.public)))
+    first, second = asked.features(pack.public, sample), asked.features(pack.public, sample)
+    noisy = bool((first - second).abs().max() > 1e-3 * first.std())
+    white = WhiteBox(victim.encoder, fabric.device) if victim.white else None
+    size = 4 * int(np.prod(asked.shape)) * 2 * len(pack.public)
+    live = asked if noisy or size > RECORD_BYTES else None
+    access = _record(asked, pack, folder / "single", live=live, progress=progress)
+
+    def averaged() -> Access:
+        several = BlackBox(victim.encoder, fabric, pack.size, draws=draws)  # type: ignore[arg-type]
+        return _record(
+            several, pack, folder / "averaged", live=several if size > RECORD_BYTES else None, progress=progress
+        )
+
+    return Stolen(access=access, noisy=noisy, white=white, averaged=averaged if noisy else None)
+
+
+def _record(asked: BlackBox, pack: Pack, folder: Path, *, live: BlackBox | None, progress: bool) -> FeatureDump:
+    """Keep what the encoder says of the test and validation people, and of the public ones unless asked `live`."""
+    wanted = [("validation", pack.validation, False), ("test", pack.test, False)]
+    if live is None:
+        wanted += [("public", pack.public, False), ("public mirrored", pack.public, True)]
+    stored: dict[str, NDArray[np.generic]] = {}
+    with track("ask the encoder", sum(len(part) for _, part, _ in wanted), enabled=progress) as advance:
+        for name, part, mirrored in wanted:
+            path = folder / f"{name.replace(' ', '-')}.npy"
+            if not path.exists():
+                with runs.whole(path) as partial:
+                    kept = open_memmap(partial, "w+", np.float32, (len(part), *asked.shape))
+                    for start in range(0, len(part), 256):
+                        index = np.arange(start, min(start + 256, len(part)))
+                        kept[index] = asked.features(part, index, np.full(len(index), mirrored)).cpu().numpy()
+                        advance(len(index))
+                    kept.flush()
+            stored[name] = np.load(path, mmap_mode="r")
+    mirrored = {"public": stored.pop("public mirrored")} if live is None else None
+    return FeatureDump(stored, asked.device, mirrored, live=live)
+
+
+def file_hash(path: Path) -> str:
+    """Give the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

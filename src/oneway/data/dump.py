@@ -1,0 +1,166 @@
+"""Stored features: what leaks when a database of features is stolen, and neither the encoder nor its answers.
+
+A dump is one file, or a folder of several (shards) that belong together, in any of three formats:
+
+- `.npz`: arrays `names` (text) and `features` (pictures, ...);
+- `.parquet`: a column `name` and either a column `features` of lists of equal length (or tensors of one shape), or
+  columns `f0`, `f1`, ... of numbers;
+- `.safetensors`: a tensor `features` (pictures, ...), and in the metadata, under `names`, a JSON list of the names.
+
+A name is the picture's in the pack (the column `name` of its labels.parquet). The order is free; pictures that the pack
+lacks and those of its private people are passed over, and every other picture of the pack needs features. Numbers stay
+as stored: features quantised to bytes are attacked as bytes (only bfloat16 and float8, which numpy lacks, become
+float32). Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from safetensors.numpy import save
+
+from oneway.data.packed import Pack, Part
+from oneway.data.shards import READERS, Features, Shard, reading
+from oneway.errors import InputError
+from oneway.runs import whole
+
+
+def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
+    """Read the stored features of a pack's public, validation and test pictures.
+
+    One copy of them is held in memory, and a block of the file.
+
+    Args:
+        path: a file or a folder of files; see the module.
+        pack: whose pictures they are of.
+
+    Returns:
+        for each of the three splits (len(part), ...), in the order of its pictures, in the number type of the file.
+
+    Raises:
+        InputError: if there is no dump, it is damaged, or it does not give every picture its finite features.
+
+    """
+    path = Path(path)
+    parts: tuple[Part, ...] = (pack.public, pack.validation, pack.test)
+    wanted = [(name, part.split) for part in parts for name in part.names]
+    places = {name: place for place, (name, _) in enumerate(wanted)}
+    features: Features | None = None
+    seen: set[str] = set()
+    for file in _files(path):
+        with reading(file):
+            shard = READERS[file.suffix](file)
+            _check_names(file, shard, seen)
+            rows = np.array([places.get(name, -1) for name in shard.names], dtype=np.int64)
+            start = 0
+            for block in shard.blocks:
+                if features is None:
+                    features = np.empty((len(wanted), *block.shape[1:]), dtype=block.dtype)
+                _check_block(file, block, features)
+                to = rows[start : start + len(block)]
+                start += len(block)
+                kept, to = block[to >= 0], to[to >= 0]
+                finite = np.isfinite(kept).all(axis=tuple(range(1, kept.ndim)))
+                if not finite.all():
+                    name, split = wanted[to[~finite][0]]
+                    raise InputError(
+                        f"{file}: the features of {name!r} ({split}) are not finite; no attack can read them, "
+                        "so store what the encoder gives for it, or prepare the pack without this picture"
+                    )
+                features[to] = kept
+    missing = [(name, split) for name, split in wanted if name not in seen]
+    if missing or features is None:
+        name, split = missing[0]
+        strangers = sorted(seen.difference(pack.table.column("name").to_pylist()))
+        stranger = f"; it names others like {strangers[0]!r}" if strangers else ""
+        raise InputError(
+            f"{path}: {len(missing)} of {len(wanted)} pictures of the pack {pack.path} have no features, the first is "
+            f"{name!r} ({split}){stranger}; store features of every picture under the name it has in the pack"
+        )
+    ends = np.cumsum([len(part) for part in parts])
+    return {part.split: features[end - len(part) : end] for part, end in zip(parts, ends, strict=True)}
+
+
+def write_dump(path: Path | str, names: Sequence[str], features: Features) -> None:
+    """Store features so that `read_dump` reads them, whole or not at all.
+
+    Args:
+        path: the file; its suffix says the format, `.npz`, `.parquet` or `.safetensors`.
+        names: the pictures' names in the pack.
+        features: (len(names), ...), of any number type.
+
+    Raises:
+        InputError: for another suffix, names that do not fit the features, or a folder that cannot be written.
+
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise InputError(f"{path} must end in {', '.join(READERS)}, not {path.suffix!r}")
+    if len(names) != len(features) or len(set(names)) != len(names):
+        raise InputError(
+            f"{path}: names must be {len(features)} different ones, one for each row of features; "
+            f"they are {len(names)}, {len(set(names))} of them different"
+        )
+    if features.ndim < 2 or features.dtype.kind not in "fiu":
+        raise _no_numbers(path, features)
+    features = np.ascontiguousarray(features)
+    with whole(path) as partial:
+        if path.suffix == ".npz":
+            with open(partial, "wb") as file:
+                np.savez(file, names=np.array(names, dtype=np.str_), features=features)
+        elif path.suffix == ".parquet":
+            column = pa.FixedShapeTensorArray.from_numpy_ndarray(features)
+            table = pa.table({"name": pa.array(list(names), pa.string()), "features": column})
+            parquet.write_table(table, partial, use_dictionary=["name"])
+        else:
+            partial.write_bytes(save({"features": features}, metadata={"names": json.dumps(list(names))}))
+
+
+def _files(path: Path) -> list[Path]:
+    known = ", ".join(READERS)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a file of features or a folder of them ({known})")
+    if path.is_file():
+        if path.suffix not in READERS:
+            raise InputError(f"{path} is no file of features; it must end in {known}")
+        return [path]
+    found = sorted(file for file in path.iterdir() if file.suffix in READERS and not file.name.startswith("."))
+    if not found:
+        raise InputError(f"{path} holds no file of features ({known}); give the folder that does, or one file")
+    return found
+
+
+def _check_names(path: Path, shard: Shard, seen: set[str]) -> None:
+    """Hold a shard's names to its features and to those `seen` before, and add them."""
+    if not all(isinstance(name, str) for name in shard.names):
+        raise InputError(f"{path}: every name must be text, the name of a picture in the pack")
+    if len(shard.names) != shard.count:
+        raise InputError(
+            f"{path}: {len(shard.names)} names for the features of {shard.count} pictures; store one name for each"
+        )
+    for name in shard.names:
+        if name in seen:
+            raise InputError(f"{path}: {name!r} has features twice; store those of each picture once")
+        seen.add(name)
+
+
+def _check_block(path: Path, block: Features, features: Features) -> None:
+    """Hold features to numbers, and to the shape and type of those before."""
+    if block.ndim < 2 or block.dtype.kind not in "fiu":
+        raise _no_numbers(path, block)
+    if block.shape[1:] != features.shape[1:] or block.dtype != features.dtype:
+        raise InputError(
+            f"{path}: its features are {block.dtype} of shape {block.shape[1:]}, those of other files of the dump "
+            f"{features.dtype} of shape {features.shape[1:]}; store all as one encoder gives them"
+        )
+
+
+def _no_numbers(path: Path, features: Features) -> InputError:
+    return InputError(
+        f"{path}: features must be numbers (pictures, ...), not {features.dtype} of shape {features.shape}"
+    )

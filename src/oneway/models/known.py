@@ -1,0 +1,84 @@
+"""The verifier's features of the real pictures, the same for every audit of a pack: computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.data.batches import load
+from oneway.data.packed import Part
+from oneway.errors import InputError
+from oneway.models.verifier import Verifier
+from oneway.progress import track
+from oneway.runs import whole
+
+log = logging.getLogger("oneway.models")
+FOLDER = "known"
+"""Where they are kept, in the pack's folder."""
+_FORMAT = 1
+_BATCH = 256
+
+
+def known_features(
+    verifier: Verifier, part: Part, folder: Path | None = None, *, progress: bool = True
+) -> NDArray[np.float32]:
+    """Give the verifier's features of every picture of a part: unit vectors, (len(part), d).
+
+    They are kept in a file whose name says what decides them (the verifier's fingerprint, the pack's hash, the part);
+    one that is damaged, or that the verifier contradicts on the first picture, is made again. Where the folder cannot
+    be written, nothing is kept.
+
+    Args:
+        verifier: whose features.
+        part: of which pictures.
+        folder: where they are kept; `known` in the pack's folder by default.
+        progress: show a bar while they are computed.
+
+    """
+    fingerprint = verifier.fingerprint
+    if fingerprint is None:
+        return _compute(verifier, part, progress)
+    content = json.dumps([_FORMAT, fingerprint, part.pack.hash, part.rows.start, part.rows.stop])
+    name = f"{part.split}-{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
+    path = (folder or part.pack.path / FOLDER) / name
+    kept = _read(path)
+    if kept is not None and _holds(kept, verifier, part):
+        return kept
+    features = _compute(verifier, part, progress)
+    try:
+        with whole(path) as partial, open(partial, "wb") as file:
+            np.save(file, features, allow_pickle=False)
+    except InputError as error:
+        log.warning("the verifier's features of the %s pictures are not kept: %s", part.split, error)
+    return features
+
+
+def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float32]:
+    found = []
+    with track(f"recognise the {part.split} people", len(part), enabled=progress) as advance:
+        for start in range(0, len(part), _BATCH):
+            found.append(verifier(load(part, slice(start, start + _BATCH))))
+            advance(len(found[-1]))
+    return np.concatenate(found)
+
+
+def _read(path: Path) -> NDArray[np.float32] | None:
+    try:
+        kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept
+
+
+def _holds(kept: NDArray[np.float32], verifier: Verifier, part: Part) -> bool:
+    """Say whether what was kept are unit vectors, one a picture, the first of them as the verifier gives it now."""
+    first = verifier(load(part, slice(0, 1)))
+    if kept.dtype != np.float32 or kept.shape != (len(part), first.shape[1]):
+        return False
+    unit = np.abs(np.linalg.norm(kept, axis=1) - 1) < 1e-3  # not so where a power cut left zeros
+    return bool(unit.all()) and bool(np.allclose(kept[:1], first, atol=1e-2))

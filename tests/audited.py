@@ -1,0 +1,358 @@
+"""What an audit finds, made up: one with every block, and one in which everything was refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from oneway.data.packed import Pack
+from oneway.metrics.estimate import Estimate
+from oneway.report.page import Pictures
+
+UNITS = {
+    "face_similarity": "cosine",
+    "recognised": "share",
+    "ssim": "SSIM",
+    "psnr": "dB",
+    "mse": "MSE",
+    "ssim_affine": "SSIM",
+    "psnr_affine": "dB",
+    "tar_at_far_1e-2": "share",
+    "tar_at_far_1e-3": "share",
+    "rank_1": "share",
+    "rank_5": "share",
+}
+TASK = ["Smiling", "Eyeglasses", "Wearing_Hat", "Mouth_Slightly_Open", "Bangs", "Wearing_Lipstick"]
+PEOPLE = 812
+
+Results = dict[str, Any]
+
+
+def figure(value: float, unit: str = "cosine", half: float = 0.018) -> Results:
+    low = max(value - half, 0.0) if unit == "share" else value - half
+    return Estimate(value=value, low=low, high=value + half, n=PEOPLE, unit=unit).to_dict()
+
+
+def scores(*values: float, names: tuple[str, ...] = tuple(UNITS)[:7]) -> Results:
+    """Estimates of the scores in order; a share of 0.3 has an interval of some percent."""
+    return {
+        name: figure(value, UNITS[name], half=0.04 * abs(value) + (0.12 if UNITS[name] == "dB" else 0.004))
+        for name, value in zip(names, values, strict=False)
+    }
+
+
+def linked(*values: float) -> Results:
+    return scores(*values, names=tuple(UNITS)[7:])
+
+
+def _attacker(
+    found: Results, *, steps: int, seconds: float, converged: bool = True, flags: tuple[str, ...] = ()
+) -> Results:
+    validation = {name: round(found[name]["value"] * 1.01, 4) for name in ("mse", "face_similarity")}
+    course = {"converged": converged, "steps": steps, "queries": 40_960, "seconds": seconds, "flags": list(flags)}
+    return found | course | {"validation": validation}
+
+
+def _inversion(attackers: dict[str, Results]) -> Results:
+    kept = attackers["residual"]
+    strongest = dict.fromkeys(tuple(UNITS)[:7], "residual") | dict.fromkeys(
+        ("face_similarity", "recognised"), "transformer"
+    )
+    return {
+        "strongest": strongest,
+        "attackers": attackers,
+        **{name: attackers[strongest[name]][name] for name in strongest if name in kept},
+    }
+
+
+def _inference(most: float, half: float) -> Results:
+    names: tuple[str, ...] = (
+        "Bald",
+        "Big_Lips",
+        "Big_Nose",
+        "Black_Hair",
+        "Blond_Hair",
+        "Bushy_Eyebrows",
+        "Goatee",
+        "Gray_Hair",
+    )
+    names += ("Mustache", "Narrow_Eyes", "Pale_Skin", "Rosy_Cheeks", "Wavy_Hair", "5_o_Clock_Shadow", "Brown_Hair")
+    levels = [most * (0.55 + 0.45 * np.cos(1.7 * place)) for place in range(len(names))]
+    each = {name: figure(float(level), "MCC", half) for name, level in zip(names, levels, strict=True)}
+    return {"mean_mcc": figure(float(np.mean(levels)), "MCC", half / 2), "mcc": each}
+
+
+def audited() -> Results:
+    """An encoder that was protected to some degree, with a control; every block was measured."""
+    attackers = {
+        "linear": _attacker(scores(0.221, 0.048, 0.322, 14.9, 0.0337, 0.34, 15.4), steps=0, seconds=21.4),
+        "mirror": _attacker(scores(0.341, 0.158, 0.432, 16.4, 0.0247, 0.441, 16.9), steps=6000, seconds=412.0),
+        "residual": _attacker(scores(0.352, 0.171, 0.428, 16.6, 0.0236, 0.446, 17.1), steps=5400, seconds=958.4),
+        "transformer": _attacker(
+            scores(0.356, 0.166, 0.402, 16.1, 0.0262, 0.415, 16.5),
+            steps=6000,
+            seconds=1240.9,
+            converged=False,
+            flags=("ended by its budget: a longer attack may get more",),
+        ),
+        "gan": _attacker(
+            scores(0.287, 0.102, 0.331, 15.2, 0.0318, 0.349, 15.8),
+            steps=9000,
+            seconds=2210.0,
+            flags=("lost to residual on validation people: its figures say little",),
+        ),
+    }
+    stronger = _inversion(
+        {
+            name: _attacker(
+                scores(0.615 + 0.015 * place, 0.71, 0.69, 21.8, 0.0071, 0.70, 22.4), steps=6000, seconds=400.0
+            )
+            for place, name in enumerate(attackers)
+        }
+    )
+    mean_face = scores(0.052, 0.001, 0.281, 13.1, 0.0512, 0.293, 13.9)
+    public_face = scores(0.041, 0.001, 0.142, 10.2, 0.0994, 0.171, 12.2)
+    by_output = scores(0.118, 0.012, 0.168, 10.9, 0.0861, 0.192, 12.6)
+    output = _inference(0.11, 0.03)
+    control = {
+        "name": "unprotected: the same network and task, --pixel 0",
+        "utility": {
+            "mean_mcc": figure(0.703, "MCC", 0.009),
+            "mcc": {name: figure(0.79 - 0.05 * (place * 5 % 6), "MCC") for place, name in enumerate(TASK)},
+        },
+        "attacks": {
+            "inversion": stronger,
+            "feature": {"feature_similarity": figure(0.702), "converged": True, "steps": 5200, "seconds": 88.0},
+            "linkage": linked(0.91, 0.78, 0.72, 0.88) | {"strongest": "trained", "ways": {}, "by_output": None},
+            "scatter": {
+                "between": figure(6.41, "", 0.2),
+                "within": figure(2.02, "", 0.06),
+                "score": figure(3.17, "ratio", 0.11),
+                "chance": 0.33,
+            },
+            "inference": _inference(0.58, 0.03) | {"output": None},
+            "optimisation": {
+                "refused": "the control is attacked as the victim is, and this step was left to the victim"
+            },
+            "information": {"bits": figure(7.4, "bits", 0.2), "ceiling": 8.0, "converged": True, "seconds": 61.0},
+            "averaging": {"refused": "the control adds no noise"},
+        },
+    }
+    curve = [
+        (100, 0.071, 0.002, 0.0493, True),
+        (300, 0.112, 0.008, 0.0431, True),
+        (1000, 0.188, 0.034, 0.0362, True),
+        (3000, 0.254, 0.079, 0.0304, True),
+        (10_000, 0.311, 0.128, 0.0268, True),
+        (40_960, 0.352, 0.171, 0.0236, False),
+    ]
+    return {
+        "schema": 1,
+        "kind": "audit",
+        "victim": {
+            "name": "faces64-layer2-pixel3",
+            "kind": "run",
+            "threat_models": ["black box", "white box"],
+            "noisy": True,
+            "features": [32, 16, 16],
+            "picture_size": 64,
+            "task": TASK,
+        },
+        "utility": {
+            "mean_mcc": figure(0.648, "MCC", 0.011),
+            "mcc": {name: figure(0.74 - 0.05 * (place * 5 % 6), "MCC", 0.024) for place, name in enumerate(TASK)},
+        },
+        "verdict": {
+            "level": "partial",
+            "sentence": "The features give away about half of what the unprotected encoder does: one face in six is "
+            "recognised when redrawn, and two pictures of one person can mostly be linked.",
+            "reasons": [
+                "face similarity 0.356 [0.338, 0.374] lies above its floor 0.052 and below the control 0.660",
+                "linking stolen features to photographs: leakage 0.52 [0.49, 0.55]",
+                "one attacker (transformer) had not converged, so its figures are lower bounds",
+            ],
+            "numbers": [
+                {
+                    "title": "Face similarity of the best reconstruction",
+                    "value": figure(0.356),
+                    "floor": mean_face["face_similarity"],
+                    "control": figure(0.66),
+                    "leakage": figure(0.5, "leakage", 0.031),
+                },
+                {
+                    "title": "Stolen features linked to a photograph of the person",
+                    "value": figure(0.403, "share", 0.02),
+                    "floor": 0.001,
+                    "control": figure(0.78, "share", 0.012),
+                    "leakage": figure(0.516, "leakage", 0.031),
+                },
+                {
+                    "title": "Utility: mean MCC of the task",
+                    "value": figure(0.648, "MCC", 0.011),
+                    "floor": 0.0,
+                    "control": figure(0.703, "MCC", 0.009),
+                    "leakage": None,
+                },
+            ],
+        },
+        "guards": [
+            {
+                "name": "people",
+                "passed": True,
+                "message": "no person is in two of the public, validation and test parts",
+            },
+            {"name": "test people", "passed": True, "message": "812 test people, at least 50"},
+            {"name": "features", "passed": True, "message": "finite, and they vary over 256 public pictures"},
+            {"name": "range of pixels", "passed": True, "message": "0..1, as it was trained"},
+            {
+                "name": "convergence",
+                "passed": False,
+                "message": "transformer: ended by the budget, not by convergence, so a longer attack may get more",
+            },
+        ],
+        "attacks": {
+            "inversion": _inversion(attackers),
+            "feature": {"feature_similarity": figure(0.431), "converged": True, "steps": 4800, "seconds": 96.4},
+            "linkage": linked(0.612, 0.403, 0.318, 0.551)
+            | {
+                "strongest": "trained",
+                "ways": {
+                    "cosine": linked(0.402, 0.211, 0.164, 0.349) | {"seconds": 3.1},
+                    "whitened cosine": linked(0.541, 0.352, 0.262, 0.487) | {"seconds": 5.7},
+                    "trained": linked(0.612, 0.403, 0.318, 0.551) | {"converged": False, "seconds": 141.0},
+                },
+                "by_output": linked(0.084, 0.017, 0.021, 0.079),
+            },
+            "scatter": {
+                "between": figure(3.122, "", 0.1),
+                "within": figure(2.214, "", 0.07),
+                "score": figure(1.41, "ratio", 0.05),
+                "chance": 0.33,
+            },
+            "inference": _inference(0.31, 0.03) | {"output": output, "converged": True, "steps": 1400, "seconds": 12.5},
+            "optimisation": scores(0.298, 0.109, 0.377, 15.6, 0.0291, 0.39, 16.0)
+            | {"num_pictures": 64, "seconds": 311.0},
+            "information": {"bits": figure(5.62, "bits", 0.14), "ceiling": 8.0, "converged": True, "seconds": 64.2},
+            "averaging": scores(0.371, 0.188, 0.451, 16.9, 0.0219, 0.463, 17.4) | {"draws": 16},
+        },
+        "queries": {
+            "attacker": "mirror",
+            "breach": {"recognised": 0.1},
+            "curve": [
+                {"queries": pairs, "converged": converged}
+                | scores(face, known, names=("face_similarity", "recognised"))
+                | scores(mse, names=("mse",))
+                for pairs, face, known, mse, converged in curve
+            ],
+            "pairs_to_breach": 5200,
+        },
+        "floors": {
+            "mean_face": mean_face,
+            "random_public_face": public_face,
+            "nearest_by_output": by_output,
+            "constant_prediction": {"mean_mcc": 0.0},
+            "mean_feature": {"feature_similarity": figure(0.112)},
+            "chance": {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.00123, "rank_5": 0.00616},
+        },
+        "control": control,
+        "leakage": {
+            "face_similarity": figure(0.5, "leakage", 0.031),
+            "feature_similarity": figure(0.541, "leakage", 0.036),
+            "linkage": figure(0.516, "leakage", 0.031),
+        },
+        "verifier": {
+            "name": "own",
+            "false_accept_rate": 1e-3,
+            "threshold": 0.3651,
+            "true_accept_rate": figure(0.845, "share", 0.014),
+        },
+        "untested": [
+            "other initial weights of the attackers: each was trained once",
+            "generative priors (a GAN or diffusion model of faces) that fill in what the features lack",
+            "an attacker who changes the encoder, or its training data",
+        ],
+        "seconds": {"inversion": 4821.3, "feature": 96.4, "linkage": 149.8, "queries": 1310.2, "verdict": 0.4},
+        "provenance": {
+            "oneway": "0.1.0",
+            "torch": "2.12.0",
+            "torchvision": "0.27.0",
+            "python": "3.11.7",
+            "machine": "x86_64, 2 processors",
+            "created": "2026-03-01T12:00:00+00:00",
+            "audit": {
+                "attackers": ["mirror", "residual", "transformer", "gan"],
+                "seeds": 1,
+                "perceptual": None,
+                "queries": [100, 300, 1000, 3000, 10_000],
+                "breach": 0.1,
+                "linkage": {"margin": 0.3, "max_steps": 6000},
+                "runtime": {"device": "cpu", "precision": "32"},
+            },
+            "data": {
+                "path": "packs/faces64",
+                "hash": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
+            },
+        },
+    }
+
+
+def refused() -> Results:
+    """An audit that could measure nothing and says why, block by block, without a control or a verifier."""
+
+    def because(what: str) -> Results:
+        return {"refused": f"{what} needs what this victim does not give"}
+
+    found = audited()
+    attacks = {name: because(name) for name in found["attacks"]}
+    number = {"value": None, "floor": None, "control": None, "leakage": None}
+    return found | {
+        "victim": found["victim"]
+        | {"name": "dump.npz", "kind": "features", "threat_models": ["feature dump"], "task": None},
+        "utility": None,
+        "verdict": {
+            "level": "undecided",
+            "sentence": "Nothing could be measured, so nothing is known.",
+            "reasons": [],
+            "numbers": [number | {"title": "Face similarity", "value": because("face similarity")}]
+            + [number | {"title": title} for title in ("Feature similarity", "Linkage")],
+        },
+        "guards": [],
+        "attacks": attacks,
+        "queries": because("queries"),
+        "floors": {},
+        "control": None,
+        "leakage": {name: because(f"leakage of {name}") for name in found["leakage"]},
+        "verifier": None,
+        "untested": [],
+        "seconds": {},
+    }
+
+
+def faces(pack: Pack, num_people: int = 8) -> Pictures:
+    """Faces of a pack's test people, blurred the more, the weaker the attacker."""
+    first = np.unique(pack.test.identities, return_index=True)[1]
+    originals = pack.test.images(first[np.linspace(0, len(first) - 1, num_people).astype(int)])
+    mean = pack.public.images(slice(None)).mean(axis=0)
+
+    def blurred(radius: float, kept: float) -> NDArray[np.uint8]:
+        soft = [np.asarray(Image.fromarray(face).filter(ImageFilter.GaussianBlur(radius))) for face in originals]
+        mixed: NDArray[np.uint8] = np.round(kept * np.stack(soft) + (1 - kept) * mean).astype(np.uint8)
+        return mixed
+
+    scale = pack.size / 64
+    return Pictures(
+        people={
+            "original": originals,
+            "linear": blurred(7 * scale, 0.5),
+            "mirror": blurred(5 * scale, 0.6),
+            "residual": blurred(4 * scale, 0.65),
+            "transformer": blurred(4.5 * scale, 0.5),
+            "gan": blurred(3 * scale, 0.3),
+            "control": blurred(1.2 * scale, 0.95),
+        },
+        worst={"original": originals[::-1], "reconstruction": blurred(2.5 * scale, 0.8)[::-1]},
+        worst_similarity=[round(0.74 - 0.03 * place, 3) for place in range(num_people)],
+    )

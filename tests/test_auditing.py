@@ -1,0 +1,251 @@
+"""Audits of encoders built to fool one: each figure must say what is so, and nothing is printed that says nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import oneway
+from conftest import RUNTIME, Once
+from oneway.auditing.config import AuditConfig
+from oneway.data.dump import write_dump
+from oneway.data.source import synthetic_source
+from oneway.models.identification import IdentificationConfig, identify, load
+from oneway.models.verifier import Verifier
+
+CONFIG = AuditConfig(attackers=("mirror",), queries=(60,), steps=120, runtime=RUNTIME)
+Audit = Callable[..., dict[str, Any]]
+
+
+class Changed(nn.Module):
+    """A plain convolutional encoder whose features are scaled, shifted or drowned."""
+
+    def __init__(self, *, scale: float = 1.0, shift: float = 0.0, noise: float = 0.0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU())
+        self.scale, self.shift, self.noise = scale, shift, noise
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        features = self.layers(pictures) * self.scale + self.shift
+        return features + self.noise * torch.randn_like(features) if self.noise else features
+
+
+class Negative(nn.Module):
+    """Gives the negative of the picture for its features."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return 1 - pictures
+
+
+@pytest.fixture(scope="module")
+def people(once: Once) -> oneway.Pack:
+    """Enough drawn people for an audit: 60 to test."""
+    source = synthetic_source(300, 3, 7)
+    return oneway.Pack.open(once("audited", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)))
+
+
+@pytest.fixture(scope="module")
+def judge(once: Once, people: oneway.Pack) -> Verifier:
+    config = IdentificationConfig(width=0.125, feature_width=32, steps=120, batch_size=32)
+    return load(
+        once("audit-judge.safetensors", lambda path: identify(people, path, config, runtime=RUNTIME, progress=False))
+    )
+
+
+@pytest.fixture(scope="module")
+def control(once: Once, people: oneway.Pack, judge: Verifier) -> Path:
+    """The audit of the plain encoder."""
+
+    def make(path: Path) -> None:
+        oneway.audit(Changed(), data=people, out=path, config=CONFIG, verifier=judge, progress=False)
+
+    return once("audited-control", make)
+
+
+@pytest.fixture
+def audit(people: oneway.Pack, judge: Verifier, control: Path, tmp_path: Path) -> Audit:
+    def run(victim: Any = None, **options: Any) -> dict[str, Any]:
+        given = {"data": people, "out": tmp_path / "audit", "config": CONFIG, "verifier": judge, "control": control}
+        return oneway.audit(victim, progress=False, **(given | options))
+
+    return run
+
+
+def test_the_results_hold_what_is_promised(control: Path) -> None:
+    results = json.loads((control / "results.json").read_text())
+    assert results["kind"] == "audit"
+    assert {"victim", "utility", "verdict", "attacks", "queries", "floors", "control", "verifier", "leakage"} < set(
+        results
+    )
+    assert {"guards", "untested", "seconds", "provenance", "schema"} < set(results)
+    assert results["victim"]["threat_models"] == ["black box", "white box"]
+    assert results["attacks"]["inference"]["mean_mcc"]["n"] == 60, "no task is known, so every attribute is inferred"
+    assert len(results["verdict"]["numbers"]) == 3
+    assert (control / "report.html").stat().st_size > 10_000
+    assert not (control / "features").exists()
+    assert not (control / "parts").exists()
+
+
+def test_a_plain_encoder_is_undone_and_said_to_be(control: Path) -> None:
+    results = json.loads((control / "results.json").read_text())
+    ours, floor = results["attacks"]["inversion"]["mse"], results["floors"]["mean_face"]["mse"]
+    assert ours["high"] < 0.5 * floor["low"]
+    assert results["attacks"]["information"]["bits"]["low"] > 0.5
+    linked = results["attacks"]["linkage"]["rank_1"]
+    assert linked["low"] > 3 * results["floors"]["chance"]["rank_1"]
+
+
+@pytest.mark.parametrize(
+    "victim",
+    [Changed(scale=1e-4), Changed(scale=-1.0, shift=3.0), Negative(), nn.Identity()],
+    ids=["low bits", "turned and shifted", "negative image", "identity"],
+)
+def test_no_disguise_makes_an_open_encoder_look_closed(audit: Audit, victim: nn.Module) -> None:
+    results = audit(victim)
+    assert results["verdict"]["level"] == "open", results["verdict"]
+    assert results["leakage"]["face_similarity"]["value"] > 0.8
+    ours, floor = results["attacks"]["inversion"]["mse"], results["floors"]["mean_face"]["mse"]
+    assert ours["high"] < 0.5 * floor["low"]
+
+
+def test_noise_leaks_nothing(audit: Audit) -> None:
+    results = audit(Changed(scale=0.0, noise=1.0))
+    for name in ("face_similarity", "linkage"):
+        share = results["leakage"][name]
+        assert share["low"] <= 0.05, (name, share)
+        assert share["high"] < 0.4, (name, share)
+    assert results["victim"]["noisy"]
+    assert abs(results["attacks"]["information"]["bits"]["value"]) < 0.3
+    assert "refused" not in results["attacks"]["averaging"], "the attacker averages what a noisy encoder says"
+    assert results["verdict"]["level"] != "open"
+
+
+def test_averaging_answers_undoes_noise(audit: Audit) -> None:
+    results = audit(Changed(noise=0.5), control=None)
+    once, often = results["attacks"]["inversion"]["mse"], results["attacks"]["averaging"]["mse"]
+    assert often["high"] < once["low"]
+
+
+def test_constant_features_are_refused(audit: Audit, tmp_path: Path) -> None:
+    with pytest.raises(oneway.InputError, match="the same features for all of 256 public pictures"):
+        audit(Changed(scale=0.0), control=None)
+    assert not (tmp_path / "audit" / "results.json").exists()
+
+
+def test_features_that_are_not_finite_are_refused(audit: Audit) -> None:
+    with pytest.raises(oneway.InputError, match="features are not finite"):
+        audit(Changed(scale=1e38, shift=float("inf")), control=None)
+
+
+def test_too_few_test_people_are_refused(audit: Audit, pack: oneway.Pack) -> None:
+    with pytest.raises(oneway.InputError, match="has 24 test people and an audit needs 50"):
+        audit(Changed(), data=pack, control=None)
+
+
+def test_people_who_are_both_public_and_test_are_refused(
+    audit: Audit, people: oneway.Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = people.people.copy()
+    mixed[people.test.rows.start] = mixed[people.public.rows.start]
+    monkeypatch.setitem(people.__dict__, "people", mixed)
+    with pytest.raises(oneway.InputError, match="is both public and test"):
+        audit(Changed(), control=None)
+
+
+def test_a_control_at_its_floor_has_no_share(audit: Audit, judge: Verifier, people: oneway.Pack, tmp_path: Path) -> None:
+    silent = tmp_path / "silent"
+    audit(Changed(scale=0.0, noise=1.0), out=silent, control=None)
+    results = audit(Changed(), control=silent)
+    assert "not above its floor" in results["leakage"]["face_similarity"]["refused"]
+
+
+def test_another_question_is_no_control(audit: Audit) -> None:
+    with pytest.raises(oneway.InputError, match="differs from this audit in its audit"):
+        audit(Changed(), config=replace(CONFIG, steps=60))
+
+
+def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: oneway.Pack, tmp_path: Path) -> None:
+    encoder, names, features = Changed(), [], []
+    for part in (people.public, people.validation, people.test):
+        names += part.names
+        pictures = torch.from_numpy(part.images(slice(None))).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            features.append(encoder(pictures).numpy())
+    stored = np.concatenate(features)
+    write_dump(tmp_path / "dump" / "features.npz", names, np.round(stored / np.abs(stored).max() * 127).astype(np.int8))
+    results = audit(features=tmp_path / "dump")
+    assert results["victim"]["threat_models"] == ["feature dump"]
+    assert results["leakage"]["face_similarity"]["value"] > 0.8
+    assert "weights were not given" in results["attacks"]["optimisation"]["refused"]
+
+
+def test_the_real_faces_can_be_left_out(audit: Audit, tmp_path: Path) -> None:
+    audit(nn.Identity(), control=None, images=False)
+    assert "data:image" not in (tmp_path / "audit" / "report.html").read_text()
+    assert not (tmp_path / "audit" / "shown.npy").exists()
+
+
+def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from oneway.auditing import steps as module
+
+    straight = audit(Changed(), out=tmp_path / "straight")
+
+    class KilledError(Exception):
+        pass
+
+    take, killed = module.Steps.take, tmp_path / "killed"
+    for last in ("inversion-mirror", "information"):
+
+        def dying(self: module.Steps, name: str, make: Any, last: str = last) -> module.Found:
+            found = take(self, name, make)
+            if name == last:
+                raise KilledError
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module.Steps, "take", dying)
+            with pytest.raises(KilledError):
+                audit(Changed(), out=killed, resume=killed.exists())
+    with pytest.raises(oneway.InputError, match="unfinished run; add --resume"):
+        audit(Changed(), out=killed)
+    resumed = audit(Changed(), out=killed, resume=True)
+    for results in (straight, resumed):
+        for attack in [*results["attacks"].values(), *results["attacks"]["inversion"]["attackers"].values()]:
+            attack.pop("seconds", None)
+    for name in ("attacks", "floors", "leakage", "verdict", "queries"):
+        assert resumed[name] == straight[name], name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attackers": ("miror",)}, "did you mean 'mirror'"),
+        ({"attackers": ()}, "must name at least one"),
+        ({"attackers": ("perceptual",)}, "needs a network to see with"),
+        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"queries": (1,)}, "queries must be at least 2 each"),
+        ({"breach": 1.0}, "breach must be a share between 0 and 1"),
+        ({"draws": 1}, "draws must be at least 2"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(oneway.InputError, match=message):
+        AuditConfig(**changes)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_either_an_encoder_or_features(audit: Audit, both: bool, tmp_path: Path) -> None:
+    with pytest.raises(oneway.InputError, match="give either an encoder"):
+        audit(Changed() if both else None, features=tmp_path if both else None)

@@ -1,0 +1,75 @@
+"""The linear attacker: exact where the encoder is linear, at the mean face where features say nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch import nn
+
+import oneway
+from oneway.attacks import linear
+from oneway.attacks.access import BlackBox, FeatureDump, all_features
+from oneway.attacks.linear import regress
+from oneway.data.batches import load, mean_picture
+from oneway.runtime import launch
+
+
+def flat(part: oneway.Pack) -> np.ndarray:
+    return load(part, slice(None)).flatten(1).numpy()
+
+
+def error(pack: oneway.Pack, drawn: np.ndarray) -> float:
+    return float(((drawn - flat(pack.validation)) ** 2).mean())
+
+
+def floor(pack: oneway.Pack) -> float:
+    return error(pack, mean_picture(pack.public, torch.device("cpu")).flatten(1).numpy())
+
+
+def test_a_linear_encoder_is_undone(pack: oneway.Pack, runtime: oneway.RuntimeConfig) -> None:
+    torch.manual_seed(0)
+    encoder = nn.Conv2d(3, 12, 2, stride=2)
+    found = regress(BlackBox(encoder, launch(runtime), pack.size), pack.public, pack.validation)
+    assert found.validation_error < 0.15 * floor(pack)
+
+
+def test_it_is_the_ridge_regression_of_scikit_learn(
+    pack: oneway.Pack, early: oneway.Run, runtime: oneway.RuntimeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear, "PENALTIES", np.array([0.1]))
+    access = BlackBox(early.load().encoder, launch(runtime), pack.size)
+    found = regress(access, pack.public, pack.validation)
+    features, held = (
+        found.network.standardise(torch.from_numpy(all_features(access, part))).flatten(1).numpy()
+        for part in (pack.public, pack.validation)
+    )
+    centred = features - features.mean(axis=0)
+    ridge = Ridge(alpha=0.1 * float((centred**2).sum(axis=1).mean())).fit(features, flat(pack.public))
+    theirs = np.clip(ridge.predict(held), 0, 1)
+    with torch.no_grad():
+        ours = found.network(torch.from_numpy(all_features(access, pack.validation))).flatten(1).numpy()
+    # Ours predicts 188 principal components of the pictures, of which there are no more but one.
+    assert np.abs(ours - theirs).max() < 0.02
+    assert found.validation_error == pytest.approx(error(pack, ours), rel=1e-4)
+
+
+def test_features_that_say_nothing_give_the_mean_face(pack: oneway.Pack) -> None:
+    generator = np.random.default_rng(0)
+    parts = (pack.public, pack.validation)
+    dump = FeatureDump({part.split: generator.normal(size=(len(part), 64)) for part in parts}, torch.device("cpu"))
+    found = regress(dump, pack.public, pack.validation)
+    assert 0.95 * floor(pack) < found.validation_error < 1.15 * floor(pack)
+
+
+def test_neither_scale_nor_sign_of_the_features_matters(
+    pack: oneway.Pack, early: oneway.Run, runtime: oneway.RuntimeConfig
+) -> None:
+    access = BlackBox(early.load().encoder, launch(runtime), pack.size)
+    stored = {part.split: all_features(access, part) for part in (pack.public, pack.validation)}
+    plain = regress(FeatureDump(stored, access.device), pack.public, pack.validation)
+    for factor in (1e-4, -1.0, 1e4):
+        other = FeatureDump({name: values * factor for name, values in stored.items()}, access.device)
+        found = regress(other, pack.public, pack.validation)
+        assert found.validation_error == pytest.approx(plain.validation_error, rel=1e-2)
