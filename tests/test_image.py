@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.metrics.image import mse, psnr, ssim
+from oneway.metrics.image import affine, mse, psnr, ssim
 
 
 def pictures(seed: int, n: int = 3, height: int = 20, width: int = 24) -> Tensor:
@@ -107,3 +109,64 @@ def test_half_precision_is_widened_before_it_is_squared() -> None:
     first, second = pictures(8).bfloat16(), pictures(9).bfloat16()
     np.testing.assert_array_equal(mse(first, second), mse(first.double(), second.double()))
     np.testing.assert_array_equal(ssim(first, second), ssim(first.float(), second.float()))
+
+
+def test_affine_is_the_straight_line_of_polyfit_in_every_channel() -> None:
+    first, second = pictures(10), pictures(11)
+    expected = np.empty(first.shape)
+    for place in np.ndindex(first.shape[:2]):
+        x, y = first[place].double().numpy(), second[place].double().numpy()
+        slope, shift = np.polyfit(x.ravel(), y.ravel(), 1)
+        expected[place] = (slope * x + shift).clip(0, 1)
+    np.testing.assert_allclose(affine(first, second).numpy(), expected, atol=1e-9)
+
+
+def test_a_negative_or_faint_picture_scores_as_the_picture_itself() -> None:
+    original = pictures(12)
+    for changed in (1 - original, 0.5 + 0.01 * original, -3 * original):
+        corrected = affine(changed, original)
+        assert mse(corrected, original).max() < 1e-9
+        assert ssim(corrected, original).min() > 0.9999
+    assert mse(1 - original, original).min() > 0.02  # which the plain score calls a bad reconstruction
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    slopes=st.lists(st.floats(0.05, 20).flatmap(lambda a: st.sampled_from([a, -a])), min_size=3, max_size=3),
+    shift=st.floats(-10, 10, allow_subnormal=False),
+)
+def test_scores_do_not_change_with_contrast_brightness_or_sign(slopes: list[float], shift: float) -> None:
+    ours, original = pictures(13).double(), pictures(14).double()
+    changed = torch.tensor(slopes, dtype=torch.float64).view(3, 1, 1) * ours + shift
+    one, other = affine(ours, original), affine(changed, original)
+    np.testing.assert_allclose(mse(other, original), mse(one, original), atol=1e-9)
+    np.testing.assert_allclose(ssim(other, original), ssim(one, original), atol=1e-4)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), noise=st.floats(0, 1, allow_subnormal=False))
+def test_correcting_never_raises_the_error(seed: int, noise: float) -> None:
+    original = pictures(seed)
+    ours = original + noise * torch.randn(original.shape, generator=torch.Generator().manual_seed(seed))
+    corrected = affine(ours, original)
+    assert (mse(corrected, original) <= mse(ours, original) + 1e-12).all()
+    assert (
+        mse(corrected, original) <= original.double().var(dim=(2, 3), correction=0).mean(dim=1).numpy() + 1e-12
+    ).all()
+    assert corrected.min() >= 0
+    assert corrected.max() <= 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.5, 1.0])
+def test_a_constant_becomes_each_channels_mean(value: float) -> None:
+    original = pictures(15)
+    corrected = affine(torch.full_like(original, value), original)
+    means = original.double().mean(dim=(2, 3), keepdim=True).expand_as(corrected)
+    torch.testing.assert_close(corrected, means, rtol=0, atol=1e-6)
+
+
+def test_noise_gains_nothing_by_the_correction_over_a_constant() -> None:
+    original = pictures(16, height=64, width=64)
+    noise = torch.rand(original.shape, generator=torch.Generator().manual_seed(1))
+    corrected, flat = affine(noise, original), affine(torch.zeros_like(original), original)
+    np.testing.assert_allclose(mse(corrected, original), mse(flat, original), rtol=0.01)

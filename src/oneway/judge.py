@@ -26,7 +26,7 @@ UNITS = {
     "psnr_affine": "dB",
 }
 """Every score of a reconstruction, with its unit; the first two need a verifier."""
-Scores = dict[str, NDArray[np.float64]]
+Scores = dict[str, NDArray[Any]]
 Batched = Iterable[tuple[Tensor, Tensor]]
 
 
@@ -45,7 +45,9 @@ class Judge:
 
     """
 
-    def __init__(self, test: Test, validation: Validation, verifier: Verifier | None, *, progress: bool = False) -> None:
+    def __init__(
+        self, test: Test, validation: Validation, verifier: Verifier | None, *, progress: bool = False
+    ) -> None:
         self.test, self.verifier, self._progress = test, verifier, progress
         self.threshold: float | None = None
         self._known: dict[str, NDArray[np.float32]] = {}
@@ -75,7 +77,8 @@ class Judge:
             reconstructions: batches in the order of the part's pictures, each the reconstructions and the originals,
                 (n, 3, size, size) in 0..1.
             part: whose pictures they are.
-            names: the scores wanted, of those in `UNITS`.
+            names: the scores wanted, of those in `UNITS`; `vectors` are the verifier's features of the
+                reconstructions, (n, d).
             index: which of the part's pictures they are; all by default.
 
         """
@@ -104,11 +107,12 @@ class Judge:
             scores["psnr_affine"] = image.psnr(image.mse(corrected, pictures))
             scores["ssim_affine"] = image.ssim(corrected, pictures)
         if self.verifier is not None:
-            similarity = identity.similarity(self.verifier(reconstructed), self.known(part)[rows])
-            scores["face_similarity"] = similarity
+            vectors = self.verifier(reconstructed)
+            similarity = identity.similarity(vectors, self.known(part)[rows])
+            scores |= {"vectors": vectors, "face_similarity": similarity}
             if self.threshold is not None:
                 scores["recognised"] = (similarity > self.threshold).astype(np.float64)
-        return {name: scores[name] for name in UNITS if name in scores and name in names}
+        return {name: scores[name] for name in names if name in scores}
 
     def score(self, reconstructions: Batched) -> dict[str, Estimate]:
         """Score an attack over the test people; see `measure`."""

@@ -145,9 +145,7 @@ def fit(
             if time.monotonic() - saved > place.checkpoint_seconds:
                 state.save(place.checkpoint)
                 saved = time.monotonic()
-    return Fitted(
-        network=state.kept.eval(), steps=state.step, converged=state.converged, validation_error=state.best
-    )
+    return Fitted(network=state.kept.eval(), steps=state.step, converged=state.converged, validation_error=state.best)
 
 
 class _State(Generic[Network]):

@@ -41,12 +41,12 @@ class InferenceConfig:
 
     """
 
-    width: int = 32
+    width: int = 16
     batch_size: int = 64
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     drops: int = 3
     check_every: int = 100
-    max_steps: int = 3000
+    max_steps: int = 1500
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -47,13 +47,13 @@ class InformationConfig:
 
     """
 
-    width: int = 32
+    width: int = 16
     outputs: int = 128
     batch_size: int = 128
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     drops: int = 3
     check_every: int = 50
-    max_steps: int = 1000
+    max_steps: int = 400
     seed: int = 0
 
     def __post_init__(self) -> None:

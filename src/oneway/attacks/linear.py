@@ -1,92 +1,144 @@
-"""The linear inversion attack: ridge regression from features to pictures, solved and not trained.
+"""Linear attackers: ridge regression from features to pictures or to facts, solved and not trained.
 
-It is no strong attacker, but no optimiser can fail it: a trained decoder that draws worse has not been trained well,
-and an encoder that only outruns gradient descent is found out.
+No optimiser can fail them: a trained attacker that does worse has not been trained well, and an encoder that only
+outruns gradient descent is found out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks.access import Access, all_features
-from oneway.attacks.fit import Fitted
-from oneway.data.batches import to_pictures
+from oneway.attacks.access import Access
+from oneway.attacks.fit import Fitted, Place
+from oneway.data.batches import load
 from oneway.data.packed import Public, Validation
 from oneway.models.decoder import Standardise
 
-PICTURES = 4096
+PICTURES = 8192
 """Public pictures used at most: the solution takes their number cubed."""
 COMPONENTS = 256
 """Principal components in which pictures are predicted; beyond them a linear attacker draws nothing."""
-PENALTIES = 10.0 ** np.arange(-3, 3)
+PENALTIES = 10.0 ** np.arange(-2, 2)
 """Ridge penalties tried, as shares of the mean squared length of the features."""
 
 
-class LinearDecoder(nn.Module):
-    """An affine map from features to pictures, clipped to 0..1."""
+class Linear(nn.Module):
+    """An affine map from standardised features to a vector."""
 
-    def __init__(self, shape: tuple[int, ...], size: int, components: int) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int) -> None:
         super().__init__()
         self.standardise = Standardise(shape)
-        numbers = int(torch.Size(shape).numel())
-        self.read = nn.Linear(numbers, components)
-        self.draw = nn.Linear(components, 3 * size**2)
-        self.size = size
+        self.read = nn.Linear(int(torch.Size(shape).numel()), outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (n, ...) to vectors (n, outputs)."""
+        with torch.autocast(features.device.type, enabled=False):
+            out: Tensor = self.read(self.standardise(features.float()).flatten(1))
+        return out
+
+
+class LinearDecoder(nn.Module):
+    """An affine map from features to pictures, by their principal components, clipped to 0..1."""
+
+    def __init__(self, linear: Linear, basis: Tensor, mean: Tensor, size: int) -> None:
+        super().__init__()
+        self.linear, self.size = linear, size
+        self.register_buffer("basis", basis)
+        self.register_buffer("mean", mean)
+
+    basis: Tensor
+    mean: Tensor
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         with torch.autocast(features.device.type, enabled=False):
-            drawn: Tensor = self.draw(self.read(self.standardise(features.float()).flatten(1)))
-        return drawn.view(-1, 3, self.size, self.size).clamp(0, 1)
+            drawn = self.linear(features) @ self.basis.T + self.mean
+        pictures: Tensor = drawn.view(-1, 3, self.size, self.size).clamp(0, 1)
+        return pictures
+
+
+def chosen_rows(public: Public, seed: int) -> NDArray[np.int64]:
+    """Choose the public pictures that a linear attacker uses: at most 8192, drawn at random."""
+    return np.sort(np.random.default_rng(seed).permutation(len(public))[:PICTURES])
 
 
 @torch.no_grad()
 def regress(
-    access: Access, public: Public, validation: Validation, *, seed: int = 0, device: torch.device | None = None
-) -> Fitted[LinearDecoder]:
-    """Regress pictures on their features, with the ridge penalty that is best on the validation people.
+    access: Access,
+    public: Public,
+    rows: NDArray[np.int64],
+    targets: Tensor,
+    error: Callable[[Linear], float],
+) -> tuple[Linear, float]:
+    """Regress `targets` on the features of public pictures, with the ridge penalty that is best on validation people.
 
     Args:
         access: the victim.
-        public: the attacker's pictures; at most 4096 of them, drawn at random.
-        validation: other people, who choose the penalty.
-        seed: of that draw.
-        device: where it is computed.
+        public: the attacker's pictures.
+        rows: those of them used, (n,).
+        targets: what is predicted of them, (n, k).
+        error: of a candidate on the validation people.
+
+    Returns:
+        the map and its error.
 
     """
-    size = public.pack.size
-    rows = np.sort(np.random.default_rng(seed).permutation(len(public))[:PICTURES])
     features = torch.cat([access.features(public, part) for part in np.array_split(rows, -(-len(rows) // 256))])
-    pictures = to_pictures(public.images(rows), device).flatten(1)
+    linear = Linear(access.shape, targets.shape[1]).to(features.device)
+    linear.standardise.observe(features)
+    flat = linear.standardise(features).flatten(1)
+    del features
+    centre, middle = flat.mean(dim=0), targets.mean(dim=0)
+    flat -= centre
+    gram, wanted = (flat @ flat.T).double(), (targets - middle).double()
+    unit = float(gram.diagonal().mean())
+    best, weights = np.inf, linear.read.weight.clone()
+    for penalty in PENALTIES:
+        system = gram.clone()
+        system.diagonal().add_(penalty * unit)
+        dual = torch.cholesky_solve(wanted, torch.linalg.cholesky(system)).float()
+        linear.read.weight.copy_((flat.T @ dual).T)
+        linear.read.bias.copy_(middle - linear.read.weight @ centre)
+        reached = error(linear)
+        if reached < best:
+            best, weights = reached, linear.read.weight.clone()
+    linear.read.weight.copy_(weights)
+    linear.read.bias.copy_(middle - weights @ centre)
+    return linear, best
+
+
+@torch.no_grad()
+def draw(access: Access, public: Public, validation: Validation, place: Place, *, seed: int) -> Fitted[LinearDecoder]:
+    """Invert the encoder by ridge regression.
+
+    Args:
+        access: the victim.
+        public: the attacker's pictures.
+        validation: other people, who choose the penalty.
+        place: where it runs.
+        seed: of the choice of public pictures, if there are more than 8192.
+
+    """
+    rows, device = chosen_rows(public, seed), place.fabric.device
+    pictures = load(public, rows, device=device).flatten(1)
     mean = pictures.mean(dim=0)
-    components = min(COMPONENTS, len(rows) - 1, pictures.shape[1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        basis = torch.pca_lowrank(pictures, q=components, niter=2)[2]
-    targets = (pictures - mean) @ basis
+        basis = torch.pca_lowrank(pictures, q=min(COMPONENTS, *(side - 1 for side in pictures.shape)), niter=2)[2]
 
-    decoder = LinearDecoder(access.shape, size, components).to(features.device)
-    decoder.standardise.observe(features)
-    flat = decoder.standardise(features).flatten(1)
-    centre = flat.mean(dim=0)
-    flat -= centre
-    gram = (flat @ flat.T).double()
-    unit = float(gram.diagonal().mean())
-    held = decoder.standardise(torch.from_numpy(all_features(access, validation)).to(features.device)).flatten(1) - centre
-    wanted = to_pictures(validation.images(slice(None)), device).flatten(1)
-    decoder.draw.weight.copy_(basis)
-    decoder.draw.bias.copy_(mean)
+    def error(linear: Linear) -> float:
+        decoder, total = LinearDecoder(linear, basis, mean, public.pack.size), 0.0
+        for start in range(0, len(validation), 256):
+            part = slice(start, start + 256)
+            drawn = decoder(access.features(validation, part))
+            total += float((drawn - load(validation, part, device=device)).square().mean(dim=(1, 2, 3)).sum())
+        return total / len(validation)
 
-    best, weights = np.inf, torch.empty(0)
-    for penalty in PENALTIES:
-        system = gram + penalty * unit * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        dual = torch.cholesky_solve(targets.double(), torch.linalg.cholesky(system)).float()
-        candidate = flat.T @ dual
-        error = float((decoder.draw(held @ candidate).clamp(0, 1) - wanted).square().mean())
-        if error < best:
-            best, weights = error, candidate
-    decoder.read.weight.copy_(weights.T)
-    decoder.read.bias.copy_(-(centre @ weights))
-    return Fitted(network=decoder.eval(), steps=0, converged=True, validation_error=best)
+    linear, best = regress(access, public, rows, (pictures - mean) @ basis, error)
+    decoder = LinearDecoder(linear, basis, mean, public.pack.size).eval()
+    return Fitted(network=decoder, steps=0, converged=True, validation_error=best)

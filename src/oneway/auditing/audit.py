@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import nn
 
 from oneway import runs
@@ -90,7 +89,10 @@ def audit(
     runs.claim(folder, described, resume=resume)
 
     steps = Steps(
-        folder, fabric, checkpoint_seconds=config.runtime.checkpoint_seconds, progress=progress and fabric.is_global_zero
+        folder,
+        fabric,
+        checkpoint_seconds=config.runtime.checkpoint_seconds,
+        progress=progress and fabric.is_global_zero,
     )
     stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, progress=progress)
     passed += guards.check_features(stolen.access, opened.pack)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
-from oneway.attacks.inversion import InversionConfig, attackers
+from oneway.attacks.inversion import attackers
 from oneway.attacks.linkage import LinkageConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.errors import InputError, unknown

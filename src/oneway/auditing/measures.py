@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,15 @@ from oneway.attacks.access import Access, all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
 from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, invert, reconstruct
-from oneway.attacks.linear import PICTURES, regress
+from oneway.attacks.linear import chosen_rows, draw
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.linked import link
 from oneway.auditing.steps import Found, Steps, refused
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.batches import load, mean_picture
-from oneway.data.packed import Pack, Test, Validation
+from oneway.data.packed import Pack, Part, Test, Validation
 from oneway.judge import UNITS, Judge, Scores, in_batches
+from oneway.metrics import scatter
 from oneway.metrics.classification import confusion
 from oneway.metrics.information import ceiling, info_nce
 from oneway.models.decoder import Standardise
@@ -52,26 +54,29 @@ class Room:
 
 def measure(room: Room) -> dict[str, Found]:
     """Take every step of the audit, or find it taken; gives what each found, by name."""
-    found = {"floors": room.steps.take("floors", lambda _: _floors(room))}
-    found["inversion linear"] = room.steps.take("inversion-linear", lambda place: _linear(room, place))
+    found: dict[str, Found] = {}
+
+    def take(name: str, make: Callable[..., Found], *given: Any) -> None:
+        found[name] = room.steps.take(name.replace(" ", "-"), lambda place: make(room, place, *given))
+
+    take("floors", _floors)
+    take("inversion linear", _linear)
     configs = attackers()
     for name in room.config.attackers:
         for turn in range(room.config.seeds):
             label = name if room.config.seeds == 1 else f"{name}-{turn + 1}"
             config = _budget(room, replace(configs[name], seed=room.config.seed + turn))
-            found[f"inversion {label}"] = room.steps.take(
-                f"inversion-{label}", lambda place, config=config, label=label: _inversion(room, config, place, label)
-            )
-    found["feature"] = room.steps.take("feature", lambda place: _feature(room, place))
-    found["linkage"] = room.steps.take("linkage", lambda place: _linkage(room, place))
-    found["inference"] = room.steps.take("inference", lambda place: _inference(room, place))
-    found["information"] = room.steps.take("information", lambda place: _information(room, place))
-    found["optimisation"] = room.steps.take("optimisation", lambda place: _optimisation(room, place))
-    found["averaging"] = room.steps.take("averaging", lambda place: _averaging(room, place))
+            take(f"inversion {label}", _inversion, config, label)
+    take("feature", _feature)
+    take("linkage", _linkage, found)
+    take("scatter", _scatter)
+    take("inference", _inference)
+    take("information", _information)
+    take("optimisation", _optimisation)
+    take("averaging", _averaging)
     for number in room.config.queries:
         if number < len(room.pack.public):
-            name = f"queries {number}"
-            found[name] = room.steps.take(name.replace(" ", "-"), lambda place, n=number: _queried(room, place, n))
+            take(f"queries {number}", _queried, number)
     return found
 
 
@@ -85,16 +90,22 @@ def _budget(room: Room, config: InversionConfig) -> InversionConfig:
 def shown(pack: Pack) -> NDArray[np.int64]:
     """Choose one picture each of test people spread evenly over the split, not picked: (at most 8,)."""
     first = np.unique(pack.test.identities, return_index=True)[1]
-    return np.sort(first)[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
+    spread = np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(np.int64)
+    chosen: NDArray[np.int64] = np.sort(first)[spread]
+    return chosen
 
 
-def _floors(room: Room) -> Found:
+def _floors(room: Room, _: Place) -> Found:
     """Score attackers who know nothing, or the task's output alone."""
     pack, judge = room.pack, room.judge
-    chosen = {"random_public_face": np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))}
+    chosen = {
+        "random_public_face": np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))
+    }
     if room.victim.outputs is not None:
         outputs = room.victim.outputs
-        chosen["nearest_by_output"] = nearest_by_output(outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed)
+        chosen["nearest_by_output"] = nearest_by_output(
+            outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed
+        )
     mean = mean_picture(pack.public, torch.device("cpu"))
     scores = {"mean_face": judge.measure(_repeated(mean, pack.test), pack.test)}
     for name, index in chosen.items():
@@ -108,11 +119,11 @@ def _floors(room: Room) -> Found:
 
 
 def _inversion(
-    room: Room, config: InversionConfig, place: Place, label: str, access: Access | None = None, rows: int | None = None
+    room: Room, place: Place, config: InversionConfig, label: str, access: Access | None = None, rows: int | None = None
 ) -> Found:
     """Train one inversion attacker, choose nothing yet: score it on validation and test people."""
     access = room.stolen.access if access is None else access
-    pack, judge = room.pack, room.judge
+    pack = room.pack
     chosen = None if rows is None else np.random.default_rng(room.config.seed).permutation(len(pack.public))[:rows]
     decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
     perceptual = None
@@ -136,22 +147,28 @@ def _inversion(
 def _linear(room: Room, place: Place) -> Found:
     """Solve the attacker whom no optimiser can fail, and to whom no other should lose."""
     access, pack = room.stolen.access, room.pack
-    fitted = regress(access, pack.public, pack.validation, seed=room.config.seed, device=place.fabric.device)
-    return _drawn(room, access, fitted, place, min(len(pack.public), PICTURES))
+    fitted = draw(access, pack.public, pack.validation, place, seed=room.config.seed)
+    return _drawn(room, access, fitted, place, len(chosen_rows(pack.public, room.config.seed)))
 
 
 def _drawn(room: Room, access: Access, fitted: Fitted[Any], place: Place, queries: int) -> Found:
     """Score a decoder on validation people, by whom attackers are chosen, and on test people."""
     pack, judge, decoder = room.pack, room.judge, fitted.network
-    names = ("mse", "face_similarity")
+    names = ("mse", "face_similarity", "vectors")
     validation = judge.measure(_decoded(access, decoder, pack.validation, place), pack.validation, names)
-    test = judge.measure(_decoded(access, decoder, pack.test, place), pack.test)
+    test = judge.measure(_decoded(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
+    vectors = {
+        f"vectors {split}": scores.pop("vectors")
+        for split, scores in (("validation", validation), ("test", test))
+        if "vectors" in scores
+    }
     best = _best_recovered(test, pack.test)
     drawn = {"people": shown(pack), "best": best}
     return Found(
         facts=course(fitted)
         | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
         arrays=test
+        | vectors
         | {f"pictures {name}": _pixels(access, decoder, pack.test, index, place) for name, index in drawn.items()}
         | {"index best": best},
     )
@@ -171,22 +188,79 @@ def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:
     value = scores.get("face_similarity", -scores["mse"])
     order = np.argsort(-value, kind="stable")
     first = np.unique(test.identities[order], return_index=True)[1]
-    return order[np.sort(first)[:SHOWN]]
+    best: NDArray[np.int64] = order[np.sort(first)[:SHOWN]]
+    return best
 
 
 def _feature(room: Room, place: Place) -> Found:
-    """Map stolen features to the verifier's (eq. 10)."""
+    """Map stolen features to the verifier's (eq. 10), by a trained network and by a solved one; the better counts."""
     if room.judge.verifier is None:
         return refused("there is no verifier whose features could be predicted")
-    pack, judge = room.pack, room.judge
-    known = {"public": judge.known(pack.public), "validation": judge.known(pack.validation)}
+    pack, judge, access = room.pack, room.judge, room.stolen.access
+    known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
     config = replace(room.config.feature, **_short(room, room.config.feature))
-    fitted = feature.map_to_verifier(room.stolen.access, pack.public, pack.validation, known, config, place)
-    predicted = feature.predict_features(room.stolen.access, fitted.network, pack.test)
-    similarity = np.einsum("nd,nd->n", predicted, judge.known(pack.test), dtype=np.float64)
-    held = feature.predict_features(room.stolen.access, fitted.network, pack.validation)
-    arrays = {"feature_similarity": similarity, "test": predicted, "validation": held}
-    return Found(facts=course(fitted), arrays=arrays)
+    ways: dict[str, Fitted[Any]] = {
+        "linear": feature.solve(access, pack.public, pack.validation, known, place, seed=room.config.seed),
+        "network": feature.learn(access, pack.public, pack.validation, known, config, place),
+    }
+    strongest = min(ways, key=lambda name: ways[name].validation_error)
+    arrays: dict[str, NDArray[Any]] = {
+        f"vectors {part.split}": feature.predict(access, ways[strongest].network, part)
+        for part in (pack.validation, pack.test)
+    }
+    arrays["feature_similarity"] = np.einsum(
+        "nd,nd->n", arrays["vectors test"], judge.known(pack.test), dtype=np.float64
+    )
+    facts = {name: course(fitted) for name, fitted in ways.items()}
+    return Found(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
+
+
+def _linkage(room: Room, place: Place, found: dict[str, Found]) -> Found:
+    """Compare stolen features with photographs of the same people, in several ways; the best counts."""
+    pack, access = room.pack, room.stolen.access
+    if pack.test.num_people == len(pack.test):
+        return refused("no test person appears twice, so there is no photograph to link to")
+    cosine = linkage.Cosine(access, pack.public)
+    config = replace(room.config.linkage, **_short(room, room.config.linkage))
+    ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
+    facts: dict[str, Any] = {}
+    if pack.public.num_people < len(pack.public):
+        ways["discriminant"] = linkage.Discriminant(cosine, pack.public, seed=room.config.seed)
+        fitted = linkage.embed(access, pack.public, pack.validation, config, place)
+        ways["embedding"] = linkage.Embedding(access, fitted.network)
+        facts["embedding"] = course(fitted)
+    stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
+    photographs = dict(stolen)
+    # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
+    drawn = {
+        f"reconstruction by {name.removeprefix('inversion ')}": step
+        for name, step in found.items()
+        if name.startswith("inversion ")
+    }
+    for name, step in {"verifier features": found["feature"], **drawn}.items():
+        if "vectors test" in step.arrays:
+            stolen[name] = {split: step.arrays[f"vectors {split}"] for split in ("validation", "test")}
+            photographs[name] = {part.split: room.judge.known(part) for part in (pack.validation, pack.test)}
+    linked = {name: link(stolen[name], photographs[name], pack) for name in stolen}
+    strongest = max(linked, key=lambda name: linked[name].strength)
+    facts = {name: facts.get(name, {}) | one.facts for name, one in linked.items()}
+    result = linked[strongest].facts | {"strongest": strongest, "ways": facts, "by_output": None}
+    if room.victim.outputs is not None:
+        outputs = room.victim.outputs
+        mean, deviation = outputs["public"].mean(axis=0), outputs["public"].std(axis=0) + 1e-6
+        told = {split: linkage.normalise((outputs[split] - mean) / deviation) for split in ("validation", "test")}
+        result["by_output"] = link(told, told, pack).facts
+    return Found(facts=result, arrays=linked[strongest].arrays)
+
+
+def _scatter(room: Room, _: Place) -> Found:
+    """Measure how features gather by person (Table 3)."""
+    test = room.pack.test
+    if test.num_people == len(test):
+        return refused("no test person appears twice, so there is no scatter within a person")
+    flat = all_features(room.stolen.access, test).reshape(len(test), -1)
+    measured = {name: value.to_dict() for name, value in scatter.scatter(flat, test.identities).items()}
+    return Found(facts=measured | {"chance": scatter.chance(flat, test.identities, seed=room.config.seed)})
 
 
 def _inference(room: Room, place: Place) -> Found:
@@ -247,14 +321,14 @@ def _averaging(room: Room, place: Place) -> Found:
     if room.stolen.averaged is None:
         return refused("the encoder answers alike each time, so there is nothing to average")
     config = _budget(room, replace(attackers()["mirror"], seed=room.config.seed))
-    found = _inversion(room, config, place, "averaging", access=room.stolen.averaged())
+    found = _inversion(room, place, config, "averaging", access=room.stolen.averaged())
     return Found(facts=found.facts | {"draws": room.config.draws}, arrays=found.arrays)
 
 
 def _queried(room: Room, place: Place, number: int) -> Found:
     """Attack with the features of a few public pictures only."""
     config = _budget(room, replace(attackers()["mirror"], seed=room.config.seed, check_every=100, drops=1))
-    return _inversion(room, config, place, f"{number} queries", rows=number)
+    return _inversion(room, place, config, f"{number} queries", rows=number)
 
 
 def _short(room: Room, config: Any) -> dict[str, int]:
@@ -264,7 +338,9 @@ def _short(room: Room, config: Any) -> dict[str, int]:
     return {"max_steps": min(steps, config.max_steps), "check_every": min(config.check_every, steps)}
 
 
-def _decoded(access: Access, decoder: nn.Module, part: Validation | Test, place: Place) -> Iterator[tuple[Tensor, Tensor]]:
+def _decoded(
+    access: Access, decoder: nn.Module, part: Validation | Test, place: Place
+) -> Iterator[tuple[Tensor, Tensor]]:
     for index in in_batches(part):
         yield reconstruct(access, decoder, part, index, place)
 
@@ -280,7 +356,9 @@ def _chosen(index: NDArray[np.int64], pack: Pack) -> Iterator[tuple[Tensor, Tens
         yield load(pack.public, index[batch]), load(pack.test, batch)
 
 
-def _pixels(access: Access, decoder: nn.Module, part: Test, index: NDArray[np.int64], place: Place) -> NDArray[np.uint8]:
+def _pixels(
+    access: Access, decoder: nn.Module, part: Test, index: NDArray[np.int64], place: Place
+) -> NDArray[np.uint8]:
     drawn, _ = reconstruct(access, decoder, part, index, place)
     pixels: NDArray[np.uint8] = (drawn.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
     return pixels

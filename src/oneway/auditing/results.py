@@ -67,7 +67,7 @@ def assemble(
         "utility": victim.utility,
         "attacks": attacks,
         "queries": _queries(found, judge, config),
-        "floors": _floors(found["floors"], judge, victim.pack),
+        "floors": _floors(found["floors"], victim.pack),
         "control": None if control is None else control.to_dict(),
         "verifier": judge.about_verifier(),
         "guards": passed + guards.check_attackers(inversion["attackers"]),
@@ -178,14 +178,18 @@ def _inference(step: Found, pack: Pack) -> Plain:
         return {"mean_mcc": mean_mcc.to_dict(), "mcc": each}
 
     told = step.arrays.get("confusion output")
-    return step.facts | correlations(step.arrays["confusion"]) | {"output": None if told is None else correlations(told)}
+    return (
+        step.facts | correlations(step.arrays["confusion"]) | {"output": None if told is None else correlations(told)}
+    )
 
 
 def _information(step: Found, pack: Pack) -> Plain:
-    return step.facts | {"bits": mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits").to_dict()}
+    return step.facts | {
+        "bits": mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits").to_dict()
+    }
 
 
-def _floors(step: Found, judge: Judge, pack: Pack) -> Plain:
+def _floors(step: Found, pack: Pack) -> Plain:
     floors: Plain = {"mean_face": {}, "random_public_face": {}, "nearest_by_output": None, "mean_feature": None}
     for key, values in step.arrays.items():
         floor, name = key.split(" ")
@@ -267,7 +271,13 @@ def _numbers(results: Plain) -> list[Plain]:
         against = None if control is None or control["utility"] is None else control["utility"]["mean_mcc"]
         value = results["utility"]["mean_mcc"]
         numbers.append(
-            {"title": "Utility: mean MCC of the task", "value": value, "floor": 0.0, "control": against, "leakage": None}
+            {
+                "title": "Utility: mean MCC of the task",
+                "value": value,
+                "floor": 0.0,
+                "control": against,
+                "leakage": None,
+            }
         )
     elif "feature_similarity" in attacks["feature"]:
         floor = floors["mean_feature"]["feature_similarity"]

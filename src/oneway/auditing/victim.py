@@ -198,8 +198,8 @@ def _record(asked: BlackBox, pack: Pack, folder: Path, *, live: BlackBox | None,
                         advance(len(index))
                     kept.flush()
             stored[name] = np.load(path, mmap_mode="r")
-    mirrored = {"public": stored.pop("public mirrored")} if live is None else None
-    return FeatureDump(stored, asked.device, mirrored, live=live)
+    flipped = {"public": stored.pop("public mirrored")} if live is None else None
+    return FeatureDump(stored, asked.device, flipped, live=live)
 
 
 def file_hash(path: Path) -> str:

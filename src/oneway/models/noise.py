@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 EPSILON = 1e-12
 """Least variance of a picture's features: a larger one would let an encoder whisper below its stated power."""
 

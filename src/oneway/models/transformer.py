@@ -21,7 +21,7 @@ READ = 16
 class TransformerDecoder(nn.Module):
     """Turn features into a picture by self-attention between tokens, each of which draws a patch of the picture.
 
-    Of a map every token reads a patch; a sequence, (tokens, numbers), is mixed linearly into as many tokens as draw;
+    Of a map every token reads a patch and those that border on it; a sequence, (tokens, numbers), is mixed linearly into as many tokens as draw;
     anything else is mapped to a short sequence by one linear layer. Normalisation is within each token.
 
     Args:
@@ -32,7 +32,7 @@ class TransformerDecoder(nn.Module):
 
     """
 
-    def __init__(self, features: tuple[int, ...], size: int, *, width: float = 2.0, depth: int = 4) -> None:
+    def __init__(self, features: tuple[int, ...], size: int, *, width: float = 2.0, depth: int = 3) -> None:
         super().__init__()
         self.size, self.side = size, min(MOST, -(-size // PATCH))
         channels = max(HEAD, round(96 * width / HEAD) * HEAD)
@@ -43,8 +43,8 @@ class TransformerDecoder(nn.Module):
             positions = -(-features[-1] // patch)
             factor = self.side // positions
             self.side = positions * factor
-            padding = (positions * patch - features[-1] + 1) // 2
-            layers = [nn.Conv2d(features[0], channels * factor**2, patch, patch, padding), nn.PixelShuffle(factor)]
+            padding = patch + (positions * patch - features[-1] + 1) // 2
+            layers = [nn.Conv2d(features[0], channels * factor**2, 3 * patch, patch, padding), nn.PixelShuffle(factor)]
             layers += [Tokens()]
         elif len(features) == 2:
             layers = [nn.Linear(features[1], channels), nn.Conv1d(features[0], self.side**2, 1)]

@@ -1,0 +1,140 @@
+"""The feature-level attack: map stolen features to a face verifier's features of the picture (eq. 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.attacks.access import Access
+from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.attacks.linear import Linear, chosen_rows, regress
+from oneway.data.batches import Batches
+from oneway.data.packed import Part, Public, Validation
+from oneway.errors import InputError
+from oneway.models.head import Head
+
+Vectors = NDArray[np.float32]
+SAMPLE = 512
+"""Public pictures whose features tell the network their scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """The attacker's network and how long it is trained.
+
+    Attributes:
+        width: channels of its first stage.
+        batch_size: public pictures in a batch.
+        learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
+            improved by 1 % since the last check, and training ends when that happens after the last fall.
+        drops: how often the learning rate falls.
+        check_every: steps between two checks.
+        max_steps: the budget; an attack that it ends says so, since a longer one might do better.
+        seed: of the initial weights and of the order of the pictures.
+
+    """
+
+    width: int = 16
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    drops: int = 2
+    check_every: int = 100
+    max_steps: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.width > 0:
+            raise InputError(f"width must be positive, not {self.width}")
+        check_schedule(self)
+
+
+def solve(
+    access: Access, public: Public, validation: Validation, known: Mapping[str, Vectors], place: Place, *, seed: int
+) -> Fitted[Linear]:
+    """Predict the verifier's features by ridge regression.
+
+    Args:
+        access: the victim.
+        public: the attacker's pictures.
+        validation: other people, who choose the penalty.
+        known: the verifier's features of both, unit vectors (n, d) by split.
+        place: where it runs.
+        seed: of the choice of public pictures, if there are many.
+
+    """
+    rows = chosen_rows(public, seed)
+    targets = torch.from_numpy(known["public"][rows]).to(place.fabric.device)
+    linear, error = regress(
+        access, public, rows, targets, lambda network: _error(access, network, validation, known["validation"])
+    )
+    return Fitted(network=linear.eval(), steps=0, converged=True, validation_error=error)
+
+
+def learn(
+    access: Access,
+    public: Public,
+    validation: Validation,
+    known: Mapping[str, Vectors],
+    config: FeatureConfig,
+    place: Place,
+) -> Fitted[Head]:
+    """Train a network to predict the verifier's features; it minimises 1 - cosine, which the paper leaves open.
+
+    Args:
+        access: the victim.
+        public: the attacker's pictures.
+        validation: other people, who decide when to stop and which weights are kept.
+        known: the verifier's features of both, unit vectors (n, d) by split.
+        config: the network and its schedule.
+        place: where it runs and where its state is kept.
+
+    Raises:
+        DivergedError: if the error is no longer finite.
+
+    """
+    targets = torch.from_numpy(known["public"]).to(place.fabric.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        head = Head(access.shape, targets.shape[1], width=config.width)
+    # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.
+    batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
+    if not place.checkpoint.exists():
+        sample = np.random.default_rng(config.seed).permutation(len(public))[:SAMPLE]
+        head.standardise.observe(access.features(public, np.sort(sample)))
+
+    def loss(network: nn.Module, step: int) -> Tensor:
+        index, mirrored = batches.draw(step)
+        predicted = network(access.features(public, index, mirrored)).float()
+        return (1 - F.cosine_similarity(predicted, targets[torch.from_numpy(index)])).mean()
+
+    return fit(
+        head,
+        loss,
+        lambda network: _error(access, network, validation, known["validation"]),
+        config,
+        place,
+        name="feature attack",
+        access=access,
+    )
+
+
+@torch.no_grad()
+def predict(access: Access, network: nn.Module, part: Part) -> Vectors:
+    """Predict the verifier's features of every picture of a part: unit vectors (n, d)."""
+    network.eval()
+    given = [
+        F.normalize(network(access.features(part, slice(start, start + 256))).float(), dim=1)
+        for start in range(0, len(part), 256)
+    ]
+    return torch.cat(given).cpu().numpy()
+
+
+def _error(access: Access, network: nn.Module, validation: Validation, known: Vectors) -> float:
+    cosine = np.einsum("nd,nd->n", predict(access, network, validation), known, dtype=np.float64)
+    return float(1 - cosine.mean())
