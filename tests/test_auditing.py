@@ -162,7 +162,9 @@ def test_people_who_are_both_public_and_test_are_refused(
         audit(Changed(), control=None)
 
 
-def test_a_control_at_its_floor_has_no_share(audit: Audit, judge: Verifier, people: oneway.Pack, tmp_path: Path) -> None:
+def test_a_control_at_its_floor_has_no_share(
+    audit: Audit, judge: Verifier, people: oneway.Pack, tmp_path: Path
+) -> None:
     silent = tmp_path / "silent"
     audit(Changed(scale=0.0, noise=1.0), out=silent, control=None)
     results = audit(Changed(), control=silent)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,19 +11,27 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 import oneway
+from conftest import RUNTIME
 from oneway.attacks import linear
-from oneway.attacks.access import BlackBox, FeatureDump, all_features
-from oneway.attacks.linear import regress
+from oneway.attacks.access import Access, BlackBox, FeatureDump, all_features
+from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.linear import LinearDecoder, draw
 from oneway.data.batches import load, mean_picture
+from oneway.data.packed import Part
 from oneway.runtime import launch
 
 
-def flat(part: oneway.Pack) -> np.ndarray:
+def flat(part: Part) -> np.ndarray:
     return load(part, slice(None)).flatten(1).numpy()
 
 
 def error(pack: oneway.Pack, drawn: np.ndarray) -> float:
     return float(((drawn - flat(pack.validation)) ** 2).mean())
+
+
+def undo(access: Access, pack: oneway.Pack) -> Fitted[LinearDecoder]:
+    place = Place(fabric=launch(RUNTIME), checkpoint=Path("none"), progress=False)
+    return draw(access, pack.public, pack.validation, place, seed=0)
 
 
 def floor(pack: oneway.Pack) -> float:
@@ -31,7 +41,7 @@ def floor(pack: oneway.Pack) -> float:
 def test_a_linear_encoder_is_undone(pack: oneway.Pack, runtime: oneway.RuntimeConfig) -> None:
     torch.manual_seed(0)
     encoder = nn.Conv2d(3, 12, 2, stride=2)
-    found = regress(BlackBox(encoder, launch(runtime), pack.size), pack.public, pack.validation)
+    found = undo(BlackBox(encoder, launch(runtime), pack.size), pack)
     assert found.validation_error < 0.15 * floor(pack)
 
 
@@ -40,9 +50,9 @@ def test_it_is_the_ridge_regression_of_scikit_learn(
 ) -> None:
     monkeypatch.setattr(linear, "PENALTIES", np.array([0.1]))
     access = BlackBox(early.load().encoder, launch(runtime), pack.size)
-    found = regress(access, pack.public, pack.validation)
+    found = undo(access, pack)
     features, held = (
-        found.network.standardise(torch.from_numpy(all_features(access, part))).flatten(1).numpy()
+        found.network.linear.standardise(torch.from_numpy(all_features(access, part))).flatten(1).numpy()
         for part in (pack.public, pack.validation)
     )
     centred = features - features.mean(axis=0)
@@ -59,7 +69,7 @@ def test_features_that_say_nothing_give_the_mean_face(pack: oneway.Pack) -> None
     generator = np.random.default_rng(0)
     parts = (pack.public, pack.validation)
     dump = FeatureDump({part.split: generator.normal(size=(len(part), 64)) for part in parts}, torch.device("cpu"))
-    found = regress(dump, pack.public, pack.validation)
+    found = undo(dump, pack)
     assert 0.95 * floor(pack) < found.validation_error < 1.15 * floor(pack)
 
 
@@ -68,8 +78,8 @@ def test_neither_scale_nor_sign_of_the_features_matters(
 ) -> None:
     access = BlackBox(early.load().encoder, launch(runtime), pack.size)
     stored = {part.split: all_features(access, part) for part in (pack.public, pack.validation)}
-    plain = regress(FeatureDump(stored, access.device), pack.public, pack.validation)
+    plain = undo(FeatureDump(stored, access.device), pack)
     for factor in (1e-4, -1.0, 1e4):
         other = FeatureDump({name: values * factor for name, values in stored.items()}, access.device)
-        found = regress(other, pack.public, pack.validation)
+        found = undo(other, pack)
         assert found.validation_error == pytest.approx(plain.validation_error, rel=1e-2)

@@ -71,12 +71,14 @@ def test_the_global_random_state_is_left_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_run_without_noise_is_the_run_as_it_was(tiny: object, pack: oneway.Pack) -> None:
+def test_a_run_without_noise_and_the_control_are_runs_as_they_were(tiny: object, pack: oneway.Pack) -> None:
     from oneway.protection.run import build
 
     config = tiny({"game.noise": 0.0})  # type: ignore[operator]
     plain = build(config, size=pack.size, num_attributes=3)
     assert not isinstance(plain.encoder, Noisy)
+    control = build(tiny({"game.noise": 1.0, "game.pixel": 0.0}), size=pack.size, num_attributes=3)  # type: ignore[operator]
+    assert not isinstance(control.encoder, Noisy)
     noisy = build(tiny({"game.noise": 1.0}), size=pack.size, num_attributes=3)  # type: ignore[operator]
     assert isinstance(noisy.encoder, Noisy)
     ours, theirs = plain.encoder.state_dict(), noisy.encoder.encoder.state_dict()

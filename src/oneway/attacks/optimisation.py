@@ -35,7 +35,7 @@ class OptimisationConfig:
 
     """
 
-    steps: int = 300
+    steps: int = 500
     learning_rate: float = 0.07
     total_variation: float = 100.0
     num_pictures: int = 64

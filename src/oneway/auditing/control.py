@@ -55,10 +55,10 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
         raise InputError(f"the control {path} is not an audit; give the --out of `oneway audit`, or an unprotected run")
     made = results["provenance"]
     trained = made["victim"].get("protect")
-    if trained is not None and (trained["game"]["pixel"] != 0 or trained["game"]["noise"] != 0):
+    if trained is not None and trained["game"]["pixel"] != 0:
         raise InputError(
-            f"the control {path} audited a protected run (pixel {trained['game']['pixel']:g}, noise "
-            f"{trained['game']['noise']:g}); give the audit of a run with --pixel 0"
+            f"the control {path} audited a protected run (pixel {trained['game']['pixel']:g}); give the audit of a run "
+            "with --pixel 0"
         )
     theirs = {"data": made["data"]["hash"], "audit": _question(made["audit"]), "verifier": made["verifier"]}
     ours = {

@@ -93,7 +93,7 @@ class Block(nn.Module):
         )
         self.gather = nn.Linear(channels, channels)
         self.think = nn.Sequential(
-            nn.LayerNorm(channels), nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+            nn.LayerNorm(channels), nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
         )
 
     def forward(self, x: Tensor) -> Tensor:

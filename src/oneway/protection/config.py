@@ -26,7 +26,8 @@ class GameConfig:
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
         noise: standard deviation of Gaussian noise on the features, which are normalised to mean square 1 first; a
-            part of the encoder, see `models.noise`; 0 leaves the features as they are.
+            part of the encoder, see `models.noise`; 0 leaves the features as they are. The unprotected control has
+            none.
 
     """
 

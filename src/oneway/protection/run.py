@@ -44,7 +44,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         whole = backbone(config.network, size) if network is None else copy.deepcopy(network)
         encoder, rest = split(whole, config.network.cut)
         features_shape(encoder, size)
-        if config.game.noise:
+        if config.game.pixel and config.game.noise:
             encoder = Noisy(encoder, config.game.noise)
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)
         return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))

@@ -1,0 +1,123 @@
+"""The feature-level attack: it beats the constant, by ridge and by network, and is the same under a seed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+import oneway
+from oneway.attacks.access import BlackBox, all_features
+from oneway.attacks.feature import FeatureConfig, learn, predict, solve
+from oneway.attacks.fit import Place
+from oneway.attacks.linear import PENALTIES
+from oneway.data import Private, Test
+from oneway.models.known import known_features
+from oneway.models.verifier import Verifier
+from oneway.runtime import launch
+
+Known = dict[str, NDArray[np.float32]]
+QUICK = FeatureConfig(width=8, batch_size=32, check_every=20, max_steps=80)
+
+
+@pytest.fixture
+def known(pack: oneway.Pack, verifier: Verifier, tmp_path: Path) -> Known:
+    parts = (pack.public, pack.validation)
+    return {part.split: known_features(verifier, part, tmp_path, progress=False) for part in parts}
+
+
+@pytest.fixture
+def place(runtime: oneway.RuntimeConfig, tmp_path: Path) -> Place:
+    return Place(fabric=launch(runtime), checkpoint=tmp_path / "none", checkpoint_seconds=math.inf, progress=False)
+
+
+def black_box(run: oneway.Run, runtime: oneway.RuntimeConfig) -> BlackBox:
+    return BlackBox(run.load().encoder, launch(runtime), run.pack.size)
+
+
+def constant_error(known: Known) -> float:
+    """Give the error of who always answers the mean public feature."""
+    mean = known["public"].mean(axis=0)
+    return float(1 - (known["validation"] @ (mean / np.linalg.norm(mean))).mean())
+
+
+@pytest.mark.parametrize("name", ["early", "unprotected"])
+def test_both_attackers_beat_the_constant(
+    request: pytest.FixtureRequest,
+    name: str,
+    pack: oneway.Pack,
+    known: Known,
+    place: Place,
+    runtime: oneway.RuntimeConfig,
+) -> None:
+    access = black_box(request.getfixturevalue(name), runtime)
+    solved = solve(access, pack.public, pack.validation, known, place, seed=0)
+    learned = learn(access, pack.public, pack.validation, known, QUICK, place)
+    for fitted in (solved, learned):
+        assert fitted.validation_error < 0.9 * constant_error(known)
+        predicted = predict(access, fitted.network, pack.validation)
+        np.testing.assert_allclose(np.linalg.norm(predicted, axis=1), 1, atol=1e-5)
+        cosine = (predicted * known["validation"]).sum(axis=1)
+        assert 1 - cosine.mean() == pytest.approx(fitted.validation_error, abs=1e-5)
+
+
+def test_the_solution_is_that_of_ridge_regression(
+    unprotected: oneway.Run, pack: oneway.Pack, known: Known, place: Place, runtime: oneway.RuntimeConfig
+) -> None:
+    access = black_box(unprotected, runtime)
+    solved = solve(access, pack.public, pack.validation, known, place, seed=0)
+    standardise = solved.network.standardise
+    inputs, held = (
+        standardise(torch.from_numpy(all_features(access, part))).flatten(1).double().numpy()
+        for part in (pack.public, pack.validation)
+    )
+    unit = np.square(inputs - inputs.mean(axis=0)).sum(axis=1).mean()
+    errors = []
+    for penalty in PENALTIES:
+        predicted = Ridge(alpha=penalty * unit).fit(inputs, known["public"]).predict(held)
+        predicted /= np.linalg.norm(predicted, axis=1, keepdims=True)
+        errors.append(1 - (predicted * known["validation"]).sum(axis=1).mean())
+    assert solved.validation_error == pytest.approx(min(errors), abs=1e-4)
+
+
+def test_the_attack_is_the_same_to_the_bit_under_a_seed_and_another_under_another(
+    unprotected: oneway.Run, pack: oneway.Pack, known: Known, place: Place, runtime: oneway.RuntimeConfig
+) -> None:
+    access = black_box(unprotected, runtime)
+    short = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=20)
+    other = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=20, seed=1)
+    one, two, three = (
+        predict(access, learn(access, pack.public, pack.validation, known, config, place).network, pack.validation)
+        for config in (short, short, other)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, three)
+
+
+def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_people(
+    unprotected: oneway.Run,
+    pack: oneway.Pack,
+    known: Known,
+    place: Place,
+    runtime: oneway.RuntimeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def seen(*_: object) -> None:
+        raise AssertionError("a picture that the attacker must not see")
+
+    for part in (Private, Test):
+        monkeypatch.setattr(part, "images", seen, raising=False)
+    access = black_box(unprotected, runtime)
+    solve(access, pack.public, pack.validation, known, place, seed=0)
+    short = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=10)
+    assert learn(access, pack.public, pack.validation, known, short, place).steps == 10
+
+
+def test_a_network_of_no_width_is_refused() -> None:
+    with pytest.raises(oneway.InputError, match="width must be positive, not 0"):
+        FeatureConfig(width=0)

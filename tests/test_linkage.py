@@ -1,0 +1,188 @@
+"""Linkage: the rates are those of the ROC curve, guessing is worth chance, and the ways beat it on a bare encoder."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+
+import oneway
+from oneway.attacks.access import BlackBox
+from oneway.attacks.fit import Place
+from oneway.attacks.linkage import Cosine, Discriminant, Embedding, LinkageConfig, confusion, embed, normalise
+from oneway.metrics import linkage
+from oneway.runtime import launch
+
+Vectors = NDArray[np.float32]
+People = NDArray[np.int64]
+QUICK = LinkageConfig(width=8, outputs=16, batch_size=32, check_every=20, max_steps=60)
+
+
+def crowd(noise: float, *, num_people: int = 80, shots: int = 4, d: int = 16) -> tuple[Vectors, People]:
+    """Unit vectors of which those of one person lie about a centre of its own, in a mixed order."""
+    generator = np.random.default_rng(0)
+    people = generator.permutation(np.repeat(np.arange(num_people), shots))
+    centres = normalise(generator.normal(size=(num_people, d)))
+    return normalise(centres[people] + noise * generator.normal(size=(len(people), d))), people
+
+
+def one_hot() -> tuple[Vectors, People]:
+    people = np.repeat(np.arange(40), 4)
+    return np.eye(40, dtype=np.float32)[people], people
+
+
+def rate(stolen: Vectors, photographs: Vectors, people: People, at: float) -> oneway.Estimate:
+    found = linkage.true_accept_rate(*linkage.accepted(stolen, photographs, people, at), people)
+    assert found is not None
+    return found
+
+
+def test_the_rates_lie_on_the_roc_curve() -> None:
+    vectors, people = crowd(0.3)
+    apart = ~np.eye(len(people), dtype=bool)
+    same = people[:, None] == people[None, :]
+    false, true, thresholds = roc_curve(same[apart], (vectors @ vectors.T)[apart], drop_intermediate=False)
+    for false_accept_rate in (1e-2, 1e-1):
+        at = linkage.threshold(vectors, vectors, people, false_accept_rate=false_accept_rate)
+        assert at is not None
+        place = np.flatnonzero(thresholds > at)[-1]
+        assert rate(vectors, vectors, people, at).value == pytest.approx(true[place], abs=1e-6)
+        met = linkage.false_accept_rate(vectors, vectors, people, at)
+        assert met == pytest.approx(false[place], abs=1e-6)
+        assert met == pytest.approx(false_accept_rate, rel=0.01)
+
+
+def test_confusion_is_what_the_area_under_the_roc_curve_lacks() -> None:
+    vectors, people = crowd(0.4)
+    upper = np.triu(np.ones((len(people), len(people)), dtype=bool), 1)
+    same = people[:, None] == people[None, :]
+    assert confusion(vectors, people) == pytest.approx(1 - roc_auc_score(same[upper], (vectors @ vectors.T)[upper]))
+    assert confusion(vectors, np.arange(len(people))) == 0.5
+    assert 0 < confusion(*one_hot()) < 1e-5
+
+
+def test_a_hand_made_case() -> None:
+    stolen = normalise(np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.2]]))
+    people = np.array([0, 0, 1, 1])
+    accepted, pairs = linkage.accepted(stolen, stolen, people, 0.9)
+    assert accepted.tolist() == [1, 1, 0, 0]
+    assert pairs.tolist() == [1, 1, 1, 1]
+    assert rate(stolen, stolen, people, 0.9).value == 0.5
+    assert linkage.false_accept_rate(stolen, stolen, people, 0.9) == 0.5
+    first = linkage.identification(stolen, stolen, people, rank=1)
+    assert first is not None
+    assert (first.value, first.n) == (0.5, 2)
+
+
+def test_people_who_are_all_alike_within_and_apart_without_are_linked_without_error() -> None:
+    vectors, people = one_hot()
+    assert rate(vectors, vectors, people, 0.5).value == 1
+    assert linkage.false_accept_rate(vectors, vectors, people, 0.5) == 0
+    first = linkage.identification(vectors, vectors, people, rank=1)
+    assert first is not None
+    assert first.value == first.low == 1
+
+
+def test_vectors_that_say_nothing_are_linked_by_chance() -> None:
+    people = np.repeat(np.arange(100), 4)
+    vectors = normalise(np.random.default_rng(3).normal(size=(400, 64)))
+    at = linkage.threshold(vectors, vectors, people, false_accept_rate=1e-2)
+    assert at is not None
+    by_chance = linkage.chance(100)
+    found = rate(vectors, vectors, people, at)
+    assert found.low <= by_chance["tar_at_far_1e-2"] <= found.high
+    for rank in (1, 5):
+        place = linkage.identification(vectors, vectors, people, rank=rank)
+        assert place is not None
+        assert place.low <= by_chance[f"rank_{rank}"] <= place.high
+
+
+def test_a_constant_links_nobody() -> None:
+    people = np.repeat(np.arange(40), 4)
+    same = np.zeros((160, 8), dtype=np.float32)
+    same[:, 0] = 1
+    at = linkage.threshold(same, same, people, false_accept_rate=1e-2)
+    first = linkage.identification(same, same, people, rank=1)
+    assert at is not None
+    assert first is not None
+    assert rate(same, same, people, at).value == first.value == 0
+
+
+def test_more_noise_never_links_more() -> None:
+    found = []
+    for noise in (0.1, 0.2, 0.4, 0.8):
+        vectors, people = crowd(noise)
+        at = linkage.threshold(vectors, vectors, people, false_accept_rate=1e-2)
+        first = linkage.identification(vectors, vectors, people, rank=1)
+        assert at is not None
+        assert first is not None
+        found.append((rate(vectors, vectors, people, at).value, first.value, -confusion(vectors, people)))
+    for scores in zip(*found, strict=True):
+        assert list(scores) == sorted(scores, reverse=True)
+
+
+def test_neither_a_common_rotation_nor_the_order_matters_but_the_gallery_does() -> None:
+    stolen, people = crowd(0.3)
+    photographs = normalise(stolen + 0.1 * np.random.default_rng(5).normal(size=stolen.shape))
+    rotation = np.linalg.qr(np.random.default_rng(6).normal(size=(16, 16)))[0].astype(np.float32)
+    order = np.random.default_rng(7).permutation(len(people))
+    expected = rate(stolen, photographs, people, 0.6).value
+    assert rate(stolen @ rotation, photographs @ rotation, people, 0.6).value == pytest.approx(expected, abs=2e-3)
+    assert rate(stolen[order], photographs[order], people[order], 0.6).value == pytest.approx(expected)
+    assert rate(stolen, photographs, people, 0.6) != rate(stolen, stolen, people, 0.6)
+
+
+def test_what_cannot_be_measured_is_not_made_up() -> None:
+    vectors, people = crowd(0.3)
+    alone = np.arange(len(people))
+    assert linkage.true_accept_rate(*linkage.accepted(vectors, vectors, alone, 0.5), alone) is None
+    assert linkage.identification(vectors, vectors, alone, rank=1) is None
+    assert linkage.threshold(vectors[:20], vectors[:20], people[:20], false_accept_rate=1e-3) is None
+    assert linkage.threshold(vectors, vectors, np.zeros_like(people), false_accept_rate=0.5) is None
+
+
+def test_chance_is_a_share() -> None:
+    assert linkage.chance(3)["rank_5"] == 1
+    assert linkage.chance(200) == {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.005, "rank_5": 0.025}
+
+
+@pytest.fixture
+def access(early: oneway.Run, pack: oneway.Pack, runtime: oneway.RuntimeConfig) -> BlackBox:
+    return BlackBox(early.load().encoder, launch(runtime), pack.size)
+
+
+@pytest.fixture
+def place(runtime: oneway.RuntimeConfig, tmp_path: Path) -> Place:
+    return Place(fabric=launch(runtime), checkpoint=tmp_path / "none", checkpoint_seconds=math.inf, progress=False)
+
+
+def test_every_way_links_the_people_of_an_early_layer(access: BlackBox, pack: oneway.Pack, place: Place) -> None:
+    cosine = Cosine(access, pack.public)
+    trained = embed(access, pack.public, pack.validation, QUICK, place)
+    ways = (cosine, Discriminant(cosine, pack.public, seed=0), Embedding(access, trained.network))
+    for way in ways:
+        vectors = way(pack.validation)
+        assert vectors.shape[0] == len(pack.validation)
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        assert confusion(vectors, pack.validation.identities) < 0.45
+    kept = confusion(ways[2](pack.validation), pack.validation.identities)
+    assert kept == pytest.approx(trained.validation_error, rel=1e-4)
+
+
+def test_ways_are_the_same_to_the_bit_under_a_seed(access: BlackBox, pack: oneway.Pack, place: Place) -> None:
+    cosine = Cosine(access, pack.public)
+    one, two = (Discriminant(cosine, pack.public, seed=0)(pack.validation) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    trained = [embed(access, pack.public, pack.validation, QUICK, place).network for _ in range(2)]
+    one, two = (Embedding(access, network)(pack.validation) for network in trained)
+    np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("name", ["width", "outputs"])
+def test_an_embedding_of_no_size_is_refused(name: str) -> None:
+    with pytest.raises(oneway.InputError, match=f"{name} must be positive, not 0"):
+        LinkageConfig(**{name: 0})
