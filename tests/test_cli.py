@@ -110,7 +110,9 @@ def test_every_command_is_in_the_listing(oneway_says: Run) -> None:
     assert {f"prepare {layout}" for layout in listed(out)} == {name for name in FLAGS if name.startswith("prepare ")}
 
 
-@pytest.mark.parametrize("command", ["--help", "protect --help", "attack --help", "audit --help", "prepare synthetic --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "protect --help", "attack --help", "audit --help", "prepare synthetic --help"]
+)
 def test_help_imports_no_torch(command: str) -> None:
     code = (
         "import sys\n"

@@ -8,7 +8,6 @@ from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.inversion import attackers
-from oneway.attacks.linkage import LinkageConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.errors import InputError, unknown
 from oneway.runtime import RuntimeConfig
@@ -31,7 +30,6 @@ class AuditConfig:
         output: which output of an ONNX encoder holds the features, if it has several.
         seed: of everything.
         feature: the feature-level attack.
-        linkage: the linkage attack.
         inference: the attribute inference.
         information: the critic of the InfoNCE bound.
         optimisation: the white-box attack.
@@ -50,7 +48,6 @@ class AuditConfig:
     output: str | None = None
     seed: int = 0
     feature: FeatureConfig = field(default_factory=FeatureConfig)
-    linkage: LinkageConfig = field(default_factory=LinkageConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     information: InformationConfig = field(default_factory=InformationConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)

@@ -215,20 +215,15 @@ def _feature(room: Room, place: Place) -> Found:
     return Found(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
 
 
-def _linkage(room: Room, place: Place, found: dict[str, Found]) -> Found:
+def _linkage(room: Room, _: Place, found: dict[str, Found]) -> Found:
     """Compare stolen features with photographs of the same people, in several ways; the best counts."""
     pack, access = room.pack, room.stolen.access
     if pack.test.num_people == len(pack.test):
         return refused("no test person appears twice, so there is no photograph to link to")
     cosine = linkage.Cosine(access, pack.public)
-    config = replace(room.config.linkage, **_short(room, room.config.linkage))
     ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
-    facts: dict[str, Any] = {}
     if pack.public.num_people < len(pack.public):
-        ways["discriminant"] = linkage.Discriminant(cosine, pack.public, seed=room.config.seed)
-        fitted = linkage.embed(access, pack.public, pack.validation, config, place)
-        ways["embedding"] = linkage.Embedding(access, fitted.network)
-        facts["embedding"] = course(fitted)
+        ways["discriminant"] = linkage.Discriminant(access, cosine, pack.public, seed=room.config.seed)
     stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
     photographs = dict(stolen)
     # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
@@ -239,11 +234,17 @@ def _linkage(room: Room, place: Place, found: dict[str, Found]) -> Found:
     }
     for name, step in {"verifier features": found["feature"], **drawn}.items():
         if "vectors test" in step.arrays:
-            stolen[name] = {split: step.arrays[f"vectors {split}"] for split in ("validation", "test")}
-            photographs[name] = {part.split: room.judge.known(part) for part in (pack.validation, pack.test)}
+            mean = step.arrays["vectors validation"].mean(axis=0)
+            real = room.judge.known(pack.validation).mean(axis=0)
+            stolen[name] = {
+                split: linkage.normalise(step.arrays[f"vectors {split}"] - mean) for split in ("validation", "test")
+            }
+            photographs[name] = {
+                part.split: linkage.normalise(room.judge.known(part) - real) for part in (pack.validation, pack.test)
+            }
     linked = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(linked, key=lambda name: linked[name].strength)
-    facts = {name: facts.get(name, {}) | one.facts for name, one in linked.items()}
+    facts = {name: one.facts for name, one in linked.items()}
     result = linked[strongest].facts | {"strongest": strongest, "ways": facts, "by_output": None}
     if room.victim.outputs is not None:
         outputs = room.victim.outputs
