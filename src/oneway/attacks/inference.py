@@ -41,9 +41,9 @@ class InferenceConfig:
 
     """
 
-    width: int = 16
+    width: int = 32
     batch_size: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     drops: int = 3
     check_every: int = 100
     max_steps: int = 1500

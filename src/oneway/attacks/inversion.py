@@ -82,13 +82,14 @@ class InversionConfig:
 def attackers() -> dict[str, InversionConfig]:
     """Give the attackers of an audit by name; the strongest counts.
 
-    The first three differ in their decoder alone; the other two are the mirror with the paper's further losses.
+    The first three differ in their decoder and in the learning rate that suits it; the other two are the mirror with
+    the paper's further losses.
     """
     return {
         "mirror": InversionConfig(),
-        "residual": InversionConfig(decoder="residual"),
-        "transformer": InversionConfig(decoder="transformer", learning_rate=1e-3),
-        "gan": InversionConfig(gan=1e-3),
+        "residual": InversionConfig(decoder="residual", learning_rate=2e-3),
+        "transformer": InversionConfig(decoder="transformer", learning_rate=2e-3),
+        "gan": InversionConfig(gan=2e-4),
         "perceptual": InversionConfig(perceptual=1e-3),
     }
 

@@ -229,7 +229,8 @@ def _leakage(scores: Mapping[str, NDArray[np.float64]], control: Control | None,
             shares[name] = {"refused": "there is no control to take a share of; give one with --control"}
         elif score not in scores or score not in control.scores:
             missing = "this audit" if score not in scores else "the control's audit"
-            shares[name] = {"refused": f"{missing} did not measure it"}
+            few = ", for which its validation people may be too few" if name == "linkage" else ""
+            shares[name] = {"refused": f"{missing} did not measure it{few}"}
         else:
             least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
             try:
@@ -265,8 +266,11 @@ def _numbers(results: Plain) -> list[Plain]:
         add("Face similarity of the best reconstruction", "inversion", "face_similarity", floor, "face_similarity")
     else:
         add("Structural similarity of the best reconstruction", "inversion", "ssim", floors["mean_face"]["ssim"], None)
-    rate = FALSE_ACCEPT_RATE
-    add("Stolen features linked to a photograph of the person", "linkage", "tar_at_far_1e-3", rate, "linkage")
+    if attacks["linkage"].get("tar_at_far_1e-3") is not None:
+        rate = FALSE_ACCEPT_RATE
+        add("Stolen features linked to a photograph of the person", "linkage", "tar_at_far_1e-3", rate, "linkage")
+    else:
+        add("Person found first by stolen features", "linkage", "rank_1", floors["chance"]["rank_1"], None)
     if results["utility"] is not None:
         against = None if control is None or control["utility"] is None else control["utility"]["mean_mcc"]
         value = results["utility"]["mean_mcc"]
