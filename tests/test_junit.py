@@ -51,7 +51,14 @@ def test_no_check_is_a_suite_without_tests(tmp_path: Path) -> None:
 
 @given(
     checks=st.lists(
-        st.builds(Check, name=st.text(), passed=st.booleans(), message=st.text(), seconds=st.floats(0, 1e6)), max_size=5
+        st.builds(
+            Check,
+            name=st.text(),
+            passed=st.booleans(),
+            message=st.text(),
+            seconds=st.floats(0, 1e6, allow_subnormal=False),
+        ),
+        max_size=5,
     )
 )
 def test_whatever_is_said_can_be_read_again(tmp_path_factory: pytest.TempPathFactory, checks: list[Check]) -> None:

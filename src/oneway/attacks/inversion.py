@@ -86,11 +86,11 @@ def attackers() -> dict[str, InversionConfig]:
     the paper's further losses.
     """
     return {
-        "mirror": InversionConfig(),
-        "residual": InversionConfig(decoder="residual", learning_rate=2e-3),
-        "transformer": InversionConfig(decoder="transformer", learning_rate=2e-3),
-        "gan": InversionConfig(gan=2e-4),
-        "perceptual": InversionConfig(perceptual=1e-3),
+        "mirror": InversionConfig(drops=2),
+        "residual": InversionConfig(drops=2, decoder="residual", learning_rate=2e-3),
+        "transformer": InversionConfig(drops=2, decoder="transformer", learning_rate=2e-3),
+        "gan": InversionConfig(drops=2, gan=2e-4),
+        "perceptual": InversionConfig(drops=2, perceptual=1e-3),
     }
 
 

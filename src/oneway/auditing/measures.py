@@ -15,7 +15,7 @@ from oneway.attacks import feature, inference, information, linkage, optimisatio
 from oneway.attacks.access import Access, all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
-from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, invert, reconstruct
+from oneway.attacks.inversion import AnyDecoder, InversionConfig, attackers, draw_decoder, invert, reconstruct
 from oneway.attacks.linear import chosen_rows, draw
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.linked import link
@@ -118,30 +118,30 @@ def _floors(room: Room, _: Place) -> Found:
     return Found(facts={}, arrays=arrays)
 
 
-def _inversion(
-    room: Room, place: Place, config: InversionConfig, label: str, access: Access | None = None, rows: int | None = None
-) -> Found:
-    """Train one inversion attacker, choose nothing yet: score it on validation and test people."""
+def _inversion(room: Room, place: Place, config: InversionConfig, label: str, access: Access | None = None) -> Found:
+    """Train one inversion attacker and score it; which of them counts is chosen later."""
     access = room.stolen.access if access is None else access
+    fitted = _fit(room, place, access, config, label, None)
+    return _drawn(room, access, fitted, place, len(room.pack.public) * (2 if access.mirrors else 1))
+
+
+def _fit(
+    room: Room,
+    place: Place,
+    access: Access,
+    config: InversionConfig,
+    label: str,
+    rows: NDArray[np.int64] | None,
+) -> Fitted[AnyDecoder]:
+    """Train a decoder from scratch."""
     pack = room.pack
-    chosen = None if rows is None else np.random.default_rng(room.config.seed).permutation(len(pack.public))[:rows]
     decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
     perceptual = None
     if config.perceptual and room.config.perceptual is not None:
         perceptual = open_perceptual(room.config.perceptual).to(place.fabric.device)
-    fitted = invert(
-        access,
-        pack.public,
-        pack.validation,
-        decoder,
-        config,
-        place,
-        perceptual=perceptual,
-        rows=None if chosen is None else np.sort(chosen),
-        name=label,
+    return invert(
+        access, pack.public, pack.validation, decoder, config, place, perceptual=perceptual, rows=rows, name=label
     )
-    queries = len(pack.public) * (2 if access.mirrors else 1) if rows is None else rows
-    return _drawn(room, access, fitted, place, queries)
 
 
 def _linear(room: Room, place: Place) -> Found:
@@ -329,7 +329,11 @@ def _averaging(room: Room, place: Place) -> Found:
 def _queried(room: Room, place: Place, number: int) -> Found:
     """Attack with the features of a few public pictures only."""
     config = _budget(room, replace(attackers()["mirror"], seed=room.config.seed, check_every=100, drops=1))
-    return _inversion(room, place, config, f"{number} queries", rows=number)
+    chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])
+    fitted = _fit(room, place, room.stolen.access, config, f"{number} queries", chosen)
+    names = ("mse", "face_similarity", "recognised")
+    pictures = _decoded(room.stolen.access, fitted.network, room.pack.test, place)
+    return Found(facts=course(fitted) | {"queries": number}, arrays=room.judge.measure(pictures, room.pack.test, names))
 
 
 def _short(room: Room, config: Any) -> dict[str, int]:

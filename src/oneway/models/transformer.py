@@ -21,8 +21,9 @@ READ = 16
 class TransformerDecoder(nn.Module):
     """Turn features into a picture by self-attention between tokens, each of which draws a patch of the picture.
 
-    Of a map every token reads a patch and those that border on it; a sequence, (tokens, numbers), is mixed linearly into as many tokens as draw;
-    anything else is mapped to a short sequence by one linear layer. Normalisation is within each token.
+    Of a map every token reads a patch and those that border on it; a sequence, (tokens, numbers), is mixed linearly
+    into as many tokens as draw; anything else is mapped to a short sequence by one linear layer. Normalisation is
+    within each token.
 
     Args:
         features: shape of one picture's features.

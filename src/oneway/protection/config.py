@@ -38,7 +38,7 @@ class GameConfig:
     decoder_batch_size: int = 16
     warmup: float = 0.25
     ramp: float = 0.2
-    noise: float = 0.0
+    noise: float = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +102,15 @@ def small() -> ProtectConfig:
 
 
 def paper() -> ProtectConfig:
-    """ResNet-50 and the game as the paper plays it: one decoder step a step, no warm-up, an unbounded reward.
+    """ResNet-50 and the game as the paper plays it: one decoder step a step, no warm-up, an unbounded reward, no noise.
 
     What the paper leaves open (batch size, learning rates, steps, width of fc) is chosen here, for one large GPU.
     """
     return ProtectConfig(
         network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048),
-        game=GameConfig(pixel=1.0, target="away", decoder_steps=1, decoder_batch_size=128, warmup=0.0, ramp=0.0),
+        game=GameConfig(
+            pixel=1.0, target="away", decoder_steps=1, decoder_batch_size=128, warmup=0.0, ramp=0.0, noise=0.0
+        ),
         steps=40_000,
         batch_size=128,
         learning_rate=1e-3,
