@@ -16,13 +16,13 @@ from oneway import runs
 from oneway.attacks.access import Access, BlackBox
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
-from oneway.attacks.inversion import InversionConfig, invert, reconstruct
+from oneway.attacks.inversion import InversionConfig, draw_decoder, invert, reconstruct
 from oneway.data.batches import mean_picture, to_pictures
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judge import Judge
 from oneway.metrics.estimate import Estimate
-from oneway.models.decoder import mirror
+from oneway.models.decoder import stages_of
 from oneway.models.verifier import Verifier
 from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict
@@ -76,7 +76,13 @@ def attack(
         "data": {"path": str(run.pack.path.absolute()), "hash": run.pack.hash},
     }
     beside = None if control is None else _control(Path(control), run, described)
+    if config.perceptual:
+        raise InputError(
+            f"perceptual = {config.perceptual:g} needs a perceptual network, which one attack alone is not given; run "
+            "oneway audit --set attackers=perceptual --set perceptual=vgg16"
+        )
     protector = run.load(network)
+    stages = stages_of(protector.encoder, run.pack.size)
     runs.claim(out, described, resume=resume)
 
     runtime = runtime or RuntimeConfig()
@@ -84,9 +90,7 @@ def attack(
     protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
     judge = Judge(pack.test, pack.validation, verifier)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        decoder = mirror(protector.encoder, pack.size, width=config.width)
+    decoder = draw_decoder(config, access.shape, stages, pack.size)
     place = Place(
         fabric=fabric,
         checkpoint=out / runs.CHECKPOINT,

@@ -20,8 +20,9 @@ class AuditConfig:
     Attributes:
         attackers: names of inversion attackers, see `attacks.inversion.attackers`; the strongest counts.
         seeds: how often each is trained, from other initial weights.
-        perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone
-            and its file, such as `mobilenetv1_100:FILE`; see `models.perceptual`.
+        perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone,
+            its options and its file, such as `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see
+            `models.perceptual`.
         queries: numbers of queries at which the query curve is measured, beside all of them.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.
         draws: sends of one picture that the averaging attacker collects from an encoder that adds noise.
