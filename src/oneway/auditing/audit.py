@@ -17,8 +17,9 @@ from oneway import runs
 from oneway.auditing import guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES, SCORES, Control, check_control
-from oneway.auditing.measures import Room, measure
+from oneway.auditing.measures import measure
 from oneway.auditing.results import assemble, per_picture, pictures_of, strongest_pictures
+from oneway.auditing.room import Room
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
 from oneway.data.packed import Pack

@@ -12,7 +12,7 @@ from oneway import runs
 from oneway.auditing import guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.measures import shown
+from oneway.auditing.faces import shown
 from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim

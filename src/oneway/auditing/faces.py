@@ -1,0 +1,188 @@
+"""The steps of an audit that draw faces: floors, inversion attackers, and what they do with less or more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.attacks import optimisation
+from oneway.attacks.access import Access
+from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.floors import nearest_by_output
+from oneway.attacks.inversion import AnyDecoder, InversionConfig, attackers, draw_decoder, invert, reconstruct
+from oneway.attacks.linear import chosen_rows, draw
+from oneway.auditing.room import Room, budget, course
+from oneway.auditing.steps import Found, refused
+from oneway.data.batches import load, mean_picture
+from oneway.data.packed import Pack, Test, Validation
+from oneway.judge import UNITS, Scores, in_batches
+from oneway.models.decoder import Standardise
+from oneway.models.perceptual import open_perceptual
+
+SHOWN = 8
+"""Test people whose pictures the report shows."""
+
+
+def shown(pack: Pack) -> NDArray[np.int64]:
+    """Choose one picture each of test people spread evenly over the split, not picked: (at most 8,)."""
+    first = np.unique(pack.test.identities, return_index=True)[1]
+    spread = np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(np.int64)
+    chosen: NDArray[np.int64] = np.sort(first)[spread]
+    return chosen
+
+
+def floors(room: Room, _: Place) -> Found:
+    """Score attackers who know nothing, or the task's output alone."""
+    pack, judge = room.pack, room.judge
+    chosen = {
+        "random_public_face": np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))
+    }
+    if room.victim.outputs is not None:
+        outputs = room.victim.outputs
+        chosen["nearest_by_output"] = nearest_by_output(
+            outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed
+        )
+    mean = mean_picture(pack.public, torch.device("cpu"))
+    scores = {"mean_face": judge.measure(_repeated(mean, pack.test), pack.test)}
+    for name, index in chosen.items():
+        scores[name] = judge.measure(_chosen(index, pack), pack.test)
+    arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
+    if judge.verifier is not None:
+        constant = judge.known(pack.public).mean(axis=0)
+        constant /= max(float(np.linalg.norm(constant)), 1e-12)
+        arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
+    return Found(facts={}, arrays=arrays)
+
+
+def inversion(room: Room, place: Place, config: InversionConfig, label: str, access: Access | None = None) -> Found:
+    """Train one inversion attacker and score it; which of them counts is chosen later."""
+    access = room.stolen.access if access is None else access
+    fitted = _fit(room, place, access, config, label, None)
+    return _drawn(room, access, fitted, place, len(room.pack.public) * (2 if access.mirrors else 1))
+
+
+def linear(room: Room, place: Place) -> Found:
+    """Solve the attacker whom no optimiser can fail, and to whom no other should lose."""
+    access, pack = room.stolen.access, room.pack
+    fitted = draw(access, pack.public, pack.validation, place, seed=room.config.seed)
+    return _drawn(room, access, fitted, place, len(chosen_rows(pack.public, room.config.seed)))
+
+
+def optimised(room: Room, place: Place) -> Found:
+    """Optimise pictures until a known encoder maps them to the stolen features."""
+    white, config, pack = room.stolen.white, room.config.optimisation, room.pack
+    if white is None:
+        return refused("the encoder's weights were not given")
+    chosen = optimisation.victims(pack.test, config)
+    public = np.sort(np.random.default_rng(room.config.seed).permutation(len(pack.public))[:256])
+    standardise = Standardise(room.stolen.access.shape)
+    standardise.observe(room.stolen.access.features(pack.public, public).cpu())
+    scale = standardise.variance[None].to(place.fabric.device)
+    stolen = room.stolen.access.features(pack.test, chosen)
+    start = mean_picture(pack.public, place.fabric.device)
+    drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress).cpu()
+    originals = load(pack.test, chosen)
+    scores = room.judge.measure([(drawn, originals)], pack.test, index=chosen)
+    return Found(facts={"num_pictures": len(chosen)}, arrays=scores | {"index": chosen})
+
+
+def averaging(room: Room, place: Place) -> Found:
+    """Attack a noisy encoder by the average of several answers for one picture."""
+    if room.stolen.averaged is None:
+        return refused("the encoder answers alike each time, so there is nothing to average")
+    config = budget(room, replace(attackers()["mirror"], seed=room.config.seed))
+    found = inversion(room, place, config, "averaging", access=room.stolen.averaged())
+    return Found(facts=found.facts | {"draws": room.config.draws}, arrays=found.arrays)
+
+
+def queried(room: Room, place: Place, number: int) -> Found:
+    """Attack with the features of a few public pictures only."""
+    config = budget(room, replace(attackers()["mirror"], seed=room.config.seed, check_every=100, drops=1))
+    chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])
+    fitted = _fit(room, place, room.stolen.access, config, f"{number} queries", chosen)
+    names = ("mse", "face_similarity", "recognised")
+    pictures = _decoded(room.stolen.access, fitted.network, room.pack.test, place)
+    return Found(facts=course(fitted) | {"queries": number}, arrays=room.judge.measure(pictures, room.pack.test, names))
+
+
+def _fit(
+    room: Room,
+    place: Place,
+    access: Access,
+    config: InversionConfig,
+    label: str,
+    rows: NDArray[np.int64] | None,
+) -> Fitted[AnyDecoder]:
+    """Train a decoder from scratch."""
+    pack = room.pack
+    decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
+    perceptual = None
+    if config.perceptual and room.config.perceptual is not None:
+        perceptual = open_perceptual(room.config.perceptual).to(place.fabric.device)
+    return invert(
+        access, pack.public, pack.validation, decoder, config, place, perceptual=perceptual, rows=rows, name=label
+    )
+
+
+def _drawn(room: Room, access: Access, fitted: Fitted[Any], place: Place, queries: int) -> Found:
+    """Score a decoder on validation people, by whom attackers are chosen, and on test people."""
+    pack, judge, decoder = room.pack, room.judge, fitted.network
+    names = ("mse", "face_similarity", "vectors")
+    validation = judge.measure(_decoded(access, decoder, pack.validation, place), pack.validation, names)
+    test = judge.measure(_decoded(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
+    vectors = {
+        f"vectors {split}": scores.pop("vectors")
+        for split, scores in (("validation", validation), ("test", test))
+        if "vectors" in scores
+    }
+    best = _best_recovered(test, pack.test)
+    drawn = {"people": shown(pack), "best": best}
+    return Found(
+        facts=course(fitted)
+        | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
+        arrays=test
+        | vectors
+        | {f"pictures {name}": _pixels(access, decoder, pack.test, index, place) for name, index in drawn.items()}
+        | {"index best": best},
+    )
+
+
+def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:
+    """Find the test people best recovered, one picture each, the best first."""
+    value = scores.get("face_similarity", -scores["mse"])
+    order = np.argsort(-value, kind="stable")
+    first = np.unique(test.identities[order], return_index=True)[1]
+    best: NDArray[np.int64] = order[np.sort(first)[:SHOWN]]
+    return best
+
+
+def _decoded(
+    access: Access, decoder: nn.Module, part: Validation | Test, place: Place
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for index in in_batches(part):
+        yield reconstruct(access, decoder, part, index, place)
+
+
+def _repeated(picture: Tensor, part: Test) -> Iterator[tuple[Tensor, Tensor]]:
+    for index in in_batches(part):
+        pictures = load(part, index)
+        yield picture.expand_as(pictures), pictures
+
+
+def _chosen(index: NDArray[np.int64], pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
+    for batch in in_batches(pack.test):
+        yield load(pack.public, index[batch]), load(pack.test, batch)
+
+
+def _pixels(
+    access: Access, decoder: nn.Module, part: Test, index: NDArray[np.int64], place: Place
+) -> NDArray[np.uint8]:
+    drawn, _ = reconstruct(access, decoder, part, index, place)
+    pixels: NDArray[np.uint8] = (drawn.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    return pixels

@@ -1,0 +1,130 @@
+"""The steps of an audit that learn facts: who it is, what attributes, how many bits; no face is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.attacks import feature, inference, information, linkage
+from oneway.attacks.access import all_features
+from oneway.attacks.fit import Fitted, Place
+from oneway.auditing.linked import link
+from oneway.auditing.room import Room, budget, course
+from oneway.auditing.steps import Found, refused
+from oneway.data.packed import Part
+from oneway.metrics import scatter
+from oneway.metrics.classification import confusion
+from oneway.metrics.information import ceiling, info_nce
+
+COMPARED = 2000
+"""Test pictures at most by which information is bounded: all their pairs are compared."""
+
+
+def predicted(room: Room, place: Place) -> Found:
+    """Map stolen features to the verifier's (eq. 10), by a trained network and by a solved one; the better counts."""
+    if room.judge.verifier is None:
+        return refused("there is no verifier whose features could be predicted")
+    pack, judge, access = room.pack, room.judge, room.stolen.access
+    known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
+    config = budget(room, room.config.feature)
+    ways: dict[str, Fitted[Any]] = {
+        "linear": feature.solve(access, pack.public, pack.validation, known, place, seed=room.config.seed),
+        "network": feature.learn(access, pack.public, pack.validation, known, config, place),
+    }
+    strongest = min(ways, key=lambda name: ways[name].validation_error)
+    arrays: dict[str, NDArray[Any]] = {
+        f"vectors {part.split}": feature.predict(access, ways[strongest].network, part)
+        for part in (pack.validation, pack.test)
+    }
+    arrays["feature_similarity"] = np.einsum(
+        "nd,nd->n", arrays["vectors test"], judge.known(pack.test), dtype=np.float64
+    )
+    facts = {name: course(fitted) for name, fitted in ways.items()}
+    return Found(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
+
+
+def linked(room: Room, _: Place, found: dict[str, Found]) -> Found:
+    """Compare stolen features with photographs of the same people, in several ways; the best counts."""
+    pack, access = room.pack, room.stolen.access
+    if pack.test.num_people == len(pack.test):
+        return refused("no test person appears twice, so there is no photograph to link to")
+    cosine = linkage.Cosine(access, pack.public)
+    ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
+    if pack.public.num_people < len(pack.public):
+        ways["discriminant"] = linkage.Discriminant(access, cosine, pack.public, seed=room.config.seed)
+    stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
+    photographs = dict(stolen)
+    # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
+    drawn = {
+        f"reconstruction by {name.removeprefix('inversion ')}": step
+        for name, step in found.items()
+        if name.startswith("inversion ")
+    }
+    for name, step in {"verifier features": found["feature"], **drawn}.items():
+        if "vectors test" in step.arrays:
+            mean = step.arrays["vectors validation"].mean(axis=0)
+            real = room.judge.known(pack.validation).mean(axis=0)
+            stolen[name] = {
+                split: linkage.normalise(step.arrays[f"vectors {split}"] - mean) for split in ("validation", "test")
+            }
+            photographs[name] = {
+                part.split: linkage.normalise(room.judge.known(part) - real) for part in (pack.validation, pack.test)
+            }
+    scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
+    strongest = max(scored, key=lambda name: scored[name].strength)
+    facts = {name: one.facts for name, one in scored.items()}
+    result = scored[strongest].facts | {"strongest": strongest, "ways": facts, "by_output": None}
+    if room.victim.outputs is not None:
+        outputs = room.victim.outputs
+        mean, deviation = outputs["public"].mean(axis=0), outputs["public"].std(axis=0) + 1e-6
+        told = {split: linkage.normalise((outputs[split] - mean) / deviation) for split in ("validation", "test")}
+        result["by_output"] = link(told, told, pack).facts
+    return Found(facts=result, arrays=scored[strongest].arrays)
+
+
+def scattered(room: Room, _: Place) -> Found:
+    """Measure how features gather by person (Table 3)."""
+    test = room.pack.test
+    if test.num_people == len(test):
+        return refused("no test person appears twice, so there is no scatter within a person")
+    flat = all_features(room.stolen.access, test).reshape(len(test), -1)
+    measured = {name: value.to_dict() for name, value in scatter.scatter(flat, test.identities).items()}
+    return Found(facts=measured | {"chance": scatter.chance(flat, test.identities, seed=room.config.seed)})
+
+
+def inferred(room: Room, place: Place) -> Found:
+    """Infer attributes that were not the task, from features and from the task's output alone."""
+    pack = room.pack
+    asked = tuple(name for name in pack.attributes if room.victim.task is None or name not in room.victim.task)
+    if not asked:
+        return refused(
+            "the pack has no attributes"
+            if not pack.attributes
+            else "every attribute of the pack is the encoder's task, so there is none to infer that it should not tell"
+        )
+    config = budget(room, room.config.inference)
+    access = room.stolen.access
+    fitted = inference.infer(access, pack.public, pack.validation, asked, config, place)
+    told_by_probe = inference.predict_attributes(access, fitted.network, pack.test)
+    labels = pack.test.labels(asked)
+    arrays = {"confusion": confusion(told_by_probe, labels)}
+    outputs = room.victim.outputs
+    if outputs is not None:
+        told = inference.from_output(outputs["public"], pack.public.labels(asked), outputs["test"])
+        arrays["confusion output"] = confusion(told, labels)
+    return Found(facts=course(fitted) | {"attributes": list(asked)}, arrays=arrays)
+
+
+def informed(room: Room, place: Place) -> Found:
+    """Bound the information between picture and features from below."""
+    pack, access = room.pack, room.stolen.access
+    config = budget(room, room.config.information)
+    critic = information.new_critic(access.shape, pack.size, config)
+    fitted = information.learn(access, pack.public, pack.validation, critic, config, place)
+    # All pairs of the scored pictures are compared, so of many people only some are.
+    index = np.sort(np.random.default_rng(room.config.seed).permutation(len(pack.test))[:COMPARED])
+    bits = info_nce(information.score(access, fitted.network, pack.test, index, place))
+    return Found(facts=course(fitted) | {"ceiling": ceiling(len(index))}, arrays={"bits": bits, "index": index})

@@ -1,0 +1,59 @@
+"""What every step of an audit has at hand, and what it says of an attacker's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+from oneway.attacks.fit import Fitted
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.steps import Steps
+from oneway.auditing.victim import Stolen, Victim
+from oneway.data.packed import Pack
+from oneway.judge import Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Everything that a step of an audit needs."""
+
+    victim: Victim
+    stolen: Stolen
+    judge: Judge
+    config: AuditConfig
+    steps: Steps
+
+    @property
+    def pack(self) -> Pack:
+        """The people of the audit."""
+        return self.victim.pack
+
+
+class Budgeted(Protocol):
+    """An attack's configuration, a dataclass with a budget."""
+
+    @property
+    def max_steps(self) -> int: ...  # noqa: D102
+    @property
+    def check_every(self) -> int: ...  # noqa: D102
+
+
+Config = TypeVar("Config", bound=Budgeted)
+
+
+def budget(room: Room, config: Config) -> Config:
+    """Lower an attack's budget to the audit's own, if it has one."""
+    steps = room.config.steps
+    if steps is None:
+        return config
+    lower = {"max_steps": min(steps, config.max_steps), "check_every": min(steps, config.check_every)}
+    return replace(config, **lower)  # type: ignore[type-var]
+
+
+def course(fitted: Fitted[Any]) -> dict[str, Any]:
+    """Say how an attacker's training went."""
+    return {
+        "converged": fitted.converged,
+        "steps": fitted.steps,
+        "validation_error": fitted.validation_error,
+    }
