@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway import runs
-from oneway.auditing import guards
+from oneway.auditing import conclusions, guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.faces import shown
@@ -17,16 +17,14 @@ from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
-from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
+from oneway.judge import UNITS, Judge
 from oneway.metrics.classification import mcc
 from oneway.metrics.estimate import by_person, estimate, mean
-from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.metrics.linkage import chance
 from oneway.report.page import Pictures
 
 LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
-LINKED = ("tar_at_far_1e-2", "tar_at_far_1e-3", "rank_1", "rank_5")
 Plain = dict[str, Any]
 
 
@@ -71,14 +69,17 @@ def assemble(
         "control": None if control is None else control.to_dict(),
         "verifier": judge.about_verifier(),
         "guards": passed + guards.check_attackers(inversion["attackers"]),
-        "untested": _untested(attacks, config, control, judge),
+        "untested": conclusions.untested(attacks, config, control, judge),
         "seconds": {name: step.facts["seconds"] for name, step in found.items()},
         "provenance": runs.provenance(**described),
     }
-    results["leakage"] = _leakage(per_picture(found, results), control, victim.pack)
+    results["leakage"] = conclusions.leakage_of(per_picture(found, results), control, victim.pack)
     linked = attacks["linkage"].get("tar_at_far_1e-3")
     converged = all(attacker["converged"] for attacker in inversion["attackers"].values())
-    results["verdict"] = verdict(results["leakage"], linked, converged=converged) | {"numbers": _numbers(results)}
+    results["verdict"] = verdict(results["leakage"], linked, converged=converged) | {
+        "numbers": conclusions.numbers(results)
+    }
+    results["verdict"]["reasons"] += conclusions.further(attacks)
     return results
 
 
@@ -217,100 +218,7 @@ def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> P
     }
 
 
-def _leakage(scores: Mapping[str, NDArray[np.float64]], control: Control | None, pack: Pack) -> Plain:
-    names = {
-        "face_similarity": ("inversion face_similarity", "floor mean_face face_similarity"),
-        "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
-        "linkage": ("linkage accepted", "linkage pairs"),
-    }
-    shares: Plain = {}
-    for name, (score, floor) in names.items():
-        if control is None:
-            shares[name] = {"refused": "there is no control to take a share of; give one with --control"}
-        elif score not in scores or score not in control.scores:
-            missing = "this audit" if score not in scores else "the control's audit"
-            few = ", for which its validation people may be too few" if name == "linkage" else ""
-            shares[name] = {"refused": f"{missing} did not measure it{few}"}
-        else:
-            least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
-            try:
-                share = leakage(scores[score], control.scores[score], least, pack.test.identities)
-                shares[name] = share.to_dict()
-            except NoLeakError as error:
-                shares[name] = {"refused": str(error)}
-    return shares
-
-
-def _numbers(results: Plain) -> list[Plain]:
-    """Pick the three numbers that stand first: the face, the link, the task."""
-    attacks, floors, control = results["attacks"], results["floors"], results["control"]
-    beside = None if control is None else control["attacks"]
-    numbers: list[Plain] = []
-
-    def add(title: str, attack: str, name: str, floor: Any, share: str | None) -> None:
-        value = attacks[attack].get(name)
-        if value is not None:
-            against = None if beside is None else beside[attack].get(name)
-            numbers.append(
-                {
-                    "title": title,
-                    "value": value,
-                    "floor": floor,
-                    "control": against,
-                    "leakage": None if share is None else results["leakage"][share],
-                }
-            )
-
-    if "face_similarity" in floors["mean_face"]:
-        floor = floors["mean_face"]["face_similarity"]
-        add("Face similarity of the best reconstruction", "inversion", "face_similarity", floor, "face_similarity")
-    else:
-        add("Structural similarity of the best reconstruction", "inversion", "ssim", floors["mean_face"]["ssim"], None)
-    if attacks["linkage"].get("tar_at_far_1e-3") is not None:
-        rate = FALSE_ACCEPT_RATE
-        add("Stolen features linked to a photograph of the person", "linkage", "tar_at_far_1e-3", rate, "linkage")
-    else:
-        add("Person found first by stolen features", "linkage", "rank_1", floors["chance"]["rank_1"], None)
-    if results["utility"] is not None:
-        against = None if control is None or control["utility"] is None else control["utility"]["mean_mcc"]
-        value = results["utility"]["mean_mcc"]
-        numbers.append(
-            {
-                "title": "Utility: mean MCC of the task",
-                "value": value,
-                "floor": 0.0,
-                "control": against,
-                "leakage": None,
-            }
-        )
-    elif "feature_similarity" in attacks["feature"]:
-        floor = floors["mean_feature"]["feature_similarity"]
-        add("Similarity to the verifier's features", "feature", "feature_similarity", floor, "feature_similarity")
-    else:
-        add("Information about the picture, at least", "information", "bits", 0.0, None)
-    return numbers
-
-
 def _threat_models(victim: Victim) -> list[str]:
     if victim.encoder is None:
         return ["feature dump"]
     return ["black box", "white box"] if victim.white else ["black box"]
-
-
-def _untested(attacks: Plain, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
-    """Say what this audit does not show."""
-    missing = [f"{name}: {facts['refused']}" for name, facts in attacks.items() if "refused" in facts]
-    kinds = ("residual", "transformer", "gan", "perceptual")
-    missing += [f"the inversion attacker {name!r}" for name in kinds if name not in config.attackers]
-    if config.seeds == 1:
-        missing.append("other initial weights of the attackers: each was trained once")
-    if judge.verifier is None:
-        missing.append("identity in reconstructions: there is no verifier")
-    if control is None:
-        missing.append("a control: the same attacks on an unprotected encoder")
-    return [
-        *missing,
-        "generative priors (a GAN or diffusion model of faces) that fill in what the features lack",
-        "attackers with more, or other, public pictures than the pack's",
-        "an attacker who changes the encoder, or its training data",
-    ]
