@@ -27,6 +27,7 @@ TINY: dict[str, Any] = {
     "network.cut": "layer2",
     "network.feature_width": 32,
     "game.decoder_steps": 2,
+    "game.noise": 0.0,  # what a test computes again must not be drawn anew; noise has tests of its own
     "runtime.device": "cpu",
     "runtime.precision": "32",
     "runtime.checkpoint_seconds": 0,

@@ -78,11 +78,11 @@ def test_what_the_caller_drew_before_makes_no_difference(protect: Protect) -> No
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize(("precision", "noise"), [("32", 0.0), ("bf16", 2.0)])
 def test_a_killed_run_resumes_to_the_uninterrupted_one_to_the_bit(
-    protect: Protect, monkeypatch: pytest.MonkeyPatch, precision: str
+    protect: Protect, monkeypatch: pytest.MonkeyPatch, precision: str, noise: float
 ) -> None:
-    changes = {"steps": 70, "runtime.precision": precision}
+    changes = {"steps": 70, "runtime.precision": precision, "game.noise": noise}
     straight = protect("straight", changes)
     # Before the first checkpoint, in the middle of the game, and between the last checkpoint and the end.
     for already, steps in enumerate((9, 31, 25)):

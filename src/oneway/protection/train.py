@@ -257,6 +257,8 @@ def _finish(
 ) -> None:
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
     runs.write_tensors(out / WEIGHTS, protector.state_dict())
+    if isinstance(protector.encoder, Noisy):
+        protector.encoder.restart((0,))  # as a run that is opened begins
     mean_mcc, each = utility(
         predict(fabric, protector, pack.test), pack.test.labels(attributes), pack.test.identities, attributes
     )
