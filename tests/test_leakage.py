@@ -58,7 +58,7 @@ def test_a_higher_score_leaks_more(step: float) -> None:
     assert leakage(victim + step, control, floor, PEOPLE).value > leakage(victim, control, floor, PEOPLE).value
 
 
-@pytest.mark.parametrize("level", [0.1, 0.05, -0.3])
+@pytest.mark.parametrize("level", [0.1, 0.11, 0.05, -0.3])
 def test_a_control_at_its_floor_is_refused(level: float) -> None:
     with pytest.raises(NoLeakError, match=r"the control is not above its floor \(by .*\), so there is nothing"):
         leakage(scores(0, 0.3), scores(1, level), scores(2, 0.1), PEOPLE)
@@ -70,3 +70,12 @@ def test_what_is_common_to_all_three_cancels_in_the_interval() -> None:
     together = leakage(victim + common, control + common, floor + common, PEOPLE)
     assert together.high - together.low < 0.3
     assert mean(victim + common, PEOPLE, unit="cosine").high - mean(victim + common, PEOPLE, unit="cosine").low > 0.4
+
+
+@given(seed=st.integers(0, 500), level=st.floats(0.1, 0.2))
+def test_a_faint_control_gives_a_finite_share_or_none(seed: int, level: float) -> None:
+    try:
+        found = leakage(scores(seed, 0.3), scores(seed + 1, level), scores(2, 0.1), PEOPLE)
+    except NoLeakError:
+        return
+    assert np.isfinite([found.low, found.value, found.high]).all()

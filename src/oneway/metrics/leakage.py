@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,16 +36,17 @@ def leakage(
     """
     totals = by_person(np.stack([victim, control, floor, np.ones(len(people))], axis=1), people)
     excess = estimate(totals, lambda sums: (sums[:, 1] - sums[:, 2]) / sums[:, 3], unit="difference")
-    if excess.low <= 0:
+    share = estimate(totals, _share, unit="leakage") if excess.low > 0 else None
+    if share is None or not (isfinite(share.low) and isfinite(share.high)):
         raise NoLeakError(
             f"the control is not above its floor (by {excess}), so there is nothing to take a share of; "
             "compare with a control that leaks"
         )
-    return estimate(totals, _share, unit="leakage")
+    return share
 
 
 def _share(sums: Floats) -> Floats:
     above: Floats = sums[:, 1] - sums[:, 2]
-    # A resample whose control lies at the floor is no evidence for any share; the check above makes it rare.
+    # Where a resample's control lies at the floor, its share has no bound, and an interval that it reaches is refused.
     share: Floats = (sums[:, 0] - sums[:, 2]) / np.where(above > 0, above, np.nan)
     return np.where(np.isnan(share), np.inf, share)
