@@ -25,6 +25,8 @@ from oneway.report.page import Pictures
 
 LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
+CAPACITY = {"linear": 0, "mirror": 1, "gan": 1, "perceptual": 1, "residual": 2, "transformer": 2}
+"""Which inversion attackers are weaker than which, by what their decoders can represent."""
 Plain = dict[str, Any]
 
 
@@ -126,18 +128,22 @@ def strongest_pictures(found: Mapping[str, Found], results: Plain) -> NDArray[np
 def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
     """Choose for each score the attacker that is strongest on validation people, and report it on test people."""
     steps = {name.removeprefix("inversion "): step for name, step in found.items() if name.startswith("inversion ")}
-    by_error = min(steps, key=lambda name: steps[name].facts["validation"]["mse"])
+
+    def error(name: str) -> float:
+        return float(steps[name].facts["validation"]["mse"])
+
+    by_error = min(steps, key=error)
     by_face = by_error
     if judge.verifier is not None:
         by_face = max(steps, key=lambda name: steps[name].facts["validation"]["face_similarity"])
     attackers = {}
     floor = float(found["floors"].arrays["mean_face mse"].mean())
-    best = steps[by_error].facts["validation"]["mse"]
     for name, step in steps.items():
         flags = [] if step.facts["converged"] else ["ended by its budget: a longer attack may get more"]
-        if step.facts["validation"]["mse"] > LOST * best:
-            flags.append(f"lost to {by_error} on validation people: its figures say little")
-        if step.facts["validation"]["mse"] >= floor:
+        weaker = [other for other in steps if _capacity(other) < _capacity(name) and error(name) > LOST * error(other)]
+        if weaker:
+            flags.append(f"lost to the weaker {weaker[0]} on validation people: it has not been trained well")
+        if error(name) >= floor:
             flags.append("no better than the mean face")
         attackers[name] = _plain(judge, step) | step.facts | {"flags": flags}
     names = [name for name in UNITS if name in steps[by_error].arrays]
@@ -146,6 +152,11 @@ def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
         "strongest": strongest,
         "attackers": attackers,
     }
+
+
+def _capacity(name: str) -> int:
+    """Rank an attacker, of whichever seed."""
+    return CAPACITY[name.partition("-")[0]]
 
 
 def _plain(judge: Judge, step: Found) -> Plain:
