@@ -17,6 +17,7 @@ from oneway.attacks.linear import Linear, chosen_rows, regress
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError
+from oneway.metrics.identity import similarity
 from oneway.models.head import Head
 
 Vectors = NDArray[np.float32]
@@ -136,5 +137,4 @@ def predict(access: Access, network: nn.Module, part: Part) -> Vectors:
 
 
 def _error(access: Access, network: nn.Module, validation: Validation, known: Vectors) -> float:
-    cosine = np.einsum("nd,nd->n", predict(access, network, validation), known, dtype=np.float64)
-    return float(1 - cosine.mean())
+    return float(1 - similarity(predict(access, network, validation), known).mean())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,15 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from oneway import runs
 from oneway.attacks.access import Access, BlackBox
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
-from oneway.attacks.inversion import InversionConfig, draw_decoder, invert, reconstruct
-from oneway.data.batches import mean_picture, to_pictures
+from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
+from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
+from oneway.data.batches import mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judge import Judge
@@ -31,7 +31,6 @@ from oneway.runtime import RuntimeConfig, launch
 
 SHOWN = 8
 DECODER, SHOWN_FILE, GRID = "decoder.safetensors", "shown.npy", "grid.png"
-Batched = Iterator[tuple[Tensor, Tensor]]
 
 
 def attack(
@@ -102,10 +101,10 @@ def attack(
     runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
     nearest = _nearest(fabric, protector, pack)
-    scores = judge.score(_decoded(access, inversion.network, pack, place))
+    scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
     floors = {
-        "mean_face": judge.score(_repeated(mean_picture(pack.public, torch.device("cpu")), pack)),
-        "nearest_by_output": judge.score(_chosen(nearest, pack)),
+        "mean_face": judge.score(repeated_pictures(mean_picture(pack.public, torch.device("cpu")), pack.test)),
+        "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
     }
     results = {
         "schema": runs.SCHEMA,
@@ -152,23 +151,6 @@ def _nearest(fabric: Fabric, protector: Protector, pack: Pack) -> NDArray[np.int
     return nearest_by_output(predict(fabric, protector, pack.test), predict(fabric, protector, pack.public))
 
 
-def _decoded(access: Access, decoder: nn.Module, pack: Pack, place: Place) -> Batched:
-    for start in range(0, len(pack.test), 256):
-        yield reconstruct(access, decoder, pack.test, slice(start, start + 256), place)
-
-
-def _repeated(picture: Tensor, pack: Pack) -> Batched:
-    for start in range(0, len(pack.test), 256):
-        pictures = to_pictures(pack.test.images(slice(start, start + 256)))
-        yield picture.expand_as(pictures), pictures
-
-
-def _chosen(index: NDArray[np.int64], pack: Pack) -> Batched:
-    for start in range(0, len(pack.test), 256):
-        chosen = pack.public.images(index[start : start + 256])
-        yield to_pictures(chosen), to_pictures(pack.test.images(slice(start, start + 256)))
-
-
 def _plain(scores: dict[str, Estimate]) -> dict[str, Any]:
     return {name: score.to_dict() for name, score in scores.items()}
 
@@ -187,8 +169,7 @@ def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Plac
     first = np.unique(pack.test.identities, return_index=True)[1]
     shown = first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
     originals = pack.test.images(shown)
-    reconstructed, _ = reconstruct(access, decoder, pack.test, shown, place)
-    drawn = (reconstructed.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    drawn = pixels_of(access, decoder, pack.test, shown, place)
     with runs.whole(out / SHOWN_FILE) as partial, partial.open("wb") as file:
         np.save(file, drawn)
     rows = {"original": originals}

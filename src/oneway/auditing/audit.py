@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,7 @@ def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Agai
             audit(
                 run,
                 out=path,
-                config=replace(again.config),
+                config=again.config,
                 verifier=again.verifier,
                 network=again.network,
                 images=again.images,

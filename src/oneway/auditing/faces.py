@@ -49,9 +49,9 @@ def floors(room: Room, _: Place) -> Found:
             outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed
         )
     mean = mean_picture(pack.public, torch.device("cpu"))
-    scores = {"mean_face": judge.measure(_repeated(mean, pack.test), pack.test)}
+    scores = {"mean_face": judge.measure(repeated_pictures(mean, pack.test), pack.test)}
     for name, index in chosen.items():
-        scores[name] = judge.measure(_chosen(index, pack), pack.test)
+        scores[name] = judge.measure(chosen_pictures(index, pack), pack.test)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
     if judge.verifier is not None:
         constant = judge.known(pack.public).mean(axis=0)
@@ -107,7 +107,7 @@ def queried(room: Room, place: Place, number: int) -> Found:
     chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])
     fitted = _fit(room, place, room.stolen.access, config, f"{number} queries", chosen)
     names = ("mse", "face_similarity", "recognised")
-    pictures = _decoded(room.stolen.access, fitted.network, room.pack.test, place)
+    pictures = decoded_pictures(room.stolen.access, fitted.network, room.pack.test, place)
     return Found(facts=course(fitted) | {"queries": number}, arrays=room.judge.measure(pictures, room.pack.test, names))
 
 
@@ -134,8 +134,8 @@ def _drawn(room: Room, access: Access, fitted: Fitted[Any], place: Place, querie
     """Score a decoder on validation people, by whom attackers are chosen, and on test people."""
     pack, judge, decoder = room.pack, room.judge, fitted.network
     names = ("mse", "face_similarity", "vectors")
-    validation = judge.measure(_decoded(access, decoder, pack.validation, place), pack.validation, names)
-    test = judge.measure(_decoded(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
+    validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
+    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
     vectors = {
         f"vectors {split}": scores.pop("vectors")
         for split, scores in (("validation", validation), ("test", test))
@@ -148,7 +148,7 @@ def _drawn(room: Room, access: Access, fitted: Fitted[Any], place: Place, querie
         | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
         arrays=test
         | vectors
-        | {f"pictures {name}": _pixels(access, decoder, pack.test, index, place) for name, index in drawn.items()}
+        | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
         | {"index best": best},
     )
 
@@ -162,27 +162,31 @@ def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:
     return best
 
 
-def _decoded(
+def decoded_pictures(
     access: Access, decoder: nn.Module, part: Validation | Test, place: Place
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """Decode a part's pictures, in batches: the reconstructions and the originals."""
     for index in in_batches(part):
         yield reconstruct(access, decoder, part, index, place)
 
 
-def _repeated(picture: Tensor, part: Test) -> Iterator[tuple[Tensor, Tensor]]:
+def repeated_pictures(picture: Tensor, part: Test) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give one picture for every picture of a part, in batches, beside the originals."""
     for index in in_batches(part):
         pictures = load(part, index)
         yield picture.expand_as(pictures), pictures
 
 
-def _chosen(index: NDArray[np.int64], pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
+def chosen_pictures(index: NDArray[np.int64], pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give a public picture for every test picture, in batches, beside the originals."""
     for batch in in_batches(pack.test):
         yield load(pack.public, index[batch]), load(pack.test, batch)
 
 
-def _pixels(
+def pixels_of(
     access: Access, decoder: nn.Module, part: Test, index: NDArray[np.int64], place: Place
 ) -> NDArray[np.uint8]:
+    """Decode pictures of a part to bytes: (k, size, size, 3) in 0..255."""
     drawn, _ = reconstruct(access, decoder, part, index, place)
     pixels: NDArray[np.uint8] = (drawn.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
     return pixels

@@ -15,7 +15,7 @@ from oneway.auditing.linked import link
 from oneway.auditing.room import Room, budget, course
 from oneway.auditing.steps import Found, refused
 from oneway.data.packed import Part
-from oneway.metrics import scatter
+from oneway.metrics import identity, scatter
 from oneway.metrics.classification import confusion
 from oneway.metrics.information import ceiling, info_nce
 
@@ -39,9 +39,7 @@ def predicted(room: Room, place: Place) -> Found:
         f"vectors {part.split}": feature.predict(access, ways[strongest].network, part)
         for part in (pack.validation, pack.test)
     }
-    arrays["feature_similarity"] = np.einsum(
-        "nd,nd->n", arrays["vectors test"], judge.known(pack.test), dtype=np.float64
-    )
+    arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
     facts = {name: course(fitted) for name, fitted in ways.items()}
     return Found(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
 
