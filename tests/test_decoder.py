@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from oneway.errors import InputError
-from oneway.models.decoder import Decoder, Stage, Standardise, Up, mirror, stages_of, stages_of_shape
+from oneway.models.decoder import Decoder, Stage, Up, mirror, stages_of, stages_of_shape
 from oneway.models.encoder import BACKBONES, CUTS, EncoderConfig, backbone
 from oneway.models.residual import ResidualDecoder
 from oneway.models.split import split
@@ -95,7 +95,7 @@ def test_a_picture_does_not_see_its_batch_nor_whether_it_is_trained(cut: str) ->
     decoder = awake(mirror(encoder, 32))
     with torch.no_grad():
         features = encoder(torch.rand(4, 3, 32, 32))
-        decoder.standardise.observe(features)
+        decoder.whiten.observe(features)
         before = {name: value.clone() for name, value in decoder.state_dict().items()}
         training, evaluating = decoder.train()(features), decoder.eval()(features)
         assert torch.equal(training, evaluating)
@@ -114,7 +114,7 @@ def test_it_can_learn_to_draw() -> None:
     with torch.no_grad():
         features = encoder(pictures)
     decoder = mirror(encoder, 16)
-    decoder.standardise.observe(features)
+    decoder.whiten.observe(features)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=4e-3)
     for _ in range(80):
         loss = (decoder(features) - pictures).square().mean()
@@ -196,57 +196,6 @@ def test_the_encoder_is_left_as_it_was() -> None:
         assert torch.equal(value, before[name]), name
 
 
-@pytest.mark.parametrize("shape", [(5,), (5, 7), (5, 4, 3)])
-def test_each_channel_is_standardised_by_what_was_observed(shape: tuple[int, ...]) -> None:
-    generator = np.random.default_rng(0)
-    seen, given = (generator.normal(3, 2, (count, *shape)).astype(np.float32) for count in (64, 11))
-    standardise = Standardise(shape)
-    np.testing.assert_array_equal(standardise(torch.from_numpy(given)).numpy(), given)  # nothing was observed yet
-    standardise.observe(torch.from_numpy(seen))
-    others = tuple(axis for axis in range(seen.ndim) if axis != 1)
-    expected = (given - seen.mean(axis=others, keepdims=True)[:1]) / seen.std(axis=others, keepdims=True)[:1]
-    np.testing.assert_allclose(standardise(torch.from_numpy(given)).numpy(), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(5,), (5, 7), (5, 4, 3)])
-def test_nothing_is_hidden_by_its_scale_or_its_shift(shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    features = torch.randn(64, *shape)
-    scale = 10.0 ** torch.arange(-3, 2).view(5, *(1 for _ in shape[1:]))
-    outputs = []
-    for given in (features, features * scale + 2 * scale):
-        standardise = Standardise(shape)
-        standardise.observe(given)
-        outputs.append(standardise(given))
-    torch.testing.assert_close(outputs[0], outputs[1], atol=1e-4, rtol=0)
-    channels = outputs[1].transpose(0, 1).flatten(1)
-    torch.testing.assert_close(channels.mean(dim=1), torch.zeros(5), atol=1e-4, rtol=0)
-    torch.testing.assert_close(channels.std(dim=1, correction=0), torch.ones(5), atol=1e-3, rtol=0)
-
-
-def test_the_last_observation_counts_alone_and_is_kept_with_the_weights() -> None:
-    torch.manual_seed(0)
-    first, second = torch.randn(32, 4), 5 * torch.randn(32, 4) - 3
-    standardise, other = Standardise((4,)), Standardise((4,))
-    standardise.observe(first)
-    standardise.observe(second)
-    other.observe(second)
-    assert torch.equal(standardise(first), other(first))
-    loaded = Standardise((4,))
-    loaded.load_state_dict(standardise.state_dict())
-    assert torch.equal(loaded(first), other(first))
-    assert not list(standardise.parameters())  # they are told, not learned
-
-
-def test_a_channel_that_never_varies_becomes_0() -> None:
-    standardise = Standardise((2,))
-    features = torch.stack([torch.full((64,), 0.1), torch.linspace(0, 1, 64)], dim=1)
-    standardise.observe(features)
-    standardised: Tensor = standardise(features)
-    assert torch.equal(standardised[:, 0], torch.zeros(64))
-    assert standardised[:, 1].std() > 0.9
-
-
 def test_a_trace_too_fine_for_bf16_is_read_nevertheless() -> None:
     torch.manual_seed(0)
     plain = torch.randn(8, 6, 4, 4)
@@ -254,7 +203,7 @@ def test_a_trace_too_fine_for_bf16_is_read_nevertheless() -> None:
     for features in (plain, 100 + 0.01 * plain):  # bf16 has steps of 0.5 at 100
         torch.manual_seed(1)
         decoder = awake(Decoder((6, 4, 4), [Stage(4, 16, 2)], 8))
-        decoder.standardise.observe(features)
+        decoder.whiten.observe(features)
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             drawn.append(decoder(features).float())
     between_pictures = drawn[0].std(dim=0).mean()
@@ -284,7 +233,7 @@ def test_features_of_any_shape_become_a_picture(make: Make, shape: tuple[int, ..
 def test_no_decoder_sees_its_batch_nor_whether_it_is_trained(make: Make, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     decoder, features = awake(make(shape, 32)), torch.randn(4, *shape)
-    decoder.standardise.observe(features)
+    decoder.whiten.observe(features)
     with torch.no_grad():
         training = decoder.train()(features)
         assert torch.equal(decoder.eval()(features), training)
@@ -301,7 +250,7 @@ def test_no_decoder_rounds_features_away_or_is_blinded_by_their_scale(make: Make
     for features in (plain, 100 + 0.01 * plain):  # bf16 has steps of 0.5 at 100
         torch.manual_seed(1)
         decoder = awake(make((6, 4, 4), 16))
-        decoder.standardise.observe(features)
+        decoder.whiten.observe(features)
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             drawn.append(decoder(features).float())
     between_pictures = drawn[0].std(dim=0).mean()
@@ -316,7 +265,7 @@ def test_every_decoder_can_learn_to_draw(make: Make, shape: tuple[int, ...]) -> 
     coarse = torch.rand(8, 3, 4, 4)
     pictures = coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
     features, decoder = coarse.view(8, *shape), make(shape, 16)
-    decoder.standardise.observe(features)
+    decoder.whiten.observe(features)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=4e-3)
     for _ in range(100):
         loss = (decoder(features) - pictures).square().mean()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from oneway.data.batches import load
 from oneway.data.packed import Part
+from oneway.models.scale import pictures_needed
 
 Index = NDArray[np.int64] | slice
 Bools = NDArray[np.bool_]
@@ -150,6 +151,11 @@ class WhiteBox:
         """Map pictures (n, 3, size, size) in 0..1 to their features, with gradients for the pictures."""
         features: Tensor = self._encoder(pictures)
         return features.float()
+
+
+def sample(rows: NDArray[np.int64], shape: tuple[int, ...], *, seed: int) -> NDArray[np.int64]:
+    """Choose, of public pictures, those whose features tell an attacker their scale: all, or as many as he needs."""
+    return np.sort(np.random.default_rng(seed).permutation(rows)[: pictures_needed(shape)])
 
 
 def all_features(access: Access, part: Part, *, mirrored: bool = False) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks.access import Access
+from oneway.attacks.access import Access, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.attacks.linear import Linear, chosen_rows, regress
 from oneway.data.batches import Batches
@@ -21,8 +21,6 @@ from oneway.metrics.identity import similarity
 from oneway.models.head import Head
 
 Vectors = NDArray[np.float32]
-SAMPLE = 512
-"""Public pictures whose features tell the network their scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +104,7 @@ def learn(
     # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
     if not place.checkpoint.exists():
-        sample = np.random.default_rng(config.seed).permutation(len(public))[:SAMPLE]
-        head.standardise.observe(access.features(public, np.sort(sample)))
+        head.whiten.observe(access.features(public, sample(np.arange(len(public)), access.shape, seed=config.seed)))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from oneway import losses
-from oneway.attacks.access import Access, Bools
+from oneway.attacks.access import Access, Bools, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
@@ -21,8 +21,6 @@ from oneway.errors import InputError
 from oneway.models.head import Head
 
 Floats = NDArray[np.floating]
-SAMPLE = 512
-"""Public pictures whose features tell the probe their scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +86,7 @@ def infer(
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
     targets = torch.from_numpy(labels).to(place.fabric.device)
     if not place.checkpoint.exists():
-        sample = np.random.default_rng(config.seed).permutation(len(public))[:SAMPLE]
-        head.standardise.observe(access.features(public, np.sort(sample)))
+        head.whiten.observe(access.features(public, sample(np.arange(len(public)), access.shape, seed=config.seed)))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)

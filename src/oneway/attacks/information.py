@@ -11,16 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks.access import Access, Index
+from oneway.attacks.access import Access, Index, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError
-from oneway.models.decoder import Standardise
 from oneway.models.head import Head
+from oneway.models.scale import Standardise, Whiten
 
-SAMPLE = 512
-"""Public pictures that tell the critic the scale of what it sees."""
 CHECKED = 2000
 """Validation pictures, at most, that decide when to stop: all their pairs are compared."""
 POSITIONS = 16
@@ -68,7 +66,8 @@ class InformationConfig:
 class Critic(nn.Module):
     """Say how well pictures and features go together: the scaled cosine of a vector of each.
 
-    The scale is learned, so that a critic who knows nothing can say so. Both sides are standardised first.
+    The scale is learned, so that a critic who knows nothing can say so. Pictures are standardised first, and features
+    whitened.
 
     Args:
         shape: of one picture's features.
@@ -79,7 +78,7 @@ class Critic(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], pictures: nn.Module, features: nn.Module) -> None:
         super().__init__()
-        self.seen, self.read = Standardise((3, 1, 1)), Standardise(shape)
+        self.seen, self.read = Standardise((3, 1, 1)), Whiten(shape)
         self.pictures, self.features = pictures, features
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0) / FASTER))
 
@@ -130,12 +129,11 @@ def learn(
 
     """
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
-    generator = np.random.default_rng(config.seed)
-    sample = np.sort(generator.permutation(len(public))[:SAMPLE])
-    checked = np.sort(generator.permutation(len(validation))[:CHECKED])
+    checked = np.sort(np.random.default_rng(config.seed).permutation(len(validation))[:CHECKED])
     if not place.checkpoint.exists():
-        critic.seen.observe(load(public, sample))
-        critic.read.observe(access.features(public, sample))
+        seen = sample(np.arange(len(public)), access.shape, seed=config.seed)
+        critic.seen.observe(load(public, seen))
+        critic.read.observe(access.features(public, seen))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)

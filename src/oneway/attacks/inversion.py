@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from oneway import losses
-from oneway.attacks.access import Access
+from oneway.attacks.access import Access, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
@@ -27,8 +27,6 @@ AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
 Drawing = TypeVar("Drawing", bound=AnyDecoder)
 Architecture = Literal["mirror", "residual", "transformer"]
 ARCHITECTURES = get_args(Architecture)
-SAMPLE = 512
-"""Public pictures whose features tell the decoder their scale."""
 DISCRIMINATOR_RATE = 5e-4
 """The discriminator's learning rate, constant."""
 
@@ -157,8 +155,7 @@ def invert(
         rows=rows,
     )
     if not place.checkpoint.exists():
-        sample = np.random.default_rng(config.seed).permutation(batches.rows)[:SAMPLE]
-        decoder.standardise.observe(access.features(public, np.sort(sample)))
+        decoder.whiten.observe(access.features(public, sample(batches.rows, access.shape, seed=config.seed)))
 
     def compare(reconstructed: Tensor, pictures: Tensor) -> Tensor:
         error = losses.reconstruction(reconstructed, pictures)

@@ -17,14 +17,14 @@ from oneway.attacks.access import Access
 from oneway.attacks.fit import Fitted, Place
 from oneway.data.batches import load
 from oneway.data.packed import Public, Validation
-from oneway.models.decoder import Standardise
+from oneway.models.scale import Standardise
 
 PICTURES = 8192
 """Public pictures used at most: the solution takes their number cubed."""
 COMPONENTS = 256
 """Principal components in which pictures are predicted; beyond them a linear attacker draws nothing."""
-PENALTIES = 10.0 ** np.arange(-2, 2)
-"""Ridge penalties tried, as shares of the mean squared length of the features."""
+PENALTIES = 10.0 ** np.arange(1, -7, -1)
+"""Ridge penalties, as shares of the mean squared length of the features, tried until a smaller one is no better."""
 
 
 class Linear(nn.Module):
@@ -95,18 +95,26 @@ def regress(
     del features
     centre, middle = flat.mean(dim=0), targets.mean(dim=0)
     flat -= centre
-    gram, wanted = (flat @ flat.T).double(), (targets - middle).double()
-    unit = float(gram.diagonal().mean())
+    wanted = (targets - middle).double()
+    # The normal equations of the smaller side: features, or pictures.
+    few = flat.shape[1] <= len(flat)
+    gram = flat.double().T @ flat.double() if few else (flat @ flat.T).double()
+    unit = float(flat.square().sum(dim=1).mean())
     best, weights = np.inf, linear.read.weight.clone()
     for penalty in PENALTIES:
         system = gram.clone()
         system.diagonal().add_(penalty * unit)
-        dual = torch.cholesky_solve(wanted, torch.linalg.cholesky(system)).float()
-        linear.read.weight.copy_((flat.T @ dual).T)
+        factor = torch.linalg.cholesky(system)
+        if few:
+            solution = torch.cholesky_solve(flat.T.double() @ wanted, factor).float()
+        else:
+            solution = flat.T @ torch.cholesky_solve(wanted, factor).float()
+        linear.read.weight.copy_(solution.T)
         linear.read.bias.copy_(middle - linear.read.weight @ centre)
         reached = error(linear)
-        if reached < best:
-            best, weights = reached, linear.read.weight.clone()
+        if reached >= best:
+            break
+        best, weights = reached, linear.read.weight.clone()
     linear.read.weight.copy_(weights)
     linear.read.bias.copy_(middle - weights @ centre)
     return linear, best

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from oneway.attacks.access import Access
 from oneway.data.packed import Part, Public
-from oneway.models.decoder import Standardise
+from oneway.models.scale import Standardise
 
 Vectors = NDArray[np.float32]
 COMPONENTS = 512

@@ -22,8 +22,8 @@ from oneway.auditing.steps import Found, refused
 from oneway.data.batches import load, mean_picture
 from oneway.data.packed import Pack, Test, Validation
 from oneway.judge import UNITS, Scores, in_batches
-from oneway.models.decoder import Standardise
 from oneway.models.perceptual import open_perceptual
+from oneway.models.scale import Standardise
 
 SHOWN = 8
 """Test people whose pictures the report shows."""

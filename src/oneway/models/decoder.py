@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oneway.models.scale import Whiten
 from oneway.models.split import features_shape
 
 
@@ -87,33 +88,6 @@ def _pyramid(first: Stage, finer: int) -> list[Stage]:
     return stages
 
 
-class Standardise(nn.Module):
-    """Shift and scale every channel to mean 0 and deviation 1 as `observe` saw them; until then change nothing.
-
-    So nothing is hidden from an attacker by its scale. The statistics are the same in training and evaluation.
-    """
-
-    mean: Tensor
-    variance: Tensor
-
-    def __init__(self, features: tuple[int, ...]) -> None:
-        super().__init__()
-        shape = (features[0], *(1 for _ in features[1:]))
-        self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("variance", torch.ones(shape))
-
-    @torch.no_grad()
-    def observe(self, features: Tensor) -> None:
-        """Take the mean and deviation of every channel from features (n, channels, ...)."""
-        variance, mean = torch.var_mean(features.float().transpose(0, 1).flatten(1), dim=1, correction=0)
-        self.mean.copy_(mean.view_as(self.mean))
-        self.variance.copy_(variance.view_as(self.variance))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Keep the shape (n, channels, ...); a channel that never varies becomes 0."""
-        return (features - self.mean) * torch.where(self.variance > 0, self.variance.clamp(min=1e-30).rsqrt(), 0)
-
-
 class Residual(nn.Module):
     """Two convolutions beside a skip connection, each normalised within the picture."""
 
@@ -181,7 +155,7 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [max(16, round(stage.channels * width / 16) * 16) for stage in stages]
         first = stages[0]
-        self.standardise = Standardise(features)
+        self.whiten = Whiten(features)
         self.read: nn.Module
         if is_map(features) and features[-1] == first.side:
             self.read = nn.Conv2d(features[0], widths[0], 3, padding=1)
@@ -204,7 +178,7 @@ class Decoder(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         # Features are read in full precision: what bf16 rounds away may be what they hide.
         with torch.autocast(features.device.type, enabled=False):
-            read = self.read(self.standardise(features.float()))
+            read = self.read(self.whiten(features.float()))
         pictures: Tensor = self.layers(read)
         return pictures
 

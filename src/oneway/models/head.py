@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from oneway.models.decoder import Residual, Standardise
+from oneway.models.decoder import Residual
+from oneway.models.scale import Whiten
 
 SIDE = 4
 """Positions a side at which a map of features is read out."""
@@ -22,7 +23,7 @@ class Head(nn.Module):
 
     def __init__(self, features: tuple[int, ...], outputs: int, *, width: int = 64) -> None:
         super().__init__()
-        self.standardise = Standardise(features)
+        self.whiten = Whiten(features)
         layers: list[nn.Module]
         if len(features) == 3 and features[-1] >= SIDE:
             side, channels = features[-1], width
@@ -42,5 +43,5 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to vectors (n, outputs)."""
-        out: Tensor = self.layers(self.standardise(features.float()))
+        out: Tensor = self.layers(self.whiten(features.float()))
         return out

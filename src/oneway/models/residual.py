@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from oneway.models.decoder import Residual, Standardise, Up, between, is_map
+from oneway.models.decoder import Residual, Up, between, is_map
+from oneway.models.scale import Whiten
 
 COARSEST = 4
 """Positions a side at the bottom of the U."""
@@ -36,7 +37,7 @@ class ResidualDecoder(nn.Module):
         super().__init__()
         quarter = -(-size // 4)
         base = max(16, round(32 * width / 16) * 16)
-        self.standardise = Standardise(features)
+        self.whiten = Whiten(features)
         self.read: nn.Module
         if is_map(features) and features[-1] >= COARSEST:
             stride = max(1, 4 * features[-1] // size)
@@ -68,7 +69,7 @@ class ResidualDecoder(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         # Features are read in full precision: what bf16 rounds away may be what they hide.
         with torch.autocast(features.device.type, enabled=False):
-            x: Tensor = torch.relu(self.read(self.standardise(features.float())))
+            x: Tensor = torch.relu(self.read(self.whiten(features.float())))
         skipped: list[Tensor] = []
         for halve in self.halve:
             skipped.append(x)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oneway.models.decoder import Standardise, is_map, trim
+from oneway.models.decoder import is_map, trim
+from oneway.models.scale import Whiten
 
 PATCH = 8
 """Pixels a side that one token draws, in pictures of up to 128 pixels a side; in larger ones it draws more."""
@@ -37,7 +38,7 @@ class TransformerDecoder(nn.Module):
         super().__init__()
         self.size, self.side = size, min(MOST, -(-size // PATCH))
         channels = max(HEAD, round(96 * width / HEAD) * HEAD)
-        self.standardise = Standardise(features)
+        self.whiten = Whiten(features)
         layers: list[nn.Module]
         if is_map(features):
             patch = -(-features[-1] // self.side)
@@ -67,7 +68,7 @@ class TransformerDecoder(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         # Features are read in full precision: what bf16 rounds away may be what they hide.
         with torch.autocast(features.device.type, enabled=False):
-            read: Tensor = self.read(self.standardise(features.float()))
+            read: Tensor = self.read(self.whiten(features.float()))
         patches: Tensor = self.draw(self.blocks(read + self.positions))
         pictures: Tensor = self.squash(trim(self.lay(patches.transpose(1, 2)), self.side, self.size))
         return pictures

@@ -1,0 +1,97 @@
+"""The scale of features: what an attacker does with them before he reads them, so that no scale hides anything."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+WIDEST = 2048
+"""Channels of which the covariance is taken at most: its time grows with their number cubed."""
+FAINTEST = 1e-10
+"""Least variance that is told from rounding, as a share of the largest; float32 keeps about 1e-14."""
+
+
+class Standardise(nn.Module):
+    """Shift and scale every channel to mean 0 and deviation 1 as `observe` saw them; until then change nothing."""
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, features: tuple[int, ...]) -> None:
+        super().__init__()
+        shape = (features[0], *(1 for _ in features[1:]))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("variance", torch.ones(shape))
+
+    @torch.no_grad()
+    def observe(self, features: Tensor) -> None:
+        """Take the mean and deviation of every channel from features (n, channels, ...)."""
+        variance, mean = torch.var_mean(features.float().transpose(0, 1).flatten(1), dim=1, correction=0)
+        self.mean.copy_(mean.view_as(self.mean))
+        self.variance.copy_(variance.view_as(self.variance))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the shape (n, channels, ...); a channel that never varies becomes 0."""
+        return (features - self.mean) * torch.where(self.variance > 0, self.variance.clamp(min=1e-30).rsqrt(), 0)
+
+
+class Whiten(nn.Module):
+    """Take off the mean and turn the channels' covariance into the identity, as `observe` saw them; until then nothing.
+
+    So nothing is hidden from an attacker by its scale, in a channel or in any mixture of channels: the fc features of
+    a network trained on faces hold all but a thousandth of their variance in a quarter of their directions, and a
+    decoder that reads them as they are never sees the rest. The statistics are the same in training and evaluation.
+
+    Args:
+        features: shape of one picture's features: (channels, ...).
+
+    """
+
+    mean: Tensor
+    turn: Tensor
+    observed: Tensor
+
+    def __init__(self, features: tuple[int, ...]) -> None:
+        super().__init__()
+        channels = features[0]
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("turn", torch.eye(channels) if channels <= WIDEST else torch.ones(channels))
+        self.register_buffer("observed", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def observe(self, features: Tensor) -> None:
+        """Take the mean and covariance of the channels from features (n, channels, ...).
+
+        A covariance is only known in as many directions as a tenth of the numbers that each channel was seen with
+        (see `pictures_needed`); the smaller ones are scaled as the last of these. More than 2048 channels are each
+        scaled alone.
+        """
+        seen = features.cpu().double().transpose(0, 1).flatten(1)
+        mean = seen.mean(dim=1)
+        seen -= mean[:, None]
+        if self.turn.dim() == 1:
+            deviation = seen.square().mean(dim=1).sqrt()
+            turn = torch.where(deviation > 0, 1 / deviation.clamp(min=1e-30), 0)
+        else:
+            variances, directions = torch.linalg.eigh(seen @ seen.T / seen.shape[1])
+            known = max(1, min(len(variances), seen.shape[1] // 10))
+            least = torch.maximum(variances[-known], FAINTEST * variances[-1])
+            turn = (directions * variances.clamp(min=least.clamp(min=1e-60)).rsqrt()) @ directions.T
+        self.mean.copy_(mean)
+        self.turn.copy_(turn)
+        self.observed.fill_(True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep the shape (n, channels, ...)."""
+        if not self.observed:
+            return features
+        with torch.autocast(features.device.type, enabled=False):
+            last = features.float().movedim(1, -1) - self.mean
+            turned = last * self.turn if self.turn.dim() == 1 else last @ self.turn
+        return turned.movedim(-1, 1)
+
+
+def pictures_needed(features: tuple[int, ...]) -> int:
+    """Say how many pictures' features tell `Whiten` their covariance: ten numbers a channel, and 512 at least."""
+    positions = torch.Size(features[1:]).numel()
+    return max(512, -(-10 * features[0] // positions))
