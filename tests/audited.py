@@ -238,6 +238,13 @@ def audited() -> Results:
             "information": {"bits": figure(5.62, "bits", 0.14), "ceiling": 8.0, "converged": True, "seconds": 64.2},
             "averaging": scores(0.371, 0.188, 0.451, 16.9, 0.0219, 0.463, 17.4) | {"draws": 16},
         },
+        "bound": {
+            "dfil": figure(0.82, "dFIL", 0.03),
+            "least_mse": figure(1.2195, "MSE", 0.045),
+            "num_pictures": 64,
+            "holds_for": "unbiased attackers",
+            "seconds": 4.3,
+        },
         "queries": {
             "attacker": "mirror",
             "breach": {"recognised": 0.1},
@@ -321,6 +328,7 @@ def refused() -> Results:
         },
         "guards": [],
         "attacks": attacks,
+        "bound": because("a bound"),
         "queries": because("queries"),
         "floors": {},
         "control": None,

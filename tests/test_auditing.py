@@ -114,6 +114,7 @@ def test_the_results_hold_what_is_promised(control: Path) -> None:
     assert {"guards", "untested", "seconds", "provenance", "schema"} < set(results)
     assert results["victim"]["threat_models"] == ["black box", "white box"]
     assert results["attacks"]["inference"]["mean_mcc"]["n"] == 100, "no task is known, so every attribute is inferred"
+    assert results["bound"]["refused"] == "no bound: the encoder is deterministic"
     assert len(results["verdict"]["numbers"]) == 3
     assert (control / "report.html").stat().st_size > 10_000
     assert not (control / "features").exists()

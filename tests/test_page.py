@@ -186,7 +186,7 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
             for place, part in enumerate(block):
                 look(part, f"{name}.{place}")
 
-    for block in ("verdict", "attacks", "queries", "utility", "leakage"):
+    for block in ("verdict", "attacks", "bound", "queries", "utility", "leakage"):
         look(results[block], block)
     assert found > 100
     for output in (results["attacks"]["inference"]["output"]["mcc"], results["attacks"]["linkage"]["by_output"]):
@@ -265,14 +265,14 @@ def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
                 yield from look(part)
 
     reasons = list(look(results))
-    assert len(reasons) == 13
+    assert len(reasons) == 14
     for reason in reasons:
         assert f"ot measured: {reason}" in text
     assert verifier_line(None) in text
     assert "the victim comes without a task" in text
 
 
-@pytest.mark.parametrize("block", ["verdict", "utility", "guards", "queries", "floors", "control", "leakage"])
+@pytest.mark.parametrize("block", ["verdict", "utility", "guards", "bound", "queries", "floors", "control", "leakage"])
 def test_any_block_may_be_refused(tmp_path: Path, block: str) -> None:
     page = read(tmp_path, audited() | {block: {"refused": "it went up in smoke"}})
     if block not in ("floors", "control"):  # these stand beside others' figures, which are still there
@@ -287,6 +287,16 @@ def test_any_attack_may_be_refused_or_missing(tmp_path: Path, attack: str) -> No
     assert "ot measured: it went up in smoke" in read(tmp_path, results).text
     del results["attacks"][attack]
     assert "ot measured: it is no part of this audit" in read(tmp_path, results).text
+
+
+def test_the_bound_is_said_to_hold_for_unbiased_attackers_only(tmp_path: Path) -> None:
+    results = audited()
+    said = read(tmp_path, results).sections["information"]
+    assert "no unbiased attacker has a mean squared error below 1.2195 [1.1745, 1.2645]" in said
+    assert "for unbiased attackers only: a network trained on faces is biased and may err less" in said
+    assert "(the mean face: 0.0512)" in said
+    del results["bound"]  # an audit that was made before there was one
+    assert "Error of unbiased attackers not measured: it is no part of this audit" in read(tmp_path, results).text
 
 
 def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def test_an_audit_is_a_row_a_figure_beside_control_floors_and_leakage() -> None:
     assert first["linked, rank 1 ↓"] == ["0.318", "0.720", "0.001", "0.021", "–"]
     assert first["LDA score ↓"] == ["1.410", "3.170", "0.330", "–", "–"]
     assert first["inferred: mean MCC ↓"][2] == "0.000"
+    assert first["MSE of unbiased attackers, at least ↑"] == ["1.220", "–", "–", "–", "–"]
     assert first["utility: mean MCC ↑"] == ["0.648", "0.703", "0.000", "–", "–"]
     assert first["pairs until recognised is 0.1 ↑"][0] == "5200"
     found["queries"]["pairs_to_breach"] = None
@@ -142,6 +143,11 @@ def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> Non
     assert cells(table) == {}
     for name, block in refused()["attacks"].items():
         assert f"not measured: {name}, {block['refused']}" in str(table.caption)
+    assert f"not measured: error of unbiased attackers, {refused()['bound']['refused']}" in str(table.caption)
+    older = audited()
+    del older["bound"]
+    assert AUDIT_ROWS["least_mse"] not in cells(audit_table(older))
+    assert "unbiased" not in str(audit_table(older).caption)
 
 
 @pytest.mark.parametrize("width", [80, 120])

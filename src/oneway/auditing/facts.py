@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from oneway.attacks import feature, inference, information, linkage
+from oneway.attacks import feature, inference, information, linkage, optimisation
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.linked import link
 from oneway.auditing.room import Room, budget, course
 from oneway.auditing.steps import Found, refused
+from oneway.data.batches import load
 from oneway.data.packed import Part
 from oneway.metrics import identity, scatter
 from oneway.metrics.classification import confusion
+from oneway.metrics.fisher import fisher_leakage
 from oneway.metrics.information import ceiling, info_nce
+from oneway.models.noise import Noisy
 
 COMPARED = 2000
 """Test pictures at most by which information is bounded: all their pairs are compared."""
+BOUNDED, PROBES = 64, 16
+"""Test pictures at most, each of another person, that bound the error of unbiased attackers, and probes of each."""
 
 
 def predicted(room: Room, place: Place) -> Found:
@@ -126,3 +133,32 @@ def informed(room: Room, place: Place) -> Found:
     index = np.sort(np.random.default_rng(room.config.seed).permutation(len(pack.test))[:COMPARED])
     bits = info_nce(information.score(access, fitted.network, pack.test, index, place))
     return Found(facts=course(fitted) | {"ceiling": ceiling(len(index))}, arrays={"bits": bits, "index": index})
+
+
+def bounded(room: Room, place: Place) -> Found:
+    """Bound the error of unbiased attackers from below, where the encoder's noise is known."""
+    encoder, config = room.victim.encoder, room.config
+    if not isinstance(encoder, Noisy) or not room.stolen.noisy:
+        return refused(_unbounded(room))
+    chosen = optimisation.victims(room.pack.test, replace(config.optimisation, num_pictures=BOUNDED))
+    dfil = fisher_leakage(
+        encoder.clean,
+        load(room.pack.test, chosen, device=place.fabric.device),
+        encoder.noise,
+        probes=PROBES,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    if not (np.isfinite(dfil).all() and dfil.all()):
+        return refused("no bound: for some pictures the encoder has no gradient, or none that is finite")
+    return Found(facts={"num_pictures": len(chosen)}, arrays={"dfil": dfil, "index": chosen})
+
+
+def _unbounded(room: Room) -> str:
+    """Say why there is no bound."""
+    if room.victim.encoder is None:
+        return "no bound: stored features do not say what noise they carry"
+    if not room.stolen.noisy:
+        return "no bound: the encoder is deterministic"
+    if not room.victim.white:
+        return "no bound: the encoder adds noise, but as a black box it shows neither the noise nor gradients"
+    return "no bound: the encoder adds noise, but not as its last step in a way that is known"

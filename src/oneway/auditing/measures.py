@@ -32,6 +32,7 @@ def measure(room: Room) -> dict[str, Found]:
     take("scatter", facts.scattered)
     take("inference", facts.inferred)
     take("information", facts.informed)
+    take("bound", facts.bounded)
     take("optimisation", faces.optimised)
     take("averaging", faces.averaging)
     for number in room.config.queries:

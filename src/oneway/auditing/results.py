@@ -19,7 +19,8 @@ from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
 from oneway.judge import UNITS, Judge
 from oneway.metrics.classification import mcc
-from oneway.metrics.estimate import by_person, estimate, mean
+from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.fisher import least_mse
 from oneway.metrics.linkage import chance
 from oneway.report.page import Pictures
 
@@ -66,6 +67,7 @@ def assemble(
         },
         "utility": victim.utility,
         "attacks": attacks,
+        "bound": _bound(found["bound"], victim.pack),
         "queries": _queries(found, judge, config),
         "floors": _floors(found["floors"], victim.pack),
         "control": None if control is None else control.to_dict(),
@@ -199,6 +201,16 @@ def _information(step: Found, pack: Pack) -> Plain:
     return step.facts | {
         "bits": mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits").to_dict()
     }
+
+
+def _bound(step: Found, pack: Pack) -> Plain:
+    if "refused" in step.facts:
+        return step.facts
+    dfil = mean(step.arrays["dfil"], pack.test.identities[step.arrays["index"]], unit="dFIL")
+    # A falling function of the estimate turns its interval round.
+    value, low, high = (least_mse(end) for end in (dfil.value, dfil.high, dfil.low))
+    least = Estimate(value=value, low=low, high=high, n=dfil.n, unit="MSE")
+    return step.facts | {"dfil": dfil.to_dict(), "least_mse": least.to_dict(), "holds_for": "unbiased attackers"}
 
 
 def _floors(step: Found, pack: Pack) -> Plain:

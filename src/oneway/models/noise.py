@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from oneway.models.seeded import Seeded
 
 EPSILON = 1e-12
 """Least variance of a picture's features: a larger one would let an encoder whisper below its stated power."""
 
 
-class Noisy(nn.Module):
+class Noisy(Seeded):
     """An encoder whose features are normalised within the picture and then drowned in Gaussian noise.
 
     Every picture's features have mean 0 and mean square 1 over all their d numbers before the noise, so no scale can
@@ -22,27 +23,22 @@ class Noisy(nn.Module):
         encoder: maps pictures to features (n, ...).
         noise: the noise's standard deviation, above 0.
 
-    Attributes:
-        seed: with the count of calls since `restart`, decides the noise.
-
     """
 
     def __init__(self, encoder: nn.Module, noise: float) -> None:
         super().__init__()
         self.encoder, self.noise = encoder, noise
-        self.seed: tuple[int, ...] = (0,)
-        self.calls = 0
 
-    def restart(self, seed: tuple[int, ...]) -> None:
-        """Draw from now on the noise of `seed`."""
-        self.seed, self.calls = seed, 0
+    def clean(self, pictures: Tensor) -> Tensor:
+        """Map pictures (n, 3, size, size) to normalised features (n, ...), without the noise."""
+        features = self.encoder(pictures).float()
+        return F.layer_norm(features, features.shape[1:], eps=EPSILON)
+
+    def drown(self, features: Tensor) -> Tensor:
+        """Add noise to normalised features (n, ...)."""
+        drawn = torch.randn(features.shape, generator=self.generator(features.device), device=features.device)
+        return features + self.noise * drawn
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) to noisy features (n, ...)."""
-        features = self.encoder(pictures).float()
-        features = F.layer_norm(features, features.shape[1:], eps=EPSILON)
-        state = np.random.SeedSequence([*self.seed, self.calls]).generate_state(1, np.uint64)
-        generator = torch.Generator(features.device).manual_seed(int(state[0]))
-        self.calls += 1
-        drawn = torch.randn(features.shape, generator=generator, device=features.device)
-        return features + self.noise * drawn
+        return self.drown(self.clean(pictures))

@@ -28,6 +28,7 @@ AUDIT_ROWS = ROWS | {
     "scatter": "LDA score ↓",
     "inference": "inferred: mean MCC ↓",
     "bits": "information, bits at least ↓",
+    "least_mse": "MSE of unbiased attackers, at least ↑",
 }
 """The same for an audit, a row each."""
 _SOURCES = {
@@ -143,6 +144,7 @@ def _block(block: object) -> Mapping[str, Any]:
 def _audit_figures(side: Mapping[str, Any]) -> dict[str, Any]:
     attacks = {name: _block(block) for name, block in _block(side["attacks"]).items()}
     figures = {name: attacks.get(block, {}).get(key) for name, (block, key) in _SOURCES.items()}
+    figures["least_mse"] = _block(side.get("bound")).get("least_mse")
     return {"mean_mcc": _block(side["utility"]).get("mean_mcc"), **attacks.get("inversion", {}), **figures}
 
 
@@ -155,7 +157,7 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
         **{name: attacks[name] for name in ("feature", "inference", "information", "averaging")},
     }
     late = [name for name, facts in trained.items() if facts.get("converged") is False]
-    parts = {**attacks, "queries": results["queries"]}
+    parts = {**attacks, "queries": results["queries"], "error of unbiased attackers": results.get("bound")}
     remarks = [f"not measured: {name}, {part['refused']}" for name, part in parts.items() if part and not _block(part)]
     if late:
         remarks.append(f"ended by the budget before they converged, so more may be had: {', '.join(late)}")
