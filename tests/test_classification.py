@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, matthews_corrcoef
 
-from oneway.metrics.classification import confusion, mcc, utility
+from oneway.metrics.classification import best_thresholds, confusion, mcc, utility
 
 Bools = NDArray[np.bool_]
 PAIRS = st.tuples(st.integers(1, 40), st.integers(1, 4)).flatmap(
@@ -109,3 +109,22 @@ def test_utility_by_people_is_wider_than_by_pictures_where_their_pictures_are_eq
     by_pictures, _ = utility(predicted, labels, np.arange(800), ("a", "b", "c", "d"))
     assert by_people.value == pytest.approx(by_pictures.value)
     assert by_people.high - by_people.low > 2 * (by_pictures.high - by_pictures.low)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**16), st.integers(2, 30), st.booleans())
+def test_the_best_threshold_is_the_best_of_all_cuts(seed: int, n: int, ties: bool) -> None:
+    generator = np.random.default_rng(seed)
+    labels = generator.random((n, 3)) < 0.3
+    given_ = labels + generator.normal(0, 1, (n, 3))
+    given_ = np.round(given_) if ties else given_
+    found = best_thresholds(given_, labels)
+    for attribute in range(3):
+        cuts = [*np.unique(given_[:, attribute]), -np.inf]
+        best = max(float(matthews_corrcoef(labels[:, attribute], given_[:, attribute] > cut)) for cut in cuts)
+        reached = float(scores(given_[:, [attribute]] > found[attribute], labels[:, [attribute]])[0])
+        assert reached == pytest.approx(max(best, 0.0), abs=1e-9) or (best <= 0 and found[attribute] == 0)
+
+
+def test_a_label_that_never_varies_is_cut_at_even_odds() -> None:
+    assert best_thresholds(np.arange(4.0)[:, None] + 5, np.ones((4, 1), dtype=np.bool_)).tolist() == [0.0]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oneway import losses
+from oneway.errors import InputError
 
 Pictures = NDArray[np.float32]
 
@@ -77,8 +78,8 @@ def test_protection_is_what_its_definition_says(seed: int, distance: float) -> N
         "bounded": -np.minimum(error, ceiling).mean(),
         "mean_face": ((reconstructed - face) ** 2).mean(),
     }
-    assert set(losses.TARGETS) == set(expected)
-    for target in losses.TARGETS:
+    assert set(losses.TARGETS) == {*expected, "ssim"}  # which has a test of its own
+    for target in expected:
         found = protection(reconstructed, pictures, face, target)
         assert found == pytest.approx(expected[target], rel=1e-4, abs=1e-7)
 
@@ -183,3 +184,56 @@ def test_the_perceptual_distance_is_symmetric_and_nothing_between_equals() -> No
     assert losses.perceptual(ours, ours).tolist() == [0.0] * 3
     repeated = losses.perceptual([*ours, *ours], [*theirs, *theirs])
     torch.testing.assert_close(repeated, distance)  # a layer counts by its share, not by their number
+
+
+def test_the_target_ssim_is_the_structural_similarity_of_scikit_image() -> None:
+    from oneway.metrics import image
+
+    generator = np.random.default_rng(3)
+    pictures = torch.from_numpy(generator.random((4, 3, 20, 20), dtype=np.float32))
+    drawn_ = (pictures + 0.3 * torch.from_numpy(generator.normal(size=(4, 3, 20, 20)).astype(np.float32))).clamp(0, 1)
+    np.testing.assert_allclose(losses.ssim(drawn_, pictures).numpy(), image.ssim(drawn_, pictures), atol=1e-4)
+    whole = losses.protection(drawn_, pictures, pictures[:1], target="ssim")
+    assert float(whole) == pytest.approx(image.ssim(drawn_, pictures).mean(), abs=1e-4)
+
+
+def test_structural_similarity_has_gradients_and_needs_room_for_its_window() -> None:
+    drawn_ = torch.rand(2, 3, 16, 16, requires_grad=True)
+    losses.ssim(drawn_, torch.rand(2, 3, 16, 16)).sum().backward()
+    assert drawn_.grad is not None
+    assert drawn_.grad.abs().max() > 0
+    with pytest.raises(InputError, match="11 pixels a side, not 10"):
+        losses.ssim(torch.rand(1, 3, 10, 10), torch.rand(1, 3, 10, 10))
+
+
+def by_definition(x: NDArray[np.floating], z: NDArray[np.floating]) -> float:
+    """Distance correlation, written out with loops (Szekely, Rizzo and Bakirov 2007)."""
+    n = len(x)
+    matrices = []
+    for given_ in (x, z):
+        distance = np.array([[np.linalg.norm(given_[i] - given_[j]) for j in range(n)] for i in range(n)])
+        centred = np.empty((n, n))
+        for i in range(n):
+            for j in range(n):
+                centred[i, j] = distance[i, j] - distance[i].mean() - distance[:, j].mean() + distance.mean()
+        matrices.append(centred)
+    a, b = matrices
+    return float(np.sqrt((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())))
+
+
+def test_distance_correlation_is_its_definition() -> None:
+    generator = np.random.default_rng(4)
+    x = generator.normal(size=(9, 5))
+    z = np.sin(x[:, :2]) + 0.2 * generator.normal(size=(9, 2))
+    found = losses.distance_correlation(torch.from_numpy(x), torch.from_numpy(z))
+    assert float(found) == pytest.approx(by_definition(x, z), abs=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**16), st.floats(0.1, 10.0))
+def test_distance_correlation_is_1_for_a_scaled_rotation_and_0_for_a_constant(seed: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(8, 4, generator=generator)
+    rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
+    assert float(losses.distance_correlation(x, scale * x @ rotation + 3)) == pytest.approx(1, abs=1e-3)
+    assert float(losses.distance_correlation(x, torch.ones(8, 3))) < 1e-3

@@ -8,10 +8,15 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2.functional import gaussian_blur
 
-Target = Literal["away", "bounded", "mean_face"]
+from oneway.errors import InputError
+
+Target = Literal["away", "bounded", "mean_face", "ssim"]
 """Where the protector drives the reconstructions; see `protection`."""
 TARGETS = get_args(Target)
+WINDOW = 11
+"""Pixels a side of the Gaussian window of structural similarity, of deviation 1.5."""
 
 
 def utility(logits: Tensor, labels: Tensor) -> Tensor:
@@ -41,15 +46,38 @@ def protection(reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, ta
             no picture's error beyond the mean face's, so that nothing is gained by a reconstruction worse than
             ignorance (a negative, say), which a fresh decoder would undo. `mean_face` is the distance from the
             reconstruction to the mean face: the better the decoder draws, the stronger its gradient, where that
-            of the other two vanishes.
+            of the other two vanishes. `ssim` drives structural similarity down instead of the error up
+            (DeepObfuscator: Li et al., IoTDI 2021).
 
     """
     if target == "mean_face":
         return reconstruction(reconstructed, mean_face).mean()
+    if target == "ssim":
+        return ssim(reconstructed, pictures).mean()
     error = reconstruction(reconstructed, pictures)
     if target == "bounded":
         error = torch.minimum(error, reconstruction(mean_face, pictures))
     return -error.mean()
+
+
+def ssim(reconstructed: Tensor, pictures: Tensor) -> Tensor:
+    """Structural similarity of each picture, (n,), in -1..1 (Wang et al. 2004): as in `metrics.image`, with gradients.
+
+    Raises:
+        InputError: if the pictures are smaller than its window, 11 pixels.
+
+    """
+    ours, theirs = reconstructed.float(), pictures.float()
+    if ours.shape[-1] < WINDOW:
+        raise InputError(f"structural similarity needs pictures of {WINDOW} pixels a side, not {ours.shape[-1]}")
+    blurred = gaussian_blur(torch.cat([ours, theirs, ours * ours, theirs * theirs, ours * theirs]), WINDOW, 1.5)
+    edge = WINDOW // 2
+    mean_a, mean_b, square_a, square_b, product = blurred[..., edge:-edge, edge:-edge].chunk(5)
+    light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
+    variances = square_a - mean_a**2 + square_b - mean_b**2
+    structure = (2 * (product - mean_a * mean_b) + 0.03**2) / (variances + 0.03**2)
+    similarity: Tensor = (light * structure).mean(dim=(1, 2, 3))
+    return similarity
 
 
 def perceptual(reconstructed: Sequence[Tensor], pictures: Sequence[Tensor]) -> Tensor:
@@ -92,3 +120,25 @@ def discrimination(reconstructed: Tensor, pictures: Tensor) -> Tensor:
 
     """
     return F.softplus(reconstructed.float()) + F.softplus(-pictures.float())
+
+
+def distance_correlation(pictures: Tensor, features: Tensor) -> Tensor:
+    """Distance correlation of a batch of pictures and features, in 0..1 (Szekely, Rizzo and Bakirov 2007).
+
+    Args:
+        pictures: (n, ...), n of 2 or more.
+        features: (n, ...).
+
+    """
+    centred = []
+    for given in (pictures, features):
+        flat = given.float().flatten(1)
+        flat = flat - flat.mean(dim=0)  # distances stay, and lose less to rounding
+        lengths = flat.square().sum(dim=1)
+        distances = (lengths[:, None] + lengths[None] - 2 * flat @ flat.T).clamp(min=0).add(1e-12).sqrt()
+        centred.append(
+            distances - distances.mean(dim=0, keepdim=True) - distances.mean(dim=1, keepdim=True) + distances.mean()
+        )
+    ours, theirs = centred
+    covariance, variances = (ours * theirs).mean(), (ours.square().mean() * theirs.square().mean()).sqrt()
+    return (covariance.clamp(min=0) / variances.clamp(min=1e-12) + 1e-12).sqrt()

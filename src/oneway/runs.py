@@ -151,9 +151,25 @@ def from_dict(kind: type[Config], content: Mapping[str, Any]) -> Config:
 
 
 def _from_json(hint: Any, value: Any) -> Any:
+    if isinstance(value, Mapping) and typing.get_args(hint):
+        return from_dict(_chosen(hint, str(value.get("name")), "name"), value)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value)
     return tuple(value) if typing.get_origin(hint) is tuple else value
+
+
+def _kinds(hint: Any) -> dict[str, Any]:
+    """Give the dataclasses of a union by the default of their field `name`."""
+    kinds: list[Any] = [kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind)]
+    return {kind.name: kind for kind in kinds}
+
+
+def _chosen(hint: Any, name: str, setting: str) -> Any:
+    """Choose a dataclass of a union by its name."""
+    kinds = _kinds(hint)
+    if name not in kinds:
+        raise unknown(f"{setting} =", name, kinds)
+    return kinds[name]
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:
@@ -172,7 +188,10 @@ def _replaced(config: Any, path: list[str], value: Any, name: str) -> Any:
     hints = typing.get_type_hints(type(config))
     field, *deeper = path
     above = name.removesuffix(".".join(path))
-    if field not in hints or bool(deeper) != dataclasses.is_dataclass(hints[field]):
+    if field in hints and deeper and getattr(config, field) is None:
+        raise InputError(f"{name} cannot be set, since there is no {above}{field}; set {above}{field}=NAME first")
+    nested = field in hints and dataclasses.is_dataclass(getattr(config, field))
+    if field not in hints or (nested and not deeper and not _kinds(hints[field])) or (deeper and not nested):
         raise unknown("setting", name, [f"{above}{known}" for known in _flat(dataclasses.asdict(config))])
     if deeper:
         return dataclasses.replace(config, **{field: _replaced(getattr(config, field), deeper, value, name)})
@@ -189,6 +208,8 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
     if typing.get_origin(hint) is tuple:
         values = value.split(",") if isinstance(value, str) else value
         return tuple(_typed(each, options[0], name) for each in values)
+    if _kinds(hint) and value not in (None, "none"):
+        return value if dataclasses.is_dataclass(value) else _chosen(hint, str(value), name)()
     if type(None) in options:
         return None if value in (None, "none") else _typed(value, options[0], name)
     if hint is bool:

@@ -99,7 +99,7 @@ def regress(
     # The normal equations of the smaller side: features, or pictures.
     few = flat.shape[1] <= len(flat)
     gram = flat.double().T @ flat.double() if few else (flat @ flat.T).double()
-    unit = float(flat.square().sum(dim=1).mean())
+    unit = max(float(flat.square().sum(dim=1).mean()), 1e-12)  # features that never vary predict nothing
     best, weights = np.inf, linear.read.weight.clone()
     for penalty in PENALTIES:
         system = gram.clone()

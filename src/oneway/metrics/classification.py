@@ -31,6 +31,34 @@ def mcc(counts: Floats) -> Floats:
     return correlation
 
 
+def best_thresholds(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> Floats:
+    """Find for each attribute the threshold above which calling it present has the highest Matthews correlation.
+
+    A rare attribute is seldom more likely than not, so cutting at even odds says little of what is known about it.
+
+    Args:
+        scores: (n, a), logits or any other.
+        labels: (n, a).
+
+    Returns:
+        (a,), halfway between two scores; 0 where no cut is better than a constant.
+
+    """
+    thresholds = np.zeros(scores.shape[1])
+    for attribute in range(scores.shape[1]):
+        order = np.argsort(-scores[:, attribute], kind="stable")
+        ranked, held = scores[order, attribute].astype(np.float64), labels[order, attribute]
+        hits, called = np.cumsum(held)[:-1], np.arange(1, len(held))
+        present = held.sum()
+        counts = [hits, len(held) - present - (called - hits), called - hits, present - hits]
+        correlation = mcc(np.stack(counts, axis=1).astype(np.float64))[:, 0]
+        correlation[ranked[:-1] == ranked[1:]] = 0  # equal scores cannot be told apart
+        if len(correlation) and correlation.max() > 0:
+            place = int(correlation.argmax())
+            thresholds[attribute] = (ranked[place] + ranked[place + 1]) / 2
+    return thresholds
+
+
 def utility(
     predicted: NDArray[np.bool_],
     labels: NDArray[np.bool_],

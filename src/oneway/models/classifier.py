@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -31,3 +32,8 @@ class Classifier(nn.Module):
         out = self.flatten(self.pool(self.rest(features)))
         logits: Tensor = self.logits(self.activation(self.hidden(out)))
         return logits
+
+    @torch.no_grad()
+    def shift(self, thresholds: Tensor) -> None:
+        """Take thresholds (num_attributes,) off the logits, so that 0 is where they were."""
+        self.logits.bias.sub_(thresholds)

@@ -87,6 +87,9 @@ def group_norm(channels: int) -> nn.Module:
     return nn.GroupNorm(max(1, channels // 8), channels)
 
 
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm2d, "group": group_norm}
+
+
 def backbone(config: EncoderConfig, size: int) -> nn.Module:
     """Build the whole network of `config` for pictures of `size` pixels a side; `split` cuts it.
 
@@ -113,7 +116,7 @@ def backbone(config: EncoderConfig, size: int) -> nn.Module:
         width=config.width,
         stem=config.stem,
         outputs=config.feature_width,
-        norm_layer=nn.BatchNorm2d if config.norm == "batch" else group_norm,
+        norm_layer=NORMS[config.norm],
     )
     if config.weights is not None:
         _load(network, config)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from oneway.errors import InputError
 from oneway.losses import TARGETS, Target
 from oneway.models.encoder import EncoderConfig
+from oneway.protection.defences import AnyDefence
 from oneway.runtime import RuntimeConfig
 
 
@@ -18,7 +19,8 @@ class GameConfig:
         pixel: weight of the pixel term in the protector's loss, a mean over pixels with values in 0..1 (the first
             weight of eq. 8); 0 trains the unprotected control and no decoder.
         target: where that term drives the decoder's pictures: `away` from the originals (the paper's), `bounded`
-            (away, but no further than the mean face is), or to the `mean_face`; see `losses.protection`.
+            (away, but no further than the mean face is), to the `mean_face`, or down in `ssim`; see
+            `losses.protection`.
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
             decoder and a fresh attacker does as well as against no protection.
         decoder_width: factor on the channels of the adversary's decoder, the mirror of the encoder.
@@ -28,6 +30,8 @@ class GameConfig:
         noise: standard deviation of Gaussian noise on the features, which are normalised to mean square 1 first; a
             part of the encoder, see `models.noise`; 0 leaves the features as they are. The unprotected control has
             none.
+        bottleneck: numbers to which the features are brought down before the noise, see `models.bottleneck`; 0
+            leaves their shape. The unprotected control has none.
 
     """
 
@@ -39,6 +43,7 @@ class GameConfig:
     warmup: float = 0.25
     ramp: float = 0.2
     noise: float = 2.0
+    bottleneck: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +53,10 @@ class ProtectConfig:
     Attributes:
         network: the encoder's.
         game: its weights and schedule.
+        defence: another defence, beside the game or, where `game.pixel` is 0, instead of it.
         runtime: where it runs.
+        calibrate: choose on the validation people, after training, the logit above which each attribute is called
+            present, and shift the classifier's last layer by it; otherwise even odds decide.
         attributes: the task: names of attributes; all of the pack's by default.
         steps: steps of the protector.
         batch_size: pictures in each of the protector's batches, over all processes.
@@ -61,7 +69,9 @@ class ProtectConfig:
 
     network: EncoderConfig = field(default_factory=EncoderConfig)
     game: GameConfig = field(default_factory=GameConfig)
+    defence: AnyDefence | None = None
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    calibrate: bool = True
     attributes: tuple[str, ...] = ()
     steps: int = 1500
     batch_size: int = 32
@@ -89,6 +99,7 @@ class ProtectConfig:
             "game.decoder_width": (self.game.decoder_width, self.game.decoder_width > 0, "positive"),
             "game.warmup": (self.game.warmup, 0 <= self.game.warmup < 1, "a share from 0 to below 1"),
             "game.noise": (self.game.noise, self.game.noise >= 0, "0 or more"),
+            "game.bottleneck": (self.game.bottleneck, self.game.bottleneck >= 0, "0 or more"),
             "game.ramp": (self.game.ramp, 0 <= self.game.ramp <= 1, "a share from 0 to 1"),
         }
         for name, (value, holds, law) in laws.items():
@@ -104,13 +115,15 @@ def small() -> ProtectConfig:
 def paper() -> ProtectConfig:
     """ResNet-50 and the game as the paper plays it: one decoder step a step, no warm-up, an unbounded reward, no noise.
 
-    What the paper leaves open (batch size, learning rates, steps, width of fc) is chosen here, for one large GPU.
+    Attributes are called at even odds. What the paper leaves open (batch size, learning rates, steps, width of fc) is
+    chosen here, for one large GPU.
     """
     return ProtectConfig(
         network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048),
         game=GameConfig(
             pixel=1.0, target="away", decoder_steps=1, decoder_batch_size=128, warmup=0.0, ramp=0.0, noise=0.0
         ),
+        calibrate=False,
         steps=40_000,
         batch_size=128,
         learning_rate=1e-3,

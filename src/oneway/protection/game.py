@@ -6,7 +6,7 @@ on private pictures, the attributes, and to make the decoder fail. Each step hol
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import losses
+from oneway.models.classifier import Classifier
 from oneway.models.decoder import Decoder
 
 
 class Protector(nn.Module):
     """The encoder and the classifier, who share the utility loss."""
 
-    def __init__(self, encoder: nn.Module, classifier: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, classifier: Classifier) -> None:
         super().__init__()
         self.encoder, self.classifier = encoder, classifier
 
@@ -33,6 +34,8 @@ class Protector(nn.Module):
         return features, self.classifier(features)
 
 
+Penalty = Callable[[nn.Module, Tensor, Tensor], Tensor | None]
+"""What a further defence minimises, of the encoder, the pictures and their features."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -86,11 +89,12 @@ def protector_step(
     mean_face: Tensor,
     pixel: float,
     target: losses.Target,
+    penalty: Penalty | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Step the encoder and classifier on private pictures; the decoder's weights are frozen.
 
-    Minimises utility + pixel * protection, both means over the batch. Returns the utility loss and the decoder's
-    mean squared error on these pictures, detached.
+    Minimises utility + pixel * protection + penalty, all means over the batch. Returns the utility loss and the
+    decoder's mean squared error on these pictures, detached.
     """
     features, logits = protector.wrapped(pictures)
     utility = losses.utility(logits, labels)
@@ -101,6 +105,9 @@ def protector_step(
             reconstructed = decoder(features)
         loss = utility + pixel * losses.protection(reconstructed, pictures, mean_face, target=target)
         error = losses.reconstruction(reconstructed.detach(), pictures).mean()
+    further = None if penalty is None else penalty(protector.network.encoder, pictures, features)
+    if further is not None:
+        loss = loss + further
     protector.optimizer.zero_grad()
     fabric.backward(loss)
     protector.optimizer.step()

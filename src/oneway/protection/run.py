@@ -16,8 +16,9 @@ from oneway import runs
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
+from oneway.models.bottleneck import Narrow, Widen
 from oneway.models.classifier import Classifier
-from oneway.models.encoder import backbone
+from oneway.models.encoder import NORMS, backbone
 from oneway.models.noise import Noisy
 from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig
@@ -43,9 +44,15 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         torch.manual_seed(config.seed)
         whole = backbone(config.network, size) if network is None else copy.deepcopy(network)
         encoder, rest = split(whole, config.network.cut)
-        features_shape(encoder, size)
+        shape = features_shape(encoder, size)
+        if config.game.pixel and config.game.bottleneck:
+            norm = NORMS[config.network.norm]
+            encoder = Narrow(encoder, shape, config.game.bottleneck)
+            rest = nn.Sequential(Widen(shape, config.game.bottleneck, norm), rest)
         if config.game.pixel and config.game.noise:
             encoder = Noisy(encoder, config.game.noise)
+        if config.defence is not None:
+            encoder = config.defence.wrap(encoder, features_shape(encoder, size))
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)
         return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
 

@@ -17,14 +17,14 @@ from oneway import runs
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
-from oneway.metrics.classification import utility
+from oneway.metrics.classification import best_thresholds, utility
 from oneway.models.decoder import mirror
-from oneway.models.noise import Noisy
+from oneway.models.seeded import restart
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Network, Player, Protector, adversary_steps, protector_step
 from oneway.protection.log import Log
-from oneway.protection.run import WEIGHTS, Run, build, predict
+from oneway.protection.run import WEIGHTS, Run, build, predict, predict_logits
 from oneway.runtime import launch
 
 LOG_EVERY = 20
@@ -74,7 +74,7 @@ def protect(
         training.restore()
     training.run(progress=progress and fabric.is_global_zero)
     if fabric.is_global_zero:
-        _finish(fabric, pack, attributes, protector, out, described)
+        _finish(fabric, pack, config, attributes, protector, out, described)
     fabric.barrier()
     return Run(path=out, config=config, pack=pack)
 
@@ -176,8 +176,7 @@ class Training:
         rate = learning_rate(self.step, config.steps) * config.learning_rate
         for group in self.protector.optimizer.param_groups:
             group["lr"] = rate
-        if isinstance(self.protector.network.encoder, Noisy):
-            self.protector.network.encoder.restart((config.seed, self.step, self.fabric.global_rank))
+        restart(self.protector.network.encoder, (config.seed, self.step, self.fabric.global_rank))
         played = self.step - self.warm_steps
         weight, adversary_error = 0.0, torch.zeros((), device=self.fabric.device)
         if played >= 0:
@@ -195,6 +194,7 @@ class Training:
             mean_face=self.mean_face,
             pixel=weight,
             target=game.target,
+            penalty=None if config.defence is None else config.defence.penalty,
         )
         settings = torch.tensor([weight, rate], device=self.fabric.device)
         return torch.cat([torch.stack([utility_loss, protector_error, adversary_error]), settings])
@@ -247,18 +247,30 @@ def learning_rate(step: int, steps: int) -> float:
     return min(1.0, done / 0.1) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, (done - 0.1) / 0.9))) + 1e-4
 
 
+def _calibrate(fabric: Fabric, pack: Pack, attributes: tuple[str, ...], protector: Protector) -> None:
+    """Shift the logits so that 0 is where each attribute is best called present, as the validation people say."""
+    restart(protector.encoder, (1,))
+    logits = predict_logits(fabric, protector, pack.validation)
+    shift = torch.from_numpy(best_thresholds(logits, pack.validation.labels(attributes))).to(fabric.device)
+    protector.classifier.shift(shift)
+
+
 def _finish(
     fabric: Fabric,
     pack: Pack,
+    config: ProtectConfig,
     attributes: tuple[str, ...],
     protector: Protector,
     out: Path,
     described: dict[str, Any],
 ) -> None:
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
+    if config.defence is not None:
+        config.defence.finish(protector.encoder, pack.private)
+    if config.calibrate:
+        _calibrate(fabric, pack, attributes, protector)
     runs.write_tensors(out / WEIGHTS, protector.state_dict())
-    if isinstance(protector.encoder, Noisy):
-        protector.encoder.restart((0,))  # as a run that is opened begins
+    restart(protector.encoder, (0,))  # as a run that is opened begins
     mean_mcc, each = utility(
         predict(fabric, protector, pack.test), pack.test.labels(attributes), pack.test.identities, attributes
     )

@@ -1,0 +1,54 @@
+"""What every defence is: something put on the encoder, something minimised beside utility, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from oneway.data.packed import Private
+from oneway.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defence:
+    """A defence that does nothing, whose parts others replace. Every one of them is its own configuration.
+
+    Attributes:
+        name: which defence it is.
+        strength: the name of the field that says how strong it is; 0 there is no defence at all.
+
+    """
+
+    name: str = ""
+    strength: ClassVar[str] = "weight"
+
+    @property
+    def level(self) -> float:
+        """How strong it is: 0 is not at all."""
+        return float(getattr(self, self.strength))
+
+    def check(self, *, most: float | None = None) -> None:
+        """Refuse a strength out of range: below 0, or not below `most`."""
+        if not self.level >= 0 or (most is not None and not self.level < most):
+            law = "0 or more" if most is None else f"from 0 to below {most:g}"
+            raise InputError(f"defence.{self.strength} must be {law}, not {self.level:g}")
+
+    def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """Put on the encoder what stays there in use; `shape` is that of one picture's features."""
+        return encoder
+
+    def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
+        """Give what is minimised beside utility for a batch of private pictures, strength included; or nothing.
+
+        Args:
+            encoder: as `wrap` made it, just after it mapped `pictures` to `features`.
+            pictures: (n, 3, size, size) in 0..1.
+            features: (n, ...), with gradients.
+
+        """
+        return None
+
+    def finish(self, encoder: nn.Module, private: Private) -> None:
+        """Set what is set after training, from the private people."""

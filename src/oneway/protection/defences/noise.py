@@ -1,0 +1,35 @@
+"""Gaussian noise on features of bounded power, the plain defence that every other must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from oneway.models.noise import Noisy
+from oneway.protection.defences.defence import Defence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Defence):
+    """Normalise features within the picture and add Gaussian noise, in use as in training; see `models.noise`.
+
+    He, Zhang and Lee, "Model inversion attacks against collaborative inference", ACSAC 2019, add noise to features;
+    without normalisation an encoder that is trained through the noise outshouts it.
+
+    Attributes:
+        deviation: of the noise, where features have mean square 1.
+
+    """
+
+    name: str = "noise"
+    strength: ClassVar[str] = "deviation"
+    deviation: float = 2.0
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+        """Make the features noisy."""
+        return Noisy(encoder, self.deviation) if self.level else encoder

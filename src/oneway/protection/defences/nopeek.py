@@ -1,0 +1,32 @@
+"""NoPeek: features that have little distance correlation with their pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from oneway import losses
+from oneway.protection.defences.defence import Defence
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoPeek(Defence):
+    """Minimise the distance correlation of pictures and features (Vepakomma et al., ICDM Workshops 2020).
+
+    Nothing is added to the features, so what is left of the picture can be read, however weakly it correlates.
+
+    Attributes:
+        weight: of the distance correlation, which is in 0..1, beside utility.
+
+    """
+
+    name: str = "nopeek"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
+        """Give the weighted distance correlation of the batch."""
+        return self.weight * losses.distance_correlation(pictures, features) if self.level else None
