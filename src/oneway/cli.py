@@ -157,6 +157,8 @@ def protect(
     out: Path,
     preset: Literal["small", "paper"] = "small",
     cut: str | None = None,
+    defence: str | None = None,
+    strength: float | None = None,
     pixel: float | None = None,
     decoder_steps: int | None = None,
     steps: int | None = None,
@@ -165,7 +167,7 @@ def protect(
     set: Settings = (),
     resume: bool = False,
 ) -> None:
-    """Train an encoder whose features keep the attributes and resist inversion (the paper's game).
+    """Train an encoder whose features keep the attributes and resist inversion, by the game or another defence.
 
     What it resists is not known until it is attacked afresh: run `oneway attack` on the result.
 
@@ -174,6 +176,9 @@ def protect(
         out: The new run's folder.
         preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
         cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
+        defence: game (the default), paper (its one-step game), deepobfuscator, noise, dropout, pruning, nopeek, vib,
+            cem, blur, downscale, pca, or none.
+        strength: How strong the defence is, each on its own scale; 0 is none.
         pixel: Weight of the decoder's error; 0 trains the unprotected control.
         decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
@@ -184,6 +189,7 @@ def protect(
     """
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
+    from oneway.protection.recipes import prescribe
     from oneway.protection.train import protect as train
     from oneway.report.table import utility_line
     from oneway.runs import override, read_json
@@ -196,7 +202,12 @@ def protect(
         "seed": seed,
         "runtime.device": device,
     }
-    config = override(PRESETS[preset](), {name: value for name, value in given.items() if value is not None})
+    config = PRESETS[preset]()
+    if defence is not None:
+        config = prescribe(config, defence, strength)
+    elif strength is not None:
+        raise InputError("strength says how strong a --defence is, and none is named; name one, or use --pixel")
+    config = override(config, {name: value for name, value in given.items() if value is not None})
     run = train(Pack.open(data), out, override(config, _pairs(set)), resume=resume)
     Console().print(utility_line(read_json(run.path / "results.json")), highlight=False)
     Console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", highlight=False, soft_wrap=True)

@@ -24,6 +24,7 @@ from oneway.judge import Judge
 from oneway.metrics.estimate import Estimate
 from oneway.models.decoder import stages_of
 from oneway.models.verifier import Verifier
+from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict
 from oneway.report.grid import draw_grid
@@ -130,7 +131,7 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
             f"the control {path} is not an attack; give the --out of `oneway attack` on the unprotected run"
         )
     made = results["provenance"]
-    if made["protect"]["game"]["pixel"] != 0:
+    if runs.from_dict(ProtectConfig, made["protect"]).protects:
         raise InputError(f"the control {path} attacked a protected run; give the attack on a run with --pixel 0")
     theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
     ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}

@@ -106,6 +106,11 @@ class ProtectConfig:
             if not holds:
                 raise InputError(f"{name} must be {law}, not {value}")
 
+    @property
+    def protects(self) -> bool:
+        """Say whether there is any protection, so that the encoder is no control."""
+        return self.game.pixel > 0 or (self.defence is not None and self.defence.level > 0)
+
 
 def small() -> ProtectConfig:
     """A quarter-width ResNet-18 on pictures of about 64 pixels: minutes on two processors."""

@@ -1,0 +1,79 @@
+"""Every defence by the name that `oneway protect --defence` takes, with the setting that makes it stronger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from oneway.errors import unknown
+from oneway.protection.config import ProtectConfig
+from oneway.protection.defences import AnyDefence
+from oneway.protection.defences.defence import Defence
+from oneway.runs import override
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a defence sets.
+
+    Attributes:
+        strength: the setting that makes it stronger; 0 is no defence.
+        strengths: values of it that are worth comparing, from weak to strong.
+        settings: what it sets besides.
+
+    """
+
+    strength: str
+    strengths: tuple[float, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+ALONE = {"game.noise": 0.0, "game.bottleneck": 0}
+"""The game of others has neither noise nor a bottleneck."""
+STRENGTHS = {
+    "noise": (1.0, 2.0, 4.0),
+    "dropout": (0.5, 0.8, 0.95),
+    "pruning": (0.5, 0.8, 0.95),
+    "nopeek": (0.3, 1.0, 3.0),
+    "vib": (0.03, 0.3, 3.0),
+    "cem": (0.1, 0.3, 1.0),
+    "blur": (1.0, 3.0, 6.0),
+    "downscale": (0.5, 0.75, 0.9),
+    "pca": (0.9, 0.99, 0.999),
+}
+_KINDS: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(AnyDefence)}
+RECIPES: dict[str, Recipe] = {
+    "none": Recipe(strength="game.pixel", strengths=(0.0,), settings={"game.pixel": 0.0}),
+    "game": Recipe(strength="game.pixel", strengths=(1.0, 3.0, 10.0)),
+    "paper": Recipe(
+        strength="game.pixel",
+        strengths=(3.0, 30.0, 300.0),
+        settings={"game.target": "away", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **ALONE},
+    ),
+    "deepobfuscator": Recipe(
+        strength="game.pixel",
+        strengths=(0.1, 1.0, 10.0),
+        settings={"game.target": "ssim", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **ALONE},
+    ),
+} | {
+    name: Recipe(
+        strength=f"defence.{kind.strength}", strengths=STRENGTHS[name], settings={"game.pixel": 0.0, "defence": name}
+    )
+    for name, kind in _KINDS.items()
+}
+"""`game` is the recommended recipe, `paper` the one-step game of Xiao et al. 2020, `deepobfuscator` the game on
+structural similarity of Li et al. (IoTDI 2021); the others play no game."""
+
+
+def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -> ProtectConfig:
+    """Set what the defence `name` sets, as strong as `strength` or as it is by default.
+
+    Raises:
+        InputError: for a name that is not in `RECIPES`, or a strength out of range.
+
+    """
+    if name not in RECIPES:
+        raise unknown("defence", name, RECIPES)
+    recipe = RECIPES[name]
+    settings = recipe.settings | ({} if strength is None else {recipe.strength: strength})
+    return override(config, settings)
