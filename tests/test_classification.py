@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, matthews_corrcoef
 
-from oneway.metrics.classification import best_thresholds, confusion, mcc, utility
+from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
 
 Bools = NDArray[np.bool_]
 PAIRS = st.tuples(st.integers(1, 40), st.integers(1, 4)).flatmap(
@@ -128,3 +128,18 @@ def test_the_best_threshold_is_the_best_of_all_cuts(seed: int, n: int, ties: boo
 
 def test_a_label_that_never_varies_is_cut_at_even_odds() -> None:
     assert best_thresholds(np.arange(4.0)[:, None] + 5, np.ones((4, 1), dtype=np.bool_)).tolist() == [0.0]
+
+
+def test_crossed_utility_decides_each_half_by_the_other() -> None:
+    generator = np.random.default_rng(5)
+    people = np.repeat(np.arange(60), 3)
+    labels = generator.random((180, 2)) < 0.4
+    given_ = labels + generator.normal(3, 0.5, (180, 2))  # all are above 0
+    even = people % 2 == 0
+    predicted = np.empty((180, 2), dtype=np.bool_)
+    predicted[~even] = given_[~even] > best_thresholds(given_[even], labels[even])
+    predicted[even] = given_[even] > best_thresholds(given_[~even], labels[~even])
+    found = crossed_utility(given_, labels, people)
+    assert found == pytest.approx(scores(predicted, labels).mean())
+    assert found > 0.5
+    assert crossed_utility(generator.normal(size=(180, 2)), labels, people) < 0.2

@@ -53,11 +53,17 @@ def floors(room: Room, _: Place) -> Found:
     for name, index in chosen.items():
         scores[name] = judge.measure(chosen_pictures(index, pack), pack.test)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
+    validation: dict[str, float] = {}
     if judge.verifier is not None:
         constant = judge.known(pack.public).mean(axis=0)
         constant /= max(float(np.linalg.norm(constant)), 1e-12)
         arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
-    return Found(facts={}, arrays=arrays)
+        held = judge.measure(repeated_pictures(mean, pack.validation), pack.validation, ("face_similarity",))
+        validation = {
+            "face_similarity": float(held["face_similarity"].mean()),
+            "feature_similarity": float((judge.known(pack.validation) @ constant).mean()),
+        }
+    return Found(facts={"validation": validation}, arrays=arrays)
 
 
 def inversion(room: Room, place: Place, config: InversionConfig, label: str, access: Access | None = None) -> Found:
@@ -170,7 +176,7 @@ def decoded_pictures(
         yield reconstruct(access, decoder, part, index, place)
 
 
-def repeated_pictures(picture: Tensor, part: Test) -> Iterator[tuple[Tensor, Tensor]]:
+def repeated_pictures(picture: Tensor, part: Validation | Test) -> Iterator[tuple[Tensor, Tensor]]:
     """Give one picture for every picture of a part, in batches, beside the originals."""
     for index in in_batches(part):
         pictures = load(part, index)

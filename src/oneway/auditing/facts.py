@@ -82,6 +82,7 @@ def linked(room: Room, _: Place, found: dict[str, Found]) -> Found:
     strongest = max(scored, key=lambda name: scored[name].strength)
     facts = {name: one.facts for name, one in scored.items()}
     result = scored[strongest].facts | {"strongest": strongest, "ways": facts, "by_output": None}
+    result["validation"] = scored[strongest].strength
     if room.victim.outputs is not None:
         outputs = room.victim.outputs
         mean, deviation = outputs["public"].mean(axis=0), outputs["public"].std(axis=0) + 1e-6

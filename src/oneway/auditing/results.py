@@ -17,7 +17,7 @@ from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
-from oneway.judge import UNITS, Judge
+from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
 from oneway.metrics.classification import mcc
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 from oneway.metrics.fisher import least_mse
@@ -70,6 +70,7 @@ def assemble(
         "bound": _bound(found["bound"], victim.pack),
         "queries": _queries(found, judge, config),
         "floors": _floors(found["floors"], victim.pack),
+        "validation": _validation(found, inversion),
         "control": None if control is None else control.to_dict(),
         "verifier": judge.about_verifier(),
         "guards": passed + guards.check_attackers(inversion["attackers"]),
@@ -154,6 +155,22 @@ def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
         "strongest": strongest,
         "attackers": attackers,
     }
+
+
+def _validation(found: Mapping[str, Found], inversion: Plain) -> Plain:
+    """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
+    floors = found["floors"].facts["validation"]
+    scores: Plain = {}
+    if "face_similarity" in inversion["strongest"]:
+        strongest = inversion["attackers"][inversion["strongest"]["face_similarity"]]
+        scores["face_similarity"] = strongest["validation"]["face_similarity"]
+    feature, linkage = found["feature"].facts, found["linkage"].facts
+    if "refused" not in feature:
+        scores["feature_similarity"] = 1 - feature["ways"][feature["strongest"]]["validation_error"]
+    if linkage.get("tar_at_far_1e-3") is not None:
+        scores["linkage"] = linkage["validation"]
+    least = floors | {"linkage": FALSE_ACCEPT_RATE}
+    return {name: {"score": score, "floor": least[name]} for name, score in scores.items()}
 
 
 def _capacity(name: str) -> int:

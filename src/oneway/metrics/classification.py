@@ -59,6 +59,23 @@ def best_thresholds(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> 
     return thresholds
 
 
+def crossed_utility(scores: NDArray[np.floating], labels: NDArray[np.bool_], people: NDArray[np.int64]) -> float:
+    """Give the mean MCC where each half of the people is decided on at the best thresholds of the other half.
+
+    Args:
+        scores: (n, a).
+        labels: (n, a).
+        people: (n,) codes.
+
+    """
+    half = np.unique(people, return_inverse=True)[1] % 2 == 0
+    predicted = np.zeros(labels.shape, dtype=np.bool_)
+    for chosen in (half, ~half):
+        if chosen.any():
+            predicted[~chosen] = scores[~chosen] > best_thresholds(scores[chosen], labels[chosen])
+    return float(mcc(confusion(predicted, labels).sum(axis=0)).mean())
+
+
 def utility(
     predicted: NDArray[np.bool_],
     labels: NDArray[np.bool_],

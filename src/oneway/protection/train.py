@@ -17,7 +17,7 @@ from oneway import runs
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
-from oneway.metrics.classification import best_thresholds, utility
+from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
 from oneway.models.decoder import mirror
 from oneway.models.seeded import restart
 from oneway.progress import track
@@ -247,12 +247,22 @@ def learning_rate(step: int, steps: int) -> float:
     return min(1.0, done / 0.1) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, (done - 0.1) / 0.9))) + 1e-4
 
 
-def _calibrate(fabric: Fabric, pack: Pack, attributes: tuple[str, ...], protector: Protector) -> None:
-    """Shift the logits so that 0 is where each attribute is best called present, as the validation people say."""
+def _calibrate(
+    fabric: Fabric, pack: Pack, config: ProtectConfig, attributes: tuple[str, ...], protector: Protector
+) -> float:
+    """Shift the logits so that 0 is where each attribute is best called present, as the validation people say.
+
+    Returns:
+        their mean MCC, each half of them decided on by the other; at even odds, where nothing is shifted.
+
+    """
     restart(protector.encoder, (1,))
     logits = predict_logits(fabric, protector, pack.validation)
-    shift = torch.from_numpy(best_thresholds(logits, pack.validation.labels(attributes))).to(fabric.device)
-    protector.classifier.shift(shift)
+    labels = pack.validation.labels(attributes)
+    if not config.calibrate:
+        return float(mcc(confusion(logits > 0, labels).sum(axis=0)).mean())
+    protector.classifier.shift(torch.from_numpy(best_thresholds(logits, labels)).to(fabric.device))
+    return crossed_utility(logits, labels, pack.validation.identities)
 
 
 def _finish(
@@ -267,8 +277,7 @@ def _finish(
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
     if config.defence is not None:
         config.defence.finish(protector.encoder, pack.private)
-    if config.calibrate:
-        _calibrate(fabric, pack, attributes, protector)
+    held = _calibrate(fabric, pack, config, attributes, protector)
     runs.write_tensors(out / WEIGHTS, protector.state_dict())
     restart(protector.encoder, (0,))  # as a run that is opened begins
     mean_mcc, each = utility(
@@ -283,6 +292,7 @@ def _finish(
                 "mean_mcc": mean_mcc.to_dict(),
                 "mcc": {name: estimate.to_dict() for name, estimate in each.items()},
             },
+            "validation": {"mean_mcc": held},
             "provenance": runs.provenance(**described),
         },
     )
