@@ -103,6 +103,20 @@ def pack(once: Once) -> oneway.Pack:
 
 
 @pytest.fixture(scope="session")
+def people(once: Once) -> oneway.Pack:
+    """Enough drawn people for an audit: 100 to test, and 50 to find thresholds with."""
+    source = synthetic_source(500, 3, 7)
+    return oneway.Pack.open(once("audited", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)))
+
+
+@pytest.fixture(scope="session")
+def people_judge(once: Once, people: oneway.Pack) -> Path:
+    """The file of a verifier of those people."""
+    config = IdentificationConfig(width=0.125, feature_width=32, steps=120, batch_size=32)
+    return once("audit-judge.safetensors", lambda path: identify(people, path, config, runtime=RUNTIME, progress=False))
+
+
+@pytest.fixture(scope="session")
 def other_pack(once: Once) -> oneway.Pack:
     """Other people, at 16 pixels a side."""
     source = synthetic_source(20, 2, 1)

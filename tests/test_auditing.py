@@ -22,8 +22,7 @@ from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
 from oneway.data.batches import to_pictures
 from oneway.data.dump import write_dump
-from oneway.data.source import synthetic_source
-from oneway.models.identification import IdentificationConfig, identify, load
+from oneway.models.identification import load
 from oneway.models.verifier import Verifier
 
 CONFIG = AuditConfig(
@@ -59,13 +58,6 @@ class Negative(nn.Module):
         return 1 - pictures
 
 
-@pytest.fixture(scope="module")
-def people(once: Once) -> oneway.Pack:
-    """Enough drawn people for an audit: 100 to test, and 50 to find thresholds with."""
-    source = synthetic_source(500, 3, 7)
-    return oneway.Pack.open(once("audited", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)))
-
-
 class Centred:
     """A verifier whose features have the mean of public people taken off: one trained little finds all faces alike."""
 
@@ -80,10 +72,8 @@ class Centred:
 
 
 @pytest.fixture(scope="module")
-def judge(once: Once, people: oneway.Pack) -> Verifier:
-    config = IdentificationConfig(width=0.125, feature_width=32, steps=120, batch_size=32)
-    made = once("audit-judge.safetensors", lambda path: identify(people, path, config, runtime=RUNTIME, progress=False))
-    return Centred(load(made), people)
+def judge(people: oneway.Pack, people_judge: Path) -> Verifier:
+    return Centred(load(people_judge), people)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ RANKS = (
     {"attacks", "protection"},
     {"judge"},
     {"auditing"},
-    {"demo"},
+    {"experiments", "demo", "layouts"},
     {"cli"},
 )
 """Every room imports from those above it here and from itself, never from one beside or below it."""

@@ -4,125 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
 from oneway.errors import DivergedError, InputError
-
-if TYPE_CHECKING:
-    from oneway.data.source import Source
+from oneway.layouts import Celeba, Folder, Lfw, Synthetic
 
 Settings = UseAppendAction[tuple[str, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Packing:
-    """What every layout is packed with.
-
-    Attributes:
-        out: The new pack's folder.
-        size: Pixels a side of the packed pictures.
-        public: Share of the training people whose pictures the attacker has; the rest are private.
-        seed: Decides which people are public.
-        jobs: Processes that read pictures; one for each processor by default.
-        skip_bad: Leave out pictures that cannot be read, and list them, instead of stopping.
-        resume: Continue a preparation that was interrupted.
-
-    """
-
-    out: Path
-    size: int = 64
-    public: float = 0.5
-    seed: int = 0
-    jobs: int | None = None
-    skip_bad: bool = False
-    resume: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Celeba(Packing):
-    """CelebA in its official layout: 40 attributes, identities, and the official split.
-
-    Attributes:
-        root: Folder with img_align_celeba/, list_attr_celeba.txt, identity_CelebA.txt, list_eval_partition.txt.
-
-    """
-
-    root: Positional[Path]
-
-    def source(self) -> Source:
-        """Read the layout."""
-        from oneway.data import celeba
-
-        return celeba.read(self.root)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lfw(Packing):
-    """LFW, deep-funnelled: identities, no attributes; more public faces of another kind.
-
-    Attributes:
-        root: Folder with lfw-deepfunneled/Name/Name_0001.jpg.
-
-    """
-
-    root: Positional[Path]
-
-    def source(self) -> Source:
-        """Read the layout."""
-        from oneway.data import lfw
-
-        return lfw.read(self.root)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Folder(Packing):
-    """Any folder of pictures, with a CSV or Parquet of labels.
-
-    Attributes:
-        root: Folder of pictures, of any depth.
-        labels: Table with one row a picture: its path, binary attributes, optionally who it shows and its split.
-        identity: Column that says who a picture shows; `identity` or `person` by default.
-        name: Column that holds a picture's path; image, file, filename, name, path or image_id by default.
-
-    """
-
-    root: Positional[Path]
-    labels: Path | None = None
-    identity: str | None = None
-    name: str | None = None
-
-    def source(self) -> Source:
-        """Read the layout."""
-        from oneway.data import folder
-
-        return folder.read(self.root, self.labels, self.identity, self.name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Synthetic(Packing):
-    """Drawn faces of people who do not exist, with ground-truth attributes and identities.
-
-    Attributes:
-        people: How many people to draw.
-        shots: Pictures of each.
-
-    """
-
-    people: int = 1000
-    shots: int = 8
-
-    def source(self) -> Source:
-        """Describe the drawings."""
-        from oneway.data.source import synthetic_source
-
-        return synthetic_source(self.people, self.shots, self.seed)
 
 
 def prepare(
@@ -351,6 +244,84 @@ def audit(
             sys.exit(3)
 
 
+def benchmark(
+    what: Positional[Literal["defences"]],
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    cut: UseAppendAction[tuple[str, ...]] = (),
+    defence: UseAppendAction[tuple[str, ...]] = (),
+    preset: Literal["small", "paper"] = "small",
+    verifier: Path | None = None,
+    jobs: int = 1,
+    dry_run: bool = False,
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Compare defences: train each at several strengths, audit all by the same panel, draw utility against leakage.
+
+    Writes table.csv, pareto.png and results.json, and keeps every run and audit. `oneway recommend` reads it.
+
+    Args:
+        what: What is compared: defences.
+        data: A pack made by `oneway prepare`.
+        out: The new benchmark's folder.
+        cut: Layer after which features leave the device; can be given several times; layer2 by default.
+        defence: A defence, as `oneway protect` takes it; can be given several times; all by default.
+        preset: Network and budget of every setting.
+        verifier: Judge of faces, as `oneway audit` takes it.
+        jobs: Settings at a time, each in a process of its own.
+        dry_run: Only list the settings.
+        set: Any other field, such as protect.steps=600 or audit.attackers=mirror.
+        resume: Continue a benchmark that was interrupted.
+    """
+    from oneway.data.packed import Pack
+    from oneway.experiments.defences import PICTURE, DefencesConfig, cells, compare_defences
+    from oneway.protection.config import PRESETS
+    from oneway.report.table import benchmark_table
+    from oneway.runs import override
+
+    assert what == "defences"
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1, not {jobs}")
+    given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
+    config = override(DefencesConfig(protect=PRESETS[preset]()), given | _pairs(set))
+    console = Console()
+    if dry_run:
+        for cell in cells(config):
+            console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
+        return
+    results = compare_defences(Pack.open(data), out, config, verifier=verifier, jobs=jobs, resume=resume)
+    console.print(benchmark_table(results))
+    console.print(f"picture: {out / PICTURE}", highlight=False, soft_wrap=True)
+
+
+def recommend(
+    benchmark: Positional[Path], /, *, cut: str, utility: float | None = None, leakage: float | None = None
+) -> None:
+    """Name the defence and strength to use, from a benchmark; chosen by validation people, reported by test people.
+
+    Args:
+        benchmark: The folder of a finished `oneway benchmark`.
+        cut: Layer after which features leave the device.
+        utility: Least share of the unprotected mean MCC, such as 0.95; the least leaking setting above it is named.
+        leakage: Largest leakage of faces and of linkage, such as 0.25; the most useful setting below it is named.
+    """
+    from oneway.experiments.defences import recommend as choose
+    from oneway.report.table import benchmark_table
+    from oneway.runs import read_json
+
+    results = read_json(benchmark / "results.json")
+    if results.get("kind") != "benchmark":
+        raise InputError(f"{benchmark} is not a benchmark; give the --out of a `oneway benchmark`")
+    row = choose(results, cut, utility=utility, leakage=leakage)
+    console = Console()
+    console.print(benchmark_table({"rows": [row]}))
+    command = f"oneway protect DATA --cut {cut} --defence {row['defence']} --strength {row['strength']:g} --out RUN"
+    console.print(command, highlight=False, soft_wrap=True)
+
+
 def verifier(
     data: Positional[Path],
     /,
@@ -404,6 +375,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "protect": protect,
     "attack": attack,
     "audit": audit,
+    "benchmark": benchmark,
+    "recommend": recommend,
     "verifier": verifier,
     "demo": demo,
 }

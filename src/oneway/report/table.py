@@ -112,6 +112,18 @@ def audit_table(results: Mapping[str, Any]) -> Table:
     return table
 
 
+def benchmark_table(results: Mapping[str, Any]) -> Table:
+    """Lay out a benchmark of defences (docs/results.md): a row for each setting, on test people."""
+    table = Table(title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %)")
+    for name in ("cut", "defence", "strength", "mean MCC ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
+        table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
+    for row in results["rows"]:
+        shares = [row["leakage"][name] for name in ("face_similarity", "feature_similarity", "linkage")]
+        figures = [_text(row["mean_mcc"]), *(_percent(share) or "–" for share in shares)]
+        table.add_row(row["cut"], row["defence"], f"{row['strength']:g}", *figures)
+    return table
+
+
 def utility_line(results: Mapping[str, Any]) -> str:
     """Say in one line what a protect run's encoder is good for."""
     mean_mcc = results["utility"]["mean_mcc"]

@@ -1,0 +1,1 @@
+"""Sweeps over configurations: one engine, and the questions that are asked with it."""

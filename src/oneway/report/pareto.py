@@ -1,0 +1,52 @@
+"""The picture of a benchmark: utility against leakage, a panel for each cut and leakage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from oneway import runs
+
+SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
+MARKS = "osD^v<>PX*hpd"
+
+
+def draw_pareto(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw mean MCC against leakage on test people, with 95 % intervals, as a PNG.
+
+    Args:
+        rows: of a benchmark, as docs/results.md describes them; a leakage that was refused is left out.
+        path: the PNG.
+
+    """
+    from matplotlib.figure import Figure  # its import takes half a second
+
+    cuts = list(dict.fromkeys(row["cut"] for row in rows))
+    names = list(dict.fromkeys(row["defence"] for row in rows))
+    figure = Figure(figsize=(5.5 * len(SHOWN), 4.5 * len(cuts)), layout="constrained")
+    panels = figure.subplots(len(cuts), len(SHOWN), squeeze=False)
+    for cut, line in zip(cuts, panels, strict=True):
+        for (leakage, title), panel in zip(SHOWN.items(), line, strict=True):
+            for place, name in enumerate(names):
+                shown = [
+                    (row["leakage"][leakage], row["mean_mcc"])
+                    for row in rows
+                    if row["cut"] == cut and row["defence"] == name and "refused" not in row["leakage"][leakage]
+                ]
+                if name == "none":
+                    control = next(row["mean_mcc"] for row in rows if row["cut"] == cut and row["defence"] == name)
+                    panel.axhspan(control["low"], control["high"], color="0.9", label="unprotected (leakage 1)")
+                if shown:
+                    x, y = ([pair[side]["value"] for pair in shown] for side in (0, 1))
+                    across, upward = (
+                        [[abs(pair[side]["value"] - pair[side][end]) for pair in shown] for end in ("low", "high")]
+                        for side in (0, 1)
+                    )
+                    mark = MARKS[place % len(MARKS)]
+                    panel.errorbar(x, y, xerr=across, yerr=upward, fmt=f"{mark}-", ms=5, lw=0.8, label=name)
+            panel.axvline(0, color="0.6", lw=0.8)
+            panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
+    panels[0][0].legend(fontsize="small")
+    with runs.whole(path) as partial:
+        figure.savefig(partial, format="png", dpi=120)

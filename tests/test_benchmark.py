@@ -1,0 +1,163 @@
+"""The benchmark of defences: one panel for all, resumed where it stopped, a choice that test people had no part in."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import oneway
+from audited import figure
+from conftest import RUNTIME
+from oneway import runs
+from oneway.attacks.feature import FeatureConfig
+from oneway.attacks.information import InformationConfig
+from oneway.attacks.optimisation import OptimisationConfig
+from oneway.auditing.config import AuditConfig
+from oneway.experiments import defences
+from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, recommend
+from oneway.protection.recipes import RECIPES
+from oneway.report.pareto import draw_pareto
+
+Tiny = Callable[..., oneway.ProtectConfig]
+AUDIT = AuditConfig(
+    attackers=("mirror",),
+    queries=(),
+    steps=20,
+    feature=FeatureConfig(width=4, batch_size=32),
+    information=InformationConfig(width=4, batch_size=16),
+    optimisation=OptimisationConfig(steps=2, num_pictures=4),
+    runtime=RUNTIME,
+)
+NAMES = ("face_similarity", "feature_similarity", "linkage")
+
+
+def config(tiny: Tiny, **changes: Any) -> DefencesConfig:
+    return DefencesConfig(cuts=("layer2",), protect=tiny({"steps": 8}), audit=AUDIT, **changes)
+
+
+def figures(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("defence", "strength", "mean_mcc", "leakage", "validation")}
+
+
+def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong() -> None:
+    plan = cells(DefencesConfig(cuts=("layer2", "fc")))
+    assert {cell.defence for cell in plan} == set(RECIPES)
+    assert len({cell.key for cell in plan}) == len(plan)
+    for cell in plan:
+        assert cell.protect.network.cut == cell.cut
+        assert cell.protect.protects == (cell.control is not None)
+        assert cell.control is None or cell.control.startswith(f"{cell.cut}-none")
+    for recipe in RECIPES.values():
+        assert list(recipe.strengths) == sorted(set(recipe.strengths))
+
+
+def test_where_it_runs_does_not_decide_which_setting_it_is(tiny: Tiny) -> None:
+    here, there = (
+        cells(DefencesConfig(protect=replace(tiny(), runtime=oneway.RuntimeConfig(device=device))))
+        for device in ("cpu", "cuda")
+    )
+    assert [cell.key for cell in here] == [cell.key for cell in there]
+
+
+def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_processes(
+    people: oneway.Pack, people_judge: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RECIPES, "noise", replace(RECIPES["noise"], strengths=(0.5, 50.0)))
+    asked = config(tiny, defences=("noise",))
+    given: dict[str, Any] = {"verifier": people_judge, "progress": False}
+    audit, count = defences.audit, 0
+
+    def stopped(*args: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise KeyboardInterrupt
+        return audit(*args, **options)
+
+    monkeypatch.setattr(defences, "audit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        compare_defences(people, tmp_path / "one", asked, **given)
+    assert not (tmp_path / "one" / runs.RESULTS).exists()
+    monkeypatch.setattr(defences, "audit", audit)
+    with pytest.raises(oneway.InputError, match="--resume"):
+        compare_defences(people, tmp_path / "one", asked, **given)
+    one = compare_defences(people, tmp_path / "one", asked, resume=True, **given)
+    two = compare_defences(people, tmp_path / "two", asked, jobs=2, **given)
+    assert [figures(row) for row in one["rows"]] == [figures(row) for row in two["rows"]]
+
+    control, weak, strong = one["rows"]
+    assert control["defence"] == "none"
+    assert control["validation"]["utility"] == 1
+    assert weak["leakage"]["feature_similarity"]["value"] > strong["leakage"]["feature_similarity"]["value"]
+    for row in one["rows"]:
+        assert (tmp_path / "one" / row["audit"] / "report.html").is_file()
+        assert not (tmp_path / "one" / row["audit"] / "shown.npy").exists()  # the real faces are left out
+    with (tmp_path / "one" / TABLE).open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["mean_mcc"]) for line in lines] == [row["mean_mcc"]["value"] for row in one["rows"]]
+    assert Image.open(tmp_path / "one" / PICTURE).size[0] > 600
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"defences": ("nose",)}, "not 'nose'"), ({"defences": ("none",)}, "always there"), ({"cuts": ()}, "cuts")],
+)
+def test_what_cannot_be_compared_is_said(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(oneway.InputError, match=message):
+        DefencesConfig(**changes)
+
+
+def row(defence: str, strength: float, utility: float, leakage: float) -> dict[str, Any]:
+    """A setting whose figures on test people say the opposite of those on validation people."""
+    return {
+        "cut": "layer2",
+        "defence": defence,
+        "strength": strength,
+        "mean_mcc": figure(1 - utility, "MCC"),
+        "leakage": dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
+        "validation": {"utility": utility, "leakage": {"face_similarity": leakage, "linkage": leakage / 2}},
+    }
+
+
+ROWS = [
+    row("none", 0, 1.0, 1.0),
+    row("game", 1, 0.97, 0.5),
+    row("game", 3, 0.95, 0.3),
+    row("noise", 1, 0.96, 0.4),
+    row("noise", 4, 0.7, 0.1),
+]
+
+
+def test_the_choice_is_made_by_validation_people() -> None:
+    assert recommend({"rows": ROWS}, "layer2", utility=0.95) == ROWS[2]
+    assert recommend({"rows": ROWS}, "layer2", utility=0.96) == ROWS[3]
+    assert recommend({"rows": ROWS}, "layer2", leakage=0.25) == ROWS[4]
+    assert recommend({"rows": ROWS}, "layer2", leakage=0.45) == ROWS[3]
+
+
+@pytest.mark.parametrize(
+    ("cut", "bounds", "message"),
+    [
+        ("layer2", {}, "either"),
+        ("layer2", {"utility": 0.9, "leakage": 0.2}, "either"),
+        ("layer2", {"utility": 0.99}, "the most is 0.970"),
+        ("layer2", {"leakage": 0.05}, "the least is 0.100"),
+        ("fc", {"leakage": 0.5}, "it has layer2"),
+    ],
+)
+def test_what_no_setting_keeps_is_said(cut: str, bounds: dict[str, float], message: str) -> None:
+    with pytest.raises(oneway.InputError, match=message):
+        recommend({"rows": ROWS}, cut, **bounds)
+
+
+def test_the_picture_leaves_out_what_was_refused(tmp_path: Path) -> None:
+    refused = ROWS[1] | {"leakage": {name: {"refused": "no verifier"} for name in NAMES}}
+    draw_pareto([*ROWS, refused, refused | {"cut": "fc"}, ROWS[0] | {"cut": "fc"}], tmp_path / "pareto.png")
+    width, height = Image.open(tmp_path / "pareto.png").size
+    assert height > 0.7 * width  # two cuts, two panels each
