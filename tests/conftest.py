@@ -27,6 +27,8 @@ TINY: dict[str, Any] = {
     "network.cut": "layer2",
     "network.feature_width": 32,
     "game.decoder_steps": 2,
+    "game.pixel": 3.0,
+    "game.bottleneck": 0,
     "game.noise": 0.0,  # what a test computes again must not be drawn anew; noise has tests of its own
     "runtime.device": "cpu",
     "runtime.precision": "32",

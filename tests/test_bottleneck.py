@@ -18,7 +18,7 @@ from oneway.protection.config import small
 from oneway.protection.run import build
 
 
-@pytest.mark.parametrize("shape", [(12,), (6, 4, 4), (5, 7)])
+@pytest.mark.parametrize("shape", [(12,), (6, 4, 4), (3, 16, 16), (5, 7), (2, 4, 6)])
 def test_features_of_any_shape_go_through_a_vector(shape: tuple[int, ...]) -> None:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(48, torch.Size(shape).numel()), nn.Unflatten(1, shape))
     pictures = torch.rand(3, 3, 4, 4)

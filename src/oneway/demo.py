@@ -25,8 +25,6 @@ from oneway.report.table import attack_table, verifier_line
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT = "layer2"
 PIXEL, WARMUP = 10.0, 0.15
-NOISE = 0.0
-"""None, against the preset: the budgets here were chosen, and the picture in docs/ was drawn, without it."""
 STEPS, JUDGE_STEPS, ATTACK_STEPS = 1000, 300, 1200
 
 
@@ -48,7 +46,7 @@ def demo(out: Path, *, seed: int = 0) -> None:
         steps=STEPS,
         seed=seed,
         network=replace(small().network, cut=CUT),
-        game=replace(small().game, pixel=PIXEL, warmup=WARMUP, noise=NOISE),
+        game=replace(small().game, pixel=PIXEL, warmup=WARMUP, noise=0.0, bottleneck=0),
     )
     unprotected = replace(protected, game=replace(protected.game, pixel=0.0))
     attacks = {}

@@ -8,9 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oneway.models.decoder import is_map
+
+SIDE = 8
+"""Positions a side to which a map is averaged before it is mixed: finer ones are weights that a few thousand pictures
+do not pay for."""
+
 
 class Narrow(nn.Module):
-    """An encoder whose features are brought down to a vector by one linear layer.
+    """An encoder whose features are brought down to a vector by one linear layer, a map averaged to 8 x 8 before.
 
     A layer in the middle of a network sees a patch of the picture at each position, so its features are a small
     picture, whatever they are trained for. A vector that mixes all positions need not be one.
@@ -25,11 +31,13 @@ class Narrow(nn.Module):
     def __init__(self, encoder: nn.Module, shape: tuple[int, ...], numbers: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.mix = nn.Linear(torch.Size(shape).numel(), numbers)
+        side = _side(shape)
+        self.average = nn.Identity() if side is None else nn.AdaptiveAvgPool2d(side)
+        self.mix = nn.Linear(_numbers(shape), numbers)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) to vectors (n, numbers)."""
-        features = self.encoder(pictures)
+        features = self.average(self.encoder(pictures))
         mixed: Tensor = self.mix(F.layer_norm(features, features.shape[1:]).flatten(1))
         return mixed
 
@@ -46,11 +54,24 @@ class Widen(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], numbers: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        self.shape = shape
-        self.unmix = nn.Linear(numbers, torch.Size(shape).numel())
+        self.shape, self.side = shape, _side(shape)
+        self.unmix = nn.Linear(numbers, _numbers(shape))
         self.norm = norm(shape[0]) if len(shape) == 3 else nn.LayerNorm(shape)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Map vectors (n, numbers) to features (n, *shape)."""
-        features: Tensor = torch.relu(self.norm(self.unmix(vectors).view(-1, *self.shape)))
-        return features
+        features: Tensor = self.unmix(vectors)
+        if self.side is None:
+            return torch.relu(self.norm(features.view(-1, *self.shape)))
+        coarse = self.norm(features.view(-1, self.shape[0], self.side, self.side))
+        return torch.relu(F.interpolate(coarse, size=self.shape[1:], mode="bilinear"))
+
+
+def _side(shape: tuple[int, ...]) -> int | None:
+    """Positions a side at which a map is mixed; none for anything but a map."""
+    return min(SIDE, shape[-1]) if is_map(shape) else None
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    side = _side(shape)
+    return torch.Size(shape).numel() if side is None else shape[0] * side**2

@@ -35,15 +35,15 @@ class GameConfig:
 
     """
 
-    pixel: float = 3.0
+    pixel: float = 0.1
     target: Target = "mean_face"
     decoder_steps: int = 4
     decoder_width: float = 1.0
     decoder_batch_size: int = 16
     warmup: float = 0.25
     ramp: float = 0.2
-    noise: float = 2.0
-    bottleneck: int = 0
+    noise: float = 0.3
+    bottleneck: int = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ def small() -> ProtectConfig:
 
 
 def paper() -> ProtectConfig:
-    """ResNet-50 and the game as the paper plays it: one decoder step a step, no warm-up, an unbounded reward, no noise.
+    """ResNet-50 and the game as the paper plays it: one decoder step a step, no warm-up, an unbounded reward.
 
     Attributes are called at even odds. What the paper leaves open (batch size, learning rates, steps, width of fc) is
     chosen here, for one large GPU.
@@ -126,7 +126,14 @@ def paper() -> ProtectConfig:
     return ProtectConfig(
         network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048),
         game=GameConfig(
-            pixel=1.0, target="away", decoder_steps=1, decoder_batch_size=128, warmup=0.0, ramp=0.0, noise=0.0
+            pixel=1.0,
+            target="away",
+            decoder_steps=1,
+            decoder_batch_size=128,
+            warmup=0.0,
+            ramp=0.0,
+            noise=0.0,
+            bottleneck=0,
         ),
         calibrate=False,
         steps=40_000,

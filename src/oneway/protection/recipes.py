@@ -44,7 +44,7 @@ STRENGTHS = {
 _KINDS: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(AnyDefence)}
 RECIPES: dict[str, Recipe] = {
     "none": Recipe(strength="game.pixel", strengths=(0.0,), settings={"game.pixel": 0.0}),
-    "game": Recipe(strength="game.pixel", strengths=(1.0, 3.0, 10.0)),
+    "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0)),
     "paper": Recipe(
         strength="game.pixel",
         strengths=(3.0, 30.0, 300.0),
