@@ -35,7 +35,7 @@ FLAGS = {
         "--decoder-steps",
         "--steps",
         "--seed",
-        "--device",
+        "--defence",
         "--set",
         "--resume",
     },
@@ -62,6 +62,18 @@ FLAGS = {
         "--set",
         "--resume",
     },
+    "benchmark": {
+        "--out",
+        "--cut",
+        "--defence",
+        "--preset",
+        "--verifier",
+        "--jobs",
+        "--dry-run",
+        "--set",
+        "--resume",
+    },
+    "recommend": {"--cut", "--utility", "--leakage"},
     "verifier": {"--out", "--steps", "--seed", "--device", "--set"},
     "demo": {"--out", "--seed"},
 }
@@ -288,10 +300,35 @@ def test_the_paper_preset_is_the_papers_game() -> None:
     assert (config.game.decoder_steps, config.game.target) == (1, "away")
 
 
+def test_a_defence_is_named_with_its_strength(asked: Callable[..., ProtectConfig]) -> None:
+    assert asked("--defence", "game") == small()
+    assert asked("--defence", "none") == override(small(), {"game.pixel": 0.0})
+    noise = asked("--defence", "noise=4")
+    assert noise == override(small(), {"game.pixel": 0.0, "defence": "noise", "defence.deviation": 4.0})
+    paper_game = asked("--defence", "paper=30", "--decoder-steps", "2").game
+    assert (paper_game.pixel, paper_game.target, paper_game.decoder_steps) == (30.0, "away", 2)
+    assert (paper_game.noise, paper_game.bottleneck) == (0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("defence", "message"), [("nose", "noise"), ("noise=much", "must be a number"), ("noise=-1", "0 or more")]
+)
+def test_a_defence_that_cannot_be_is_said(oneway_says: Run, tmp_path: Path, defence: str, message: str) -> None:
+    code, _, errors = oneway_says("protect", tmp_path, "--defence", defence, "--out", tmp_path / "run")
+    assert code == 2
+    assert message in errors
+
+
 def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig]) -> None:
     flags = ["--cut", "layer3", "--pixel", "0", "--decoder-steps", "7", "--steps", "9", "--seed", "3"]
-    sets = ["network.norm=group", "attributes=Smiling,Bald", "game.warmup=0.5", "network.weights=none"]
-    made = asked(*flags, "--device", "cpu", *(f"--set={setting}" for setting in sets))
+    sets = [
+        "runtime.device=cpu",
+        "network.norm=group",
+        "attributes=Smiling,Bald",
+        "game.warmup=0.5",
+        "network.weights=none",
+    ]
+    made = asked(*flags, *(f"--set={setting}" for setting in sets))
     assert made == override(
         small(),
         {
@@ -311,7 +348,7 @@ def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig
 
 def test_from_drawing_to_the_table(oneway_says: Run, settings: dict[str, Any], tmp_path: Path) -> None:
     faces, judge, run, bare = (tmp_path / name for name in ("faces", "judge.safetensors", "run", "bare"))
-    sets = [f"--set={name}={value}" for name, value in settings.items() if name != "steps"]
+    sets = [f"--set={name}={value}" for name, value in settings.items() if name not in ("steps", "game.pixel")]
     attack = ["--verifier", judge, "--steps", "4", "--set", "width=0.5", "--set", "check_every=2", "--device", "cpu"]
 
     code, out, _ = oneway_says(

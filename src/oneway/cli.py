@@ -51,12 +51,10 @@ def protect(
     preset: Literal["small", "paper"] = "small",
     cut: str | None = None,
     defence: str | None = None,
-    strength: float | None = None,
     pixel: float | None = None,
     decoder_steps: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    device: Device = "auto",
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -69,20 +67,19 @@ def protect(
         out: The new run's folder.
         preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
         cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
-        defence: game (the default), paper (its one-step game), deepobfuscator, noise, dropout, pruning, nopeek, vib,
-            cem, blur, downscale, pca, or none.
-        strength: How strong the defence is, each on its own scale; 0 is none.
+        defence: NAME or NAME=STRENGTH, each on its own scale: game (the default), paper (its one-step game),
+            deepobfuscator, noise, dropout, pruning, nopeek, vib, cem, blur, downscale, pca, or none.
         pixel: Weight of the decoder's error; 0 trains the unprotected control.
         decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
-        device: Where to train.
-        set: Any other field of the configuration, as in config.json: --set network.width=0.5.
+        set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
+            runtime.device=cpu.
         resume: Continue a run that was interrupted.
     """
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
-    from oneway.protection.recipes import prescribe
+    from oneway.protection.recipes import prescribe, read_recipe
     from oneway.protection.train import protect as train
     from oneway.report.table import utility_line
     from oneway.runs import override, read_json
@@ -93,13 +90,10 @@ def protect(
         "game.decoder_steps": decoder_steps,
         "steps": steps,
         "seed": seed,
-        "runtime.device": device,
     }
     config = PRESETS[preset]()
     if defence is not None:
-        config = prescribe(config, defence, strength)
-    elif strength is not None:
-        raise InputError("strength says how strong a --defence is, and none is named; name one, or use --pixel")
+        config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
     run = train(Pack.open(data), out, override(config, _pairs(set)), resume=resume)
     Console().print(utility_line(read_json(run.path / "results.json")), highlight=False)
@@ -318,7 +312,7 @@ def recommend(
     row = choose(results, cut, utility=utility, leakage=leakage)
     console = Console()
     console.print(benchmark_table({"rows": [row]}))
-    command = f"oneway protect DATA --cut {cut} --defence {row['defence']} --strength {row['strength']:g} --out RUN"
+    command = f"oneway protect DATA --cut {cut} --defence {row['defence']}={row['strength']:g} --out RUN"
     console.print(command, highlight=False, soft_wrap=True)
 
 

@@ -1,11 +1,11 @@
-"""Every defence by the name that `oneway protect --defence` takes, with the setting that makes it stronger."""
+"""Every defence by the name that `oneway protect --defence` takes, and the setting that makes it stronger."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from oneway.errors import unknown
+from oneway.errors import InputError, unknown
 from oneway.protection.config import ProtectConfig
 from oneway.protection.defences import AnyDefence
 from oneway.protection.defences.defence import Defence
@@ -77,3 +77,17 @@ def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -
     recipe = RECIPES[name]
     settings = recipe.settings | ({} if strength is None else {recipe.strength: strength})
     return override(config, settings)
+
+
+def read_recipe(text: str) -> tuple[str, float | None]:
+    """Read NAME or NAME=STRENGTH.
+
+    Raises:
+        InputError: if the strength is no number.
+
+    """
+    name, equals, strength = text.partition("=")
+    try:
+        return name, float(strength) if equals else None
+    except ValueError as error:
+        raise InputError(f"the strength of the defence {name!r} must be a number, not {strength!r}") from error
