@@ -108,8 +108,8 @@ def averaging(room: Room, place: Place) -> Found:
 
 
 def queried(room: Room, place: Place, number: int) -> Found:
-    """Attack with the features of a few public pictures only, which train no more than half of the mirror's width."""
-    config = budget(room, replace(attackers()["mirror"], seed=room.config.seed, width=1.0, check_every=100, drops=1))
+    """Attack with the features of a few public pictures only."""
+    config = budget(room, replace(attackers()["mirror"], seed=room.config.seed, check_every=100, drops=1))
     chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])
     fitted = _fit(room, place, room.stolen.access, config, f"{number} queries", chosen)
     names = ("mse", "face_similarity", "recognised")
