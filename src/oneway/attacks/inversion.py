@@ -88,7 +88,7 @@ def attackers() -> dict[str, InversionConfig]:
         "residual": InversionConfig(drops=2, decoder="residual", learning_rate=2e-3),
         "transformer": InversionConfig(drops=2, decoder="transformer", learning_rate=2e-3),
         "gan": InversionConfig(drops=2, gan=2e-4),
-        "perceptual": InversionConfig(drops=2, perceptual=1e-3),
+        "perceptual": InversionConfig(drops=2, perceptual=1e-2),
     }
 
 
