@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,15 +18,13 @@ from oneway.attacks import linear
 from oneway.attacks.access import BlackBox
 from oneway.attacks.fit import Place
 from oneway.protection.config import ProtectConfig, small
-from oneway.protection.defences import PCA, VIB, AnyDefence, NoPeek
+from oneway.protection.defences import DEFENCES, PCA, VIB, NoPeek
 from oneway.protection.defences.cem import Mixed
-from oneway.protection.defences.defence import Defence
 from oneway.protection.defences.dropout import Dropping
 from oneway.protection.defences.pca import Projected
 from oneway.protection.defences.vib import Stochastic
 from oneway.runtime import launch
 
-DEFENCES: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(AnyDefence)}
 EXTREME = {
     "noise": (1000.0, 0.9),
     "dropout": (0.9999, 0.9),

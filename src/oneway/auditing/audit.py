@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,8 +167,7 @@ def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Agai
     if "protect" in content:
         run = Run.open(path, victim.pack)
         settings = [described["audit"], described["verifier"]]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-        path = path / f"audit-{digest[:8]}"
+        path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
             audit(
                 run,

@@ -13,7 +13,6 @@ from oneway import runs
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError
 from oneway.protection.config import ProtectConfig
-from oneway.runs import from_dict
 
 SCORES, PICTURES = "scores.npz", "shown.npy"
 
@@ -57,7 +56,7 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
         raise InputError(f"the control {path} is not an audit; give the --out of `oneway audit`, or an unprotected run")
     made = results["provenance"]
     trained = made["victim"].get("protect")
-    if trained is not None and from_dict(ProtectConfig, trained).protects:
+    if trained is not None and runs.from_dict(ProtectConfig, trained).protects:
         raise InputError(f"the control {path} audited a protected run; give the audit of a run with --pixel 0")
     theirs = {"data": made["data"]["hash"], "audit": _question(made["audit"]), "verifier": made["verifier"]}
     ours = {

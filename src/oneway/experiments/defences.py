@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
@@ -27,6 +25,7 @@ from oneway.protection.run import Run
 from oneway.protection.train import protect
 from oneway.report.pareto import draw_pareto
 from oneway.runs import override
+from oneway.runtime import RuntimeConfig
 
 TABLE, PICTURE = "table.csv", "pareto.png"
 LEAKAGES = ("face_similarity", "feature_similarity", "linkage")
@@ -74,8 +73,7 @@ class Cell:
     @property
     def key(self) -> str:
         """Name its folders by all that decides it."""
-        content = json.dumps(runs.to_dict(replace(self.protect, runtime=type(self.protect.runtime)())), sort_keys=True)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        digest = runs.digest(runs.to_dict(replace(self.protect, runtime=RuntimeConfig())))
         return f"{self.cut}-{self.defence}-{self.strength:g}-{digest}"
 
 

@@ -49,14 +49,12 @@ class Whiten(nn.Module):
 
     mean: Tensor
     turn: Tensor
-    observed: Tensor
 
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
         channels = features[0]
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("turn", torch.eye(channels) if channels <= WIDEST else torch.ones(channels))
-        self.register_buffer("observed", torch.zeros((), dtype=torch.bool))
 
     @torch.no_grad()
     def observe(self, features: Tensor) -> None:
@@ -79,12 +77,9 @@ class Whiten(nn.Module):
             turn = (directions * variances.clamp(min=least.clamp(min=1e-60)).rsqrt()) @ directions.T
         self.mean.copy_(mean)
         self.turn.copy_(turn)
-        self.observed.fill_(True)
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the shape (n, channels, ...)."""
-        if not self.observed:
-            return features
         with torch.autocast(features.device.type, enabled=False):
             last = features.float().movedim(1, -1) - self.mean
             turned = last * self.turn if self.turn.dim() == 1 else last @ self.turn

@@ -107,9 +107,14 @@ class ProtectConfig:
                 raise InputError(f"{name} must be {law}, not {value}")
 
     @property
+    def active(self) -> AnyDefence | None:
+        """Give the further defence, unless its strength is 0."""
+        return self.defence if self.defence is not None and self.defence.level > 0 else None
+
+    @property
     def protects(self) -> bool:
         """Say whether there is any protection, so that the encoder is no control."""
-        return self.game.pixel > 0 or (self.defence is not None and self.defence.level > 0)
+        return self.game.pixel > 0 or self.active is not None
 
 
 def small() -> ProtectConfig:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from oneway.errors import InputError, unknown
 from oneway.protection.config import ProtectConfig
-from oneway.protection.defences import AnyDefence
-from oneway.protection.defences.defence import Defence
+from oneway.protection.defences import DEFENCES
 from oneway.runs import override
 
 
@@ -41,7 +40,6 @@ STRENGTHS = {
     "downscale": (0.5, 0.75, 0.9),
     "pca": (0.9, 0.99, 0.999),
 }
-_KINDS: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(AnyDefence)}
 RECIPES: dict[str, Recipe] = {
     "none": Recipe(strength="game.pixel", strengths=(0.0,), settings={"game.pixel": 0.0}),
     "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0)),
@@ -59,7 +57,7 @@ RECIPES: dict[str, Recipe] = {
     name: Recipe(
         strength=f"defence.{kind.strength}", strengths=STRENGTHS[name], settings={"game.pixel": 0.0, "defence": name}
     )
-    for name, kind in _KINDS.items()
+    for name, kind in DEFENCES.items()
 }
 """`game` is the recommended recipe, `paper` the one-step game of Xiao et al. 2020, `deepobfuscator` the game on
 structural similarity of Li et al. (IoTDI 2021); the others play no game."""

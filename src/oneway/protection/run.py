@@ -51,8 +51,8 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
             rest = nn.Sequential(Widen(shape, config.game.bottleneck, norm), rest)
         if config.game.pixel and config.game.noise:
             encoder = Noisy(encoder, config.game.noise)
-        if config.defence is not None:
-            encoder = config.defence.wrap(encoder, features_shape(encoder, size))
+        if config.active is not None:
+            encoder = config.active.wrap(encoder, features_shape(encoder, size))
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)
         return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
 

@@ -194,7 +194,7 @@ class Training:
             mean_face=self.mean_face,
             pixel=weight,
             target=game.target,
-            penalty=None if config.defence is None else config.defence.penalty,
+            penalty=None if config.active is None else config.active.penalty,
         )
         settings = torch.tensor([weight, rate], device=self.fabric.device)
         return torch.cat([torch.stack([utility_loss, protector_error, adversary_error]), settings])
@@ -275,8 +275,8 @@ def _finish(
     described: dict[str, Any],
 ) -> None:
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
-    if config.defence is not None:
-        config.defence.finish(protector.encoder, pack.private)
+    if config.active is not None:
+        config.active.finish(protector.encoder, pack.private)
     held = _calibrate(fabric, pack, config, attributes, protector)
     runs.write_tensors(out / WEIGHTS, protector.state_dict())
     restart(protector.encoder, (0,))  # as a run that is opened begins

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from oneway.protection.defences.blur import Blur
 from oneway.protection.defences.cem import CEM
+from oneway.protection.defences.defence import Defence
 from oneway.protection.defences.downscale import Downscale
 from oneway.protection.defences.dropout import Dropout
 from oneway.protection.defences.noise import Noise
@@ -13,3 +16,4 @@ from oneway.protection.defences.pruning import Pruning
 from oneway.protection.defences.vib import VIB
 
 AnyDefence = Noise | Dropout | Pruning | NoPeek | VIB | CEM | Blur | Downscale | PCA
+DEFENCES: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(AnyDefence)}

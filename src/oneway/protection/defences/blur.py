@@ -39,9 +39,6 @@ class Blur(Defence):
     strength: ClassVar[str] = "deviation"
     deviation: float = 3.0
 
-    def __post_init__(self) -> None:
-        self.check()
-
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Blur its pictures."""
-        return Blurred(encoder, self.deviation) if self.level else encoder
+        return Blurred(encoder, self.deviation)

@@ -77,7 +77,7 @@ class CEM(Defence):
     components: int = 8
 
     def __post_init__(self) -> None:
-        self.check()
+        super().__post_init__()
         if not self.deviation > 0:
             raise InputError(f"defence.deviation must be positive, not {self.deviation}")
         if self.components < 1:
@@ -86,7 +86,7 @@ class CEM(Defence):
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Make the features noisy, with centres."""
         numbers = torch.Size(shape).numel()
-        return Mixed(encoder, self.deviation, numbers, self.components) if self.level else encoder
+        return Mixed(encoder, self.deviation, numbers, self.components)
 
     def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
         """Give the weighted bound of the batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,25 +16,28 @@ from oneway.errors import InputError
 class Defence:
     """A defence that does nothing, whose parts others replace. Every one of them is its own configuration.
 
+    At strength 0 none of its parts is called.
+
     Attributes:
         name: which defence it is.
         strength: the name of the field that says how strong it is; 0 there is no defence at all.
+        below: what the strength must lie below.
 
     """
 
     name: str = ""
     strength: ClassVar[str] = "weight"
+    below: ClassVar[float] = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.level < self.below:
+            law = "0 or more" if self.below == math.inf else f"from 0 to below {self.below:g}"
+            raise InputError(f"defence.{self.strength} must be {law}, not {self.level:g}")
 
     @property
     def level(self) -> float:
         """How strong it is: 0 is not at all."""
         return float(getattr(self, self.strength))
-
-    def check(self, *, most: float | None = None) -> None:
-        """Refuse a strength out of range: below 0, or not below `most`."""
-        if not self.level >= 0 or (most is not None and not self.level < most):
-            law = "0 or more" if most is None else f"from 0 to below {most:g}"
-            raise InputError(f"defence.{self.strength} must be {law}, not {self.level:g}")
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Put on the encoder what stays there in use; `shape` is that of one picture's features."""

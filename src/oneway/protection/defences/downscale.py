@@ -37,11 +37,9 @@ class Downscale(Defence):
 
     name: str = "downscale"
     strength: ClassVar[str] = "reduction"
+    below: ClassVar[float] = 1.0
     reduction: float = 0.8
-
-    def __post_init__(self) -> None:
-        self.check(most=1)
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Scale its pictures down."""
-        return Downscaled(encoder, self.reduction) if self.level else encoder
+        return Downscaled(encoder, self.reduction)

@@ -38,11 +38,9 @@ class Dropout(Defence):
 
     name: str = "dropout"
     strength: ClassVar[str] = "rate"
+    below: ClassVar[float] = 1.0
     rate: float = 0.7
-
-    def __post_init__(self) -> None:
-        self.check(most=1)
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Drop features one by one."""
-        return Dropping(encoder, self.rate, channels=False) if self.level else encoder
+        return Dropping(encoder, self.rate, channels=False)

@@ -27,9 +27,6 @@ class Noise(Defence):
     strength: ClassVar[str] = "deviation"
     deviation: float = 2.0
 
-    def __post_init__(self) -> None:
-        self.check()
-
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Make the features noisy."""
-        return Noisy(encoder, self.deviation) if self.level else encoder
+        return Noisy(encoder, self.deviation)

@@ -24,9 +24,6 @@ class NoPeek(Defence):
     name: str = "nopeek"
     weight: float = 1.0
 
-    def __post_init__(self) -> None:
-        self.check()
-
     def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
         """Give the weighted distance correlation of the batch."""
-        return self.weight * losses.distance_correlation(pictures, features) if self.level else None
+        return self.weight * losses.distance_correlation(pictures, features)

@@ -65,16 +65,14 @@ class PCA(Defence):
 
     name: str = "pca"
     strength: ClassVar[str] = "dropped"
+    below: ClassVar[float] = 1.0
     dropped: float = 0.99
-
-    def __post_init__(self) -> None:
-        self.check(most=1)
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Make room for the components."""
         numbers = torch.Size(shape).numel()
         kept = max(1, round((1 - self.dropped) * numbers))
-        return Projected(encoder, shape, kept) if self.level else encoder
+        return Projected(encoder, shape, kept)
 
     def finish(self, encoder: nn.Module, private: Private) -> None:
         """Take the components."""

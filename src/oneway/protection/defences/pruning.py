@@ -24,11 +24,9 @@ class Pruning(Defence):
 
     name: str = "pruning"
     strength: ClassVar[str] = "rate"
+    below: ClassVar[float] = 1.0
     rate: float = 0.7
-
-    def __post_init__(self) -> None:
-        self.check(most=1)
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Drop channels."""
-        return Dropping(encoder, self.rate, channels=True) if self.level else encoder
+        return Dropping(encoder, self.rate, channels=True)

@@ -55,12 +55,9 @@ class VIB(Defence):
     name: str = "vib"
     weight: float = 0.1
 
-    def __post_init__(self) -> None:
-        self.check()
-
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Draw features from a distribution."""
-        return Stochastic(encoder, shape[0]) if self.level else encoder
+        return Stochastic(encoder, shape[0])
 
     def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
         """Give the weighted divergence of the batch."""
