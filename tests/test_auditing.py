@@ -151,6 +151,40 @@ def test_averaging_answers_undoes_noise(audit: Audit) -> None:
     assert often["high"] < once["low"]
 
 
+def test_averages_and_the_query_curve_are_the_strongest_attackers(audit: Audit) -> None:
+    results = audit(Changed(noise=0.5), control=None)
+    inversion = results["attacks"]["inversion"]
+    strongest = inversion["strongest"]["face_similarity"]
+    similar = {name: one["validation"]["face_similarity"] for name, one in inversion["attackers"].items()}
+    assert strongest == max(similar, key=lambda name: similar[name])
+    assert results["attacks"]["averaging"]["attacker"] == results["queries"]["attacker"] == strongest
+    few, all_of_them = results["queries"]["curve"]
+    assert few["queries"] == 60
+    assert all_of_them["mse"] == inversion["attackers"][strongest]["mse"]
+
+
+def test_a_brief_audit_has_the_leakages_of_a_whole_one(audit: Audit, control: Path, tmp_path: Path) -> None:
+    brief = replace(CONFIG, brief=True)
+    whole, ours = json.loads((control / "results.json").read_text()), audit(Changed(), config=brief, control=None)
+    for attack in ("inversion", "feature", "linkage"):
+        numbers = [
+            {name: value for name, value in results["attacks"][attack].items() if isinstance(value, dict | None)}
+            for results in (whole, ours)
+        ]
+        assert _without_times(numbers[0]) == _without_times(numbers[1]), attack
+    left_out = ("scatter", "inference", "information", "optimisation", "averaging")
+    for attack in left_out:
+        assert ours["attacks"][attack] == {"refused": "left out: the audit is brief", "seconds": 0.0}
+    assert set(left_out) <= {line.partition(":")[0] for line in ours["untested"]}
+    assert [point["queries"] for point in ours["queries"]["curve"]] == [whole["queries"]["curve"][-1]["queries"]]
+
+
+def _without_times(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: _without_times(value) for name, value in found.items() if name != "seconds"}
+    return found
+
+
 def test_constant_features_are_refused(audit: Audit, tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="the same features for all of 256 public pictures"):
         audit(Changed(scale=0.0), control=None)

@@ -16,8 +16,6 @@ from audited import figure
 from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
-from oneway.attacks.information import InformationConfig
-from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
 from oneway.experiments import defences
 from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, recommend
@@ -26,13 +24,7 @@ from oneway.report.pareto import draw_pareto
 
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
-    attackers=("mirror",),
-    queries=(),
-    steps=20,
-    feature=FeatureConfig(width=4, batch_size=32),
-    information=InformationConfig(width=4, batch_size=16),
-    optimisation=OptimisationConfig(steps=2, num_pictures=4),
-    runtime=RUNTIME,
+    attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
 )
 NAMES = ("face_similarity", "feature_similarity", "linkage")
 
@@ -55,6 +47,12 @@ def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong() ->
         assert cell.control is None or cell.control.startswith(f"{cell.cut}-none")
     for recipe in RECIPES.values():
         assert list(recipe.strengths) == sorted(set(recipe.strengths))
+
+
+def test_a_defence_is_compared_at_one_strength_where_one_is_given() -> None:
+    plan = cells(DefencesConfig(defences=("noise=0.7", "vib", "noise=3")))
+    strengths = [(cell.defence, cell.strength) for cell in plan[1:]]
+    assert strengths == [("noise", 0.7), *(("vib", strength) for strength in RECIPES["vib"].strengths), ("noise", 3.0)]
 
 
 def test_where_it_runs_does_not_decide_which_setting_it_is(tiny: Tiny) -> None:
@@ -106,7 +104,12 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"defences": ("nose",)}, "not 'nose'"), ({"defences": ("none",)}, "always there"), ({"cuts": ()}, "cuts")],
+    [
+        ({"defences": ("nose",)}, "not 'nose'"),
+        ({"defences": ("noise=loud",)}, "must be a number, not 'loud'"),
+        ({"defences": ("none",)}, "always there"),
+        ({"cuts": ()}, "cuts"),
+    ],
 )
 def test_what_cannot_be_compared_is_said(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(oneway.InputError, match=message):

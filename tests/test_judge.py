@@ -157,3 +157,17 @@ def test_the_real_pictures_are_shown_to_the_verifier_once(pack: Pack) -> None:
     judge.score(batched(originals(pack), originals(pack)))
     judge.about_verifier()
     assert verifier.shown == 2 * len(pack.test) + len(pack.validation)
+
+
+def test_what_the_verifier_has_seen_need_not_be_shown_again(pack: Pack) -> None:
+    pictures = originals(pack)
+    shuffled = pictures.roll(7, dims=0)
+    verifier = Colours()
+    judge = Judge(pack.test, pack.validation, verifier)
+    looked = judge.measure(batched(shuffled, pictures), pack.test)
+    before = verifier.shown
+    known = judge.measure(batched(shuffled, pictures), pack.test, vectors=np.roll(judge.known(pack.test), 7, axis=0))
+    assert verifier.shown == before
+    assert looked.keys() == known.keys()
+    for name, values in looked.items():
+        np.testing.assert_allclose(known[name], values, atol=1e-6)

@@ -262,12 +262,12 @@ def benchmark(
         data: A pack made by `oneway prepare`.
         out: The new benchmark's folder.
         cut: Layer after which features leave the device; can be given several times; layer2 by default.
-        defence: A defence, as `oneway protect` takes it; can be given several times; all by default.
+        defence: A defence at several strengths, or NAME=STRENGTH for one; can be given several times; all by default.
         preset: Network and budget of every setting.
         verifier: Judge of faces, as `oneway audit` takes it.
         jobs: Settings at a time, each in a process of its own.
         dry_run: Only list the settings.
-        set: Any other field, such as protect.steps=600 or audit.attackers=mirror.
+        set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
         resume: Continue a benchmark that was interrupted.
     """
     from oneway.data.packed import Pack

@@ -70,6 +70,7 @@ class Judge:
         names: Collection[str] = tuple(UNITS),
         *,
         index: NDArray[np.int64] | None = None,
+        vectors: NDArray[np.float32] | None = None,
     ) -> Scores:
         """Score every picture of a part: (n,) for each name, without the reduction over people.
 
@@ -80,13 +81,16 @@ class Judge:
             names: the scores wanted, of those in `UNITS`; `vectors` are the verifier's features of the
                 reconstructions, (n, d).
             index: which of the part's pictures they are; all by default.
+            vectors: the verifier's features of the reconstructions, (n, d), where they are known: an attacker who
+                shows real pictures, or one picture always, need not be looked at again.
 
         """
         measured: list[Scores] = []
         done = 0
         for reconstructed, pictures in reconstructions:
             rows = np.arange(done, done + len(pictures)) if index is None else index[done : done + len(pictures)]
-            measured.append(self._measure(reconstructed, pictures, part, rows, names))
+            seen = None if vectors is None else vectors[done : done + len(pictures)]
+            measured.append(self._measure(reconstructed, pictures, part, rows, names, seen))
             done += len(pictures)
         return {name: np.concatenate([scores[name] for scores in measured]) for name in measured[0]}
 
@@ -97,6 +101,7 @@ class Judge:
         part: Validation | Test,
         rows: NDArray[np.int64],
         names: Collection[str],
+        seen: NDArray[np.float32] | None,
     ) -> Scores:
         error = image.mse(reconstructed, pictures)
         scores: Scores = {"mse": error, "psnr": image.psnr(error)}
@@ -107,7 +112,7 @@ class Judge:
             scores["psnr_affine"] = image.psnr(image.mse(corrected, pictures))
             scores["ssim_affine"] = image.ssim(corrected, pictures)
         if self.verifier is not None:
-            vectors = self.verifier(reconstructed)
+            vectors = self.verifier(reconstructed) if seen is None else seen
             similarity = identity.similarity(vectors, self.known(part)[rows])
             scores |= {"vectors": vectors, "face_similarity": similarity}
             if self.threshold is not None:

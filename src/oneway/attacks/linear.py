@@ -121,7 +121,15 @@ def regress(
 
 
 @torch.no_grad()
-def draw(access: Access, public: Public, validation: Validation, place: Place, *, seed: int) -> Fitted[LinearDecoder]:
+def draw(
+    access: Access,
+    public: Public,
+    validation: Validation,
+    place: Place,
+    *,
+    seed: int,
+    rows: NDArray[np.int64] | None = None,
+) -> Fitted[LinearDecoder]:
     """Invert the encoder by ridge regression.
 
     Args:
@@ -130,9 +138,10 @@ def draw(access: Access, public: Public, validation: Validation, place: Place, *
         validation: other people, who choose the penalty.
         place: where it runs.
         seed: of the choice of public pictures, if there are more than 8192.
+        rows: the public pictures whose features it has, at least 2; else as many as it can use.
 
     """
-    rows, device = chosen_rows(public, seed), place.fabric.device
+    rows, device = chosen_rows(public, seed) if rows is None else rows[:PICTURES], place.fabric.device
     pictures = load(public, rows, device=device).flatten(1)
     mean = pictures.mean(dim=0)
     with torch.random.fork_rng(devices=[]):

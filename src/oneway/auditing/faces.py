@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +15,9 @@ from oneway.attacks import optimisation
 from oneway.attacks.access import Access
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
-from oneway.attacks.inversion import AnyDecoder, InversionConfig, attackers, draw_decoder, invert, reconstruct
+from oneway.attacks.inversion import InversionConfig, draw_decoder, invert, reconstruct
 from oneway.attacks.linear import chosen_rows, draw
-from oneway.auditing.room import Room, budget, course
+from oneway.auditing.room import Room, course
 from oneway.auditing.steps import Found, refused
 from oneway.data.batches import load, mean_picture
 from oneway.data.packed import Pack, Test, Validation
@@ -49,36 +49,81 @@ def floors(room: Room, _: Place) -> Found:
             outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed
         )
     mean = mean_picture(pack.public, torch.device("cpu"))
-    scores = {"mean_face": judge.measure(repeated_pictures(mean, pack.test), pack.test)}
+    seen = None if judge.verifier is None else judge.verifier(mean)
+    public = None if judge.verifier is None else judge.known(pack.public)
+
+    def mean_face(part: Validation | Test, names: Collection[str]) -> Scores:
+        vectors = None if seen is None else np.broadcast_to(seen, (len(part), seen.shape[1]))
+        return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
+
+    scores = {"mean_face": mean_face(pack.test, tuple(UNITS))}
     for name, index in chosen.items():
-        scores[name] = judge.measure(chosen_pictures(index, pack), pack.test)
+        vectors = None if public is None else public[index]
+        scores[name] = judge.measure(chosen_pictures(index, pack), pack.test, vectors=vectors)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
     validation: dict[str, float] = {}
-    if judge.verifier is not None:
-        constant = judge.known(pack.public).mean(axis=0)
+    if public is not None:
+        constant = public.mean(axis=0)
         constant /= max(float(np.linalg.norm(constant)), 1e-12)
         arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
-        held = judge.measure(repeated_pictures(mean, pack.validation), pack.validation, ("face_similarity",))
         validation = {
-            "face_similarity": float(held["face_similarity"].mean()),
+            "face_similarity": float(mean_face(pack.validation, ("face_similarity",))["face_similarity"].mean()),
             "feature_similarity": float((judge.known(pack.validation) @ constant).mean()),
         }
     return Found(facts={"validation": validation}, arrays=arrays)
 
 
-def inversion(room: Room, place: Place, config: InversionConfig, label: str, access: Access | None = None) -> Found:
-    """Train one inversion attacker and score it; which of them counts is chosen later."""
+def inversion(
+    room: Room, place: Place, config: InversionConfig | None, label: str, access: Access | None = None
+) -> Found:
+    """Train one inversion attacker, or solve the linear one, and score it; which of them counts is chosen later.
+
+    Args:
+        room: what is attacked.
+        place: where it computes.
+        config: of the attacker that is trained; none is the linear one, whom no optimiser can fail.
+        label: its name.
+        access: another access than the audit's own.
+
+    """
     access = room.stolen.access if access is None else access
-    fitted = _fit(room, place, access, config, label, None)
-    return _drawn(room, access, fitted, place, len(room.pack.public) * (2 if access.mirrors else 1))
+    fitted = _fit(room, place, access, config, label)
+    pack, judge, decoder = room.pack, room.judge, fitted.network
+    names = ("mse", "face_similarity", "vectors")
+    validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
+    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
+    vectors = {
+        f"vectors {split}": scores.pop("vectors")
+        for split, scores in (("validation", validation), ("test", test))
+        if "vectors" in scores
+    }
+    best = _best_recovered(test, pack.test)
+    drawn = {"people": shown(pack), "best": best}
+    if config is None:
+        queries = len(chosen_rows(pack.public, room.config.seed))
+    else:
+        queries = len(pack.public) * (2 if access.mirrors else 1)
+    return Found(
+        facts=course(fitted)
+        | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
+        arrays=test
+        | vectors
+        | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
+        | {"index best": best},
+    )
 
 
-def linear(room: Room, place: Place, access: Access | None = None) -> Found:
-    """Solve the attacker whom no optimiser can fail, and to whom no other should lose."""
-    pack = room.pack
-    access = room.stolen.access if access is None else access
-    fitted = draw(access, pack.public, pack.validation, place, seed=room.config.seed)
-    return _drawn(room, access, fitted, place, len(chosen_rows(pack.public, room.config.seed)))
+def strongest(found: Mapping[str, Found]) -> str:
+    """Name the inversion attacker that draws faces most like the validation people's, or has the smallest error.
+
+    The latter counts without a verifier.
+    """
+
+    def strength(name: str) -> float:
+        validation = found[name].facts["validation"]
+        return float(validation.get("face_similarity", -validation["mse"]))
+
+    return max(found, key=strength)
 
 
 def optimised(room: Room, place: Place) -> Found:
@@ -99,36 +144,22 @@ def optimised(room: Room, place: Place) -> Found:
     return Found(facts={"num_pictures": len(chosen)}, arrays=scores | {"index": chosen})
 
 
-def averaging(room: Room, place: Place) -> Found:
-    """Attack a noisy encoder by the average of several answers for one picture, by the linear attacker and the mirror.
-
-    The one counts that draws faces more like the validation people's, or has the smaller error without a verifier.
-    """
+def averaging(room: Room, place: Place, config: InversionConfig | None, label: str) -> Found:
+    """Attack a noisy encoder by the average of several answers for one picture, by the strongest of the panel."""
     if room.stolen.averaged is None:
         return refused("the encoder answers alike each time, so there is nothing to average")
-    access, seed = room.stolen.averaged(), room.config.seed
-    config = budget(room, replace(attackers()["mirror"], seed=seed))
-    found = {
-        "linear": linear(room, place, access),
-        "mirror": inversion(room, place, config, "averaging", access=access),
-    }
-
-    def strength(name: str) -> float:
-        validation = found[name].facts["validation"]
-        return float(validation.get("face_similarity", -validation["mse"]))
-
-    strongest = max(found, key=strength)
-    facts = {"draws": room.config.draws, "strongest": strongest}
-    return Found(facts=found[strongest].facts | facts, arrays=found[strongest].arrays)
+    found = inversion(room, place, config, "averaging", room.stolen.averaged())
+    return Found(facts=found.facts | {"draws": room.config.draws, "attacker": label}, arrays=found.arrays)
 
 
-def queried(room: Room, place: Place, number: int) -> Found:
-    """Attack with the features of a few public pictures only."""
-    config = budget(room, replace(attackers()["mirror"], seed=room.config.seed, check_every=100, drops=1))
+def queried(room: Room, place: Place, config: InversionConfig | None, number: int) -> Found:
+    """Attack with the features of a few public pictures only, by the strongest of the panel."""
+    access = room.stolen.access
+    short = None if config is None else replace(config, check_every=min(100, config.check_every), drops=1)
     chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])
-    fitted = _fit(room, place, room.stolen.access, config, f"{number} queries", chosen)
+    fitted = _fit(room, place, access, short, f"{number} queries", chosen)
     names = ("mse", "face_similarity", "recognised")
-    pictures = decoded_pictures(room.stolen.access, fitted.network, room.pack.test, place)
+    pictures = decoded_pictures(access, fitted.network, room.pack.test, place)
     return Found(facts=course(fitted) | {"queries": number}, arrays=room.judge.measure(pictures, room.pack.test, names))
 
 
@@ -136,41 +167,20 @@ def _fit(
     room: Room,
     place: Place,
     access: Access,
-    config: InversionConfig,
+    config: InversionConfig | None,
     label: str,
-    rows: NDArray[np.int64] | None,
-) -> Fitted[AnyDecoder]:
-    """Train a decoder from scratch."""
+    rows: NDArray[np.int64] | None = None,
+) -> Fitted[Any]:
+    """Train a decoder from scratch, or solve the linear one."""
     pack = room.pack
+    if config is None:
+        return draw(access, pack.public, pack.validation, place, seed=room.config.seed, rows=rows)
     decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
     perceptual = None
     if config.perceptual and room.config.perceptual is not None:
         perceptual = open_perceptual(room.config.perceptual).to(place.fabric.device)
     return invert(
         access, pack.public, pack.validation, decoder, config, place, perceptual=perceptual, rows=rows, name=label
-    )
-
-
-def _drawn(room: Room, access: Access, fitted: Fitted[Any], place: Place, queries: int) -> Found:
-    """Score a decoder on validation people, by whom attackers are chosen, and on test people."""
-    pack, judge, decoder = room.pack, room.judge, fitted.network
-    names = ("mse", "face_similarity", "vectors")
-    validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
-    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
-    vectors = {
-        f"vectors {split}": scores.pop("vectors")
-        for split, scores in (("validation", validation), ("test", test))
-        if "vectors" in scores
-    }
-    best = _best_recovered(test, pack.test)
-    drawn = {"people": shown(pack), "best": best}
-    return Found(
-        facts=course(fitted)
-        | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
-        arrays=test
-        | vectors
-        | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
-        | {"index best": best},
     )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from oneway.attacks.inversion import attackers
+from oneway.attacks.inversion import InversionConfig, attackers
 from oneway.auditing import faces, facts
 from oneway.auditing.room import Room, budget
-from oneway.auditing.steps import Found
+from oneway.auditing.steps import Found, refused
 
 
 def measure(room: Room) -> dict[str, Found]:
@@ -19,23 +19,38 @@ def measure(room: Room) -> dict[str, Found]:
     def take(name: str, make: Callable[..., Found], *given: Any) -> None:
         found[name] = room.steps.take(name.replace(" ", "-"), lambda place: make(room, place, *given))
 
+    def beside(name: str, make: Callable[..., Found], *given: Any) -> None:
+        take(name, _left_out if room.config.brief else make, *given)
+
     take("floors", faces.floors)
-    take("inversion linear", faces.linear)
-    configs = attackers()
-    for name in room.config.attackers:
-        for turn in range(room.config.seeds):
-            label = name if room.config.seeds == 1 else f"{name}-{turn + 1}"
-            config = budget(room, replace(configs[name], seed=room.config.seed + turn))
-            take(f"inversion {label}", faces.inversion, config, label)
+    panel = _panel(room)
+    for label, config in panel.items():
+        take(f"inversion {label}", faces.inversion, config, label)
     take("feature", facts.predicted)
     take("linkage", facts.linked, found)
-    take("scatter", facts.scattered)
-    take("inference", facts.inferred)
-    take("information", facts.informed)
-    take("bound", facts.bounded)
-    take("optimisation", faces.optimised)
-    take("averaging", faces.averaging)
-    for number in room.config.queries:
+    beside("scatter", facts.scattered)
+    beside("inference", facts.inferred)
+    beside("information", facts.informed)
+    beside("bound", facts.bounded)
+    beside("optimisation", faces.optimised)
+    best = faces.strongest({label: found[f"inversion {label}"] for label in panel})
+    beside("averaging", faces.averaging, panel[best], best)
+    for number in () if room.config.brief else room.config.queries:
         if number < len(room.pack.public):
-            take(f"queries {number}", faces.queried, number)
+            take(f"queries {number}", faces.queried, panel[best], number)
     return found
+
+
+def _panel(room: Room) -> dict[str, InversionConfig | None]:
+    """List the inversion attackers by name, the linear one first, which has no configuration."""
+    panel: dict[str, InversionConfig | None] = {"linear": None}
+    configs, config = attackers(), room.config
+    for name in config.attackers:
+        for turn in range(config.seeds):
+            label = name if config.seeds == 1 else f"{name}-{turn + 1}"
+            panel[label] = budget(room, replace(configs[name], seed=config.seed + turn))
+    return panel
+
+
+def _left_out(*_: Any) -> Found:
+    return refused("left out: the audit is brief")

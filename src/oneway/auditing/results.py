@@ -13,6 +13,7 @@ from oneway.auditing import conclusions, guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.faces import shown
+from oneway.auditing.faces import strongest as strongest_of
 from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
@@ -68,7 +69,7 @@ def assemble(
         "utility": victim.utility,
         "attacks": attacks,
         "bound": _bound(found["bound"], victim.pack),
-        "queries": _queries(found, judge, config),
+        "queries": _queries(found, judge, config, _first(inversion)),
         "floors": _floors(found["floors"], victim.pack),
         "validation": _validation(found, inversion),
         "control": None if control is None else control.to_dict(),
@@ -106,12 +107,11 @@ def per_picture(found: Mapping[str, Found], results: Plain) -> dict[str, NDArray
 def pictures_of(found: Mapping[str, Found], results: Plain, pack: Pack, control: Control | None) -> Pictures:
     """Collect the pictures that the report shows."""
     inversion = results["attacks"]["inversion"]
-    strongest = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
     drawn = {name: found[f"inversion {name}"].arrays["pictures people"] for name in inversion["attackers"]}
     people = {"original": pack.test.images(shown(pack)), **drawn}
     if control is not None and control.pictures is not None:
         people["control"] = control.pictures
-    best = found[f"inversion {strongest}"].arrays
+    best = found[f"inversion {_first(inversion)}"].arrays
     similarity = best.get("face_similarity", best["ssim"])[best["index best"]]
     return Pictures(
         people=people,
@@ -122,10 +122,15 @@ def pictures_of(found: Mapping[str, Found], results: Plain, pack: Pack, control:
 
 def strongest_pictures(found: Mapping[str, Found], results: Plain) -> NDArray[np.uint8]:
     """Give the strongest attacker's pictures of the people that every report shows."""
-    inversion = results["attacks"]["inversion"]
-    strongest = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
+    strongest = _first(results["attacks"]["inversion"])
     pictures: NDArray[np.uint8] = found[f"inversion {strongest}"].arrays["pictures people"]
     return pictures
+
+
+def _first(inversion: Plain) -> str:
+    """Name the attacker that counts for faces, or without a verifier for error."""
+    strongest: str = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
+    return strongest
 
 
 def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
@@ -136,9 +141,7 @@ def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
         return float(steps[name].facts["validation"]["mse"])
 
     by_error = min(steps, key=error)
-    by_face = by_error
-    if judge.verifier is not None:
-        by_face = max(steps, key=lambda name: steps[name].facts["validation"]["face_similarity"])
+    by_face = strongest_of(steps)
     attackers = {}
     floor = float(found["floors"].arrays["mean_face mse"].mean())
     for name, step in steps.items():
@@ -215,6 +218,8 @@ def _inference(step: Found, pack: Pack) -> Plain:
 
 
 def _information(step: Found, pack: Pack) -> Plain:
+    if "refused" in step.facts:
+        return step.facts
     return step.facts | {
         "bits": mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits").to_dict()
     }
@@ -239,10 +244,9 @@ def _floors(step: Found, pack: Pack) -> Plain:
     return floors | {"constant_prediction": {"mean_mcc": 0.0}, "chance": chance(pack.test.num_people)}
 
 
-def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> Plain:
-    """Draw up the query curve; its last point is the panel's mirror, or whoever is first in the panel."""
-    first = next(name for name in found if name.startswith("inversion "))
-    last = next((name for name in found if name.startswith("inversion mirror")), first)
+def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig, strongest: str) -> Plain:
+    """Draw up the query curve; its last point is the attacker's of the panel who made it."""
+    last = f"inversion {strongest}"
     points = [step for name, step in found.items() if name.startswith("queries ")] + [found[last]]
     curve = [_plain(judge, step) | {name: step.facts[name] for name in ("queries", "converged")} for step in points]
     pairs = None
@@ -251,7 +255,7 @@ def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> P
             pairs = point["queries"]
             break
     return {
-        "attacker": last.removeprefix("inversion "),
+        "attacker": strongest,
         "breach": {"recognised": config.breach},
         "curve": curve,
         "pairs_to_breach": pairs,

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from oneway.errors import InputError
 from oneway.models.identification import open_verifier
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
-from oneway.protection.recipes import RECIPES, prescribe
+from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.protection.run import Run
 from oneway.protection.train import protect
 from oneway.report.pareto import draw_pareto
@@ -38,19 +39,20 @@ class DefencesConfig:
 
     Attributes:
         cuts: layers after which the features leave the device.
-        defences: names of `protection.recipes`; all by default.
+        defences: each the NAME of one of `protection.recipes` at all strengths worth comparing, or NAME=STRENGTH; all
+            by default.
         protect: the network and its budget, which every defence has.
-        audit: the panel, which every defence meets.
+        audit: the panel, which every defence meets; what leakage is not made of is left out by default.
 
     """
 
     cuts: tuple[str, ...] = ("layer2",)
     defences: tuple[str, ...] = ()
     protect: ProtectConfig = field(default_factory=ProtectConfig)
-    audit: AuditConfig = field(default_factory=AuditConfig)
+    audit: AuditConfig = field(default_factory=partial(AuditConfig, brief=True))
 
     def __post_init__(self) -> None:
-        for name in self.defences:
+        for name, _ in map(read_recipe, self.defences):
             if name not in RECIPES or name == CONTROL:
                 raise InputError(
                     f"defences must be of {', '.join(known for known in RECIPES if known != CONTROL)}, not {name!r}; "
@@ -84,8 +86,8 @@ def cells(config: DefencesConfig) -> list[Cell]:
         base = override(config.protect, {"network.cut": cut})
         control = Cell(cut=cut, defence=CONTROL, strength=0.0, protect=prescribe(base, CONTROL))
         plan.append(control)
-        for name in config.defences or [name for name in RECIPES if name != CONTROL]:
-            for strength in RECIPES[name].strengths:
+        for name, only in map(read_recipe, config.defences or [name for name in RECIPES if name != CONTROL]):
+            for strength in RECIPES[name].strengths if only is None else (only,):
                 made = prescribe(base, name, strength)
                 plan.append(Cell(cut=cut, defence=name, strength=strength, protect=made, control=control.key))
     return plan
@@ -227,7 +229,7 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         given = [row["mean_mcc"], *(row["leakage"][name] for name in LEAKAGES)]
         ends = [estimate.get(end, "") for estimate in given for end in ("value", "low", "high")]
         lines.append([row["cut"], row["defence"], row["strength"], *ends])
-    with runs.whole(path) as partial, partial.open("w", newline="") as file:
+    with runs.whole(path) as unfinished, unfinished.open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
 
 
