@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 import oneway
 from oneway import losses
@@ -119,6 +121,10 @@ def test_the_log_has_a_row_of_averages_every_twenty_steps_and_at_the_end(protect
         {"game.warmup": 0.0},
         {"game.ramp": 0.0},
         {"game.target": "away"},
+        {"game.decoders": 2},
+        {"game.decoder_gan": 0.1},
+        {"game.decoder_perceptual": 0.1},
+        {"game.probe_every": 1},
         {"decoder_learning_rate": 1.0},
     ],
     ids=lambda setting: next(iter(setting)),
@@ -133,6 +139,32 @@ def test_the_protected_run_depends_on_its_game(
     protect: Protect, protected: oneway.Run, setting: dict[str, Any]
 ) -> None:
     assert differing(protected, protect("other", {"game.pixel": 3.0} | setting)) != []
+
+
+def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
+    protect: Protect, resnet: Path, tmp_path: Path
+) -> None:
+    seen = {"game.perceptual_network": f"resnet10t:{resnet}", "game.pixel": 0.0, "game.perceptual": 1.0, "steps": 20}
+    blind = protect("blind", {"game.pixel": 0.0, "steps": 20, "game.noise": 0.0, "game.bottleneck": 0})
+    alone = protect("alone", seen | {"game.noise": 0.0, "game.bottleneck": 0})
+    assert alone.config.protects
+    assert differing(blind, alone) != []
+    both = protect("both", seen | {"game.pixel": 1.0, "game.decoder_perceptual": 0.1})
+    assert differing(both, protect("pixels", {"game.pixel": 1.0, "steps": 20})) != []
+    for weight in ("game.perceptual", "game.decoder_perceptual"):
+        with pytest.raises(oneway.InputError, match=r"game\.perceptual_network must be given"):
+            protect("none", {weight: 1.0, "game.pixel": 1.0})
+    with pytest.raises(oneway.InputError, match="nowhere"):
+        protect("none", seen | {"game.perceptual_network": f"resnet10t:{tmp_path / 'nowhere'}"})
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("resnet") / "weights.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), path)
+    return path
 
 
 @pytest.mark.parametrize("steps", [1, 7, 100, 1500])

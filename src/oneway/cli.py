@@ -81,7 +81,7 @@ def protect(
     from oneway.protection.config import PRESETS
     from oneway.protection.recipes import prescribe, read_recipe
     from oneway.protection.train import protect as train
-    from oneway.report.table import utility_line
+    from oneway.report.table import probe_line, utility_line
     from oneway.runs import override, read_json
 
     given = {
@@ -96,7 +96,9 @@ def protect(
         config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
     run = train(Pack.open(data), out, override(config, _pairs(set)), resume=resume)
-    Console().print(utility_line(read_json(run.path / "results.json")), highlight=False)
+    results = read_json(run.path / "results.json")
+    for line in filter(None, (utility_line(results), probe_line(results))):
+        Console().print(line, highlight=False)
     Console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", highlight=False, soft_wrap=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import torch
@@ -14,6 +14,7 @@ from oneway.errors import InputError
 
 Target = Literal["away", "bounded", "mean_face", "ssim"]
 """Where the protector drives the reconstructions; see `protection`."""
+Error = Callable[[Tensor, Tensor], Tensor]
 TARGETS = get_args(Target)
 WINDOW = 11
 """Pixels a side of the Gaussian window of structural similarity, of deviation 1.5."""
@@ -35,7 +36,9 @@ def reconstruction(reconstructed: Tensor, pictures: Tensor) -> Tensor:
     return (reconstructed.float() - pictures.float()).square().mean(dim=(1, 2, 3))
 
 
-def protection(reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, target: Target) -> Tensor:
+def protection(
+    reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, target: Target, error: Error = reconstruction
+) -> Tensor:
     """What the protector minimises, beside utility, about a reconstruction, the mean over pictures.
 
     Args:
@@ -48,16 +51,17 @@ def protection(reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, ta
             reconstruction to the mean face: the better the decoder draws, the stronger its gradient, where that
             of the other two vanishes. `ssim` drives structural similarity down instead of the error up
             (DeepObfuscator: Li et al., IoTDI 2021).
+        error: of pictures against others, (n,): `reconstruction`, or a distance in a perceptual network (eq. 8).
 
     """
     if target == "mean_face":
-        return reconstruction(reconstructed, mean_face).mean()
+        return error(reconstructed, mean_face).mean()
     if target == "ssim":
         return ssim(reconstructed, pictures).mean()
-    error = reconstruction(reconstructed, pictures)
+    counted = error(reconstructed, pictures)
     if target == "bounded":
-        error = torch.minimum(error, reconstruction(mean_face, pictures))
-    return -error.mean()
+        counted = torch.minimum(counted, error(mean_face.expand_as(pictures), pictures))
+    return -counted.mean()
 
 
 def ssim(reconstructed: Tensor, pictures: Tensor) -> Tensor:

@@ -180,23 +180,29 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
         InputError: for a field that does not exist, or a value of the wrong type.
 
     """
-    for name, value in values.items():
-        config = _replaced(config, name.split("."), value, name)
-    return config
+    return _replaced(config, values, "")  # type: ignore[no-any-return]
 
 
-def _replaced(config: Any, path: list[str], value: Any, name: str) -> Any:
+def _replaced(config: Any, values: Mapping[str, Any], above: str) -> Any:
+    """Replace all fields of a dataclass at once, so that laws between them are held by the whole; nested ones last."""
     hints = typing.get_type_hints(type(config))
-    field, *deeper = path
-    above = name.removesuffix(".".join(path))
-    if field in hints and deeper and getattr(config, field) is None:
-        raise InputError(f"{name} cannot be set, since there is no {above}{field}; set {above}{field}=NAME first")
-    nested = field in hints and dataclasses.is_dataclass(getattr(config, field))
-    if field not in hints or (nested and not deeper and not _kinds(hints[field])) or (deeper and not nested):
-        raise unknown("setting", name, [f"{above}{known}" for known in _flat(dataclasses.asdict(config))])
-    if deeper:
-        return dataclasses.replace(config, **{field: _replaced(getattr(config, field), deeper, value, name)})
-    return dataclasses.replace(config, **{field: _typed(value, hints[field], name)})
+    changed: dict[str, Any] = {}
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in sorted(values.items(), key=lambda pair: "." in pair[0]):
+        field, _, deeper = path.partition(".")
+        name, now = f"{above}{path}", changed.get(field, getattr(config, field, None))
+        if field in hints and deeper and now is None:
+            raise InputError(f"{name} cannot be set, since there is no {above}{field}; set {above}{field}=NAME first")
+        nested = field in hints and dataclasses.is_dataclass(now)
+        if field not in hints or (nested and not deeper and not _kinds(hints[field])) or (deeper and not nested):
+            raise unknown("setting", name, [f"{above}{known}" for known in _flat(dataclasses.asdict(config))])
+        if deeper:
+            below.setdefault(field, {})[deeper] = value
+        else:
+            changed[field] = _typed(value, hints[field], name)
+    for field, deeper_values in below.items():
+        changed[field] = _replaced(changed.get(field, getattr(config, field)), deeper_values, f"{above}{field}.")
+    return dataclasses.replace(config, **changed)
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from oneway import losses
 from oneway.attacks.access import Access, sample
@@ -18,17 +17,15 @@ from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError, unknown
 from oneway.models.decoder import Decoder, Stage, stages_of_shape
-from oneway.models.discriminator import Discriminator
-from oneway.models.perceptual import Perceptual
+from oneway.models.perceptual import Distance, Perceptual
 from oneway.models.residual import ResidualDecoder
+from oneway.models.rival import Rival
 from oneway.models.transformer import TransformerDecoder
 
 AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
 Drawing = TypeVar("Drawing", bound=AnyDecoder)
 Architecture = Literal["mirror", "residual", "transformer"]
 ARCHITECTURES = get_args(Architecture)
-DISCRIMINATOR_RATE = 5e-4
-"""The discriminator's learning rate, constant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +141,8 @@ def invert(
         DivergedError: if the error is no longer finite.
 
     """
-    seen = _Distance(config.perceptual, perceptual, place) if config.perceptual else None
-    rival = _Rival(config, public.pack.size, place) if config.gan else None
+    seen = _sight(config.perceptual, perceptual, place) if config.perceptual else None
+    rival = Rival(public.pack.size, seed=config.seed, fabric=place.fabric) if config.gan else None
     batches = Batches(
         public,
         batch_size=config.batch_size,
@@ -159,14 +156,14 @@ def invert(
 
     def compare(reconstructed: Tensor, pictures: Tensor) -> Tensor:
         error = losses.reconstruction(reconstructed, pictures)
-        return error if seen is None else error + seen(reconstructed, pictures)
+        return error if seen is None else error + config.perceptual * seen(reconstructed, pictures)
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
         pictures = load(public, index, mirrored, place.fabric.device)
         reconstructed = network(access.features(public, index, mirrored))
         error = compare(reconstructed, pictures).mean()
-        return error if rival is None else error + rival(reconstructed, pictures)
+        return error if rival is None else error + config.gan * rival(reconstructed, pictures).mean()
 
     def error(network: nn.Module) -> float:
         total = 0.0
@@ -179,47 +176,13 @@ def invert(
     return fit(decoder, loss, error, config, place, name=name, access=access, others=others)
 
 
-class _Distance:
-    """The weighted distance of reconstructions in a perceptual network."""
-
-    def __init__(self, weight: float, network: Perceptual | None, place: Place) -> None:
-        if network is None:
-            raise InputError(
-                f"perceptual = {weight:g} weighs a distance in a network that was not given; give one, as "
-                "open_perceptual('vgg16') does, or set perceptual to 0"
-            )
-        self.weight, self.network, self.place = weight, network.to(place.fabric.device), place
-
-    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor:
-        with self.place.fabric.autocast():
-            with torch.no_grad():
-                target = self.network(pictures)
-            return self.weight * losses.perceptual(self.network(reconstructed), target)
-
-
-class _Rival:
-    """The discriminator, which takes a step of its own whenever it is asked for its weighted opinion."""
-
-    def __init__(self, config: InversionConfig, size: int, place: Place) -> None:
-        self.weight, self.fabric = config.gan, place.fabric
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            network = Discriminator(size)
-        self.network = network.to(device=place.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = AdamW(
-            self.network.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.999), weight_decay=0.0, fused=True
+def _sight(weight: float, network: Perceptual | None, place: Place) -> Distance:
+    if network is None:
+        raise InputError(
+            f"perceptual = {weight:g} weighs a distance in a network that was not given; give one, as "
+            "open_perceptual('vgg16') does, or set perceptual to 0"
         )
-        self.wrapped, self.optimizer = place.fabric.setup(self.network, optimizer)
-
-    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor:
-        self.network.requires_grad_(True)
-        loss = losses.discrimination(self.wrapped(reconstructed.detach()), self.wrapped(pictures)).mean()
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        self.optimizer.step()
-        # In the decoder's step it only looks on: the gradients of its weights are half of its cost.
-        self.network.requires_grad_(False)
-        return self.weight * losses.deception(self.wrapped(reconstructed)).mean()
+    return Distance(network, place.fabric)
 
 
 @torch.no_grad()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights, vgg16
 
+from oneway import losses
 from oneway.errors import InputError
 
 VGG = "vgg16"
@@ -59,6 +61,26 @@ class Perceptual(nn.Module):
                 f" pixels ({str(error).splitlines()[0]}); use another, or larger pictures"
             ) from error
         return features
+
+
+class Distance:
+    """The distance of pictures in a perceptual network, `losses.perceptual`.
+
+    Args:
+        network: that sees.
+        fabric: where it runs.
+
+    """
+
+    def __init__(self, network: Perceptual, fabric: Fabric) -> None:
+        self._network, self._fabric = network.to(fabric.device), fabric
+
+    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor:
+        """Compare reconstructions (n, 3, size, size) in 0..1 with as many pictures, or with one: (n,)."""
+        with self._fabric.autocast():
+            with torch.no_grad():
+                target = self._network(pictures)
+            return losses.perceptual(self._network(reconstructed), target)
 
 
 def open_perceptual(weights: str | Path) -> Perceptual:

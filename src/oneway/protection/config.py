@@ -23,10 +23,23 @@ class GameConfig:
             `losses.protection`.
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
             decoder and a fresh attacker does as well as against no protection.
-        decoder_width: factor on the channels of the adversary's decoder, the mirror of the encoder.
+        perceptual: weight of the same term in a perceptual network's distance (the second weight of eq. 8); where
+            `target` is `ssim`, the distance is driven up.
+        perceptual_network: as `models.perceptual.open_perceptual` takes it; needed where a perceptual weight is
+            above 0.
+        decoders: how many decoders the adversary has, each further one of half the width; they all learn, and the
+            protector plays against the one with the smallest error of late.
+        decoder_restart: steps of the protector after which a decoder is drawn anew, each in its turn; 0 never. The
+            others go on meanwhile, so it takes at least two decoders.
+        decoder_width: factor on the channels of the adversary's first decoder, the mirror of the encoder.
+        decoder_gan: weight of a discriminator's opinion in what decoders minimise (the first weight of eq. 5).
+        decoder_perceptual: weight of the perceptual distance in it (the second weight of eq. 5).
         decoder_batch_size: pictures in each of the adversary's batches, over all processes.
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
+        probe_every: steps of the protector after which a decoder is drawn afresh and trained on the encoder as it is
+            then, see `protection.probe`; 0 never. The weights kept are those that did best against such a decoder.
+        probe_steps: steps for which that decoder is trained.
         noise: standard deviation of Gaussian noise on the features, which are normalised to mean square 1 first; a
             part of the encoder, see `models.noise`; 0 leaves the features as they are. The unprotected control has
             none.
@@ -37,13 +50,31 @@ class GameConfig:
 
     pixel: float = 0.1
     target: Target = "mean_face"
+    perceptual: float = 0.0
+    perceptual_network: str | None = None
+    decoders: int = 1
+    decoder_restart: int = 0
     decoder_steps: int = 4
     decoder_width: float = 1.0
+    decoder_gan: float = 0.0
+    decoder_perceptual: float = 0.0
     decoder_batch_size: int = 16
     warmup: float = 0.25
     ramp: float = 0.2
+    probe_every: int = 0
+    probe_steps: int = 200
     noise: float = 0.3
     bottleneck: int = 128
+
+    @property
+    def played(self) -> bool:
+        """Say whether there is a game at all."""
+        return self.pixel > 0 or self.perceptual > 0
+
+    @property
+    def sees(self) -> bool:
+        """Say whether a player looks through a perceptual network."""
+        return self.perceptual > 0 or (self.played and self.decoder_perceptual > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +112,7 @@ class ProtectConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        game = self.game
         laws = {
             "steps": (self.steps, self.steps >= 1, "at least 1"),
             "batch_size": (self.batch_size, self.batch_size >= 2, "at least 2"),
@@ -88,19 +120,35 @@ class ProtectConfig:
             "decoder_learning_rate": (self.decoder_learning_rate, self.decoder_learning_rate > 0, "positive"),
             "weight_decay": (self.weight_decay, self.weight_decay >= 0, "0 or more"),
             "seed": (self.seed, self.seed >= 0, "0 or more"),
-            "game.pixel": (self.game.pixel, self.game.pixel >= 0, "0 or more"),
-            "game.target": (self.game.target, self.game.target in TARGETS, f"one of {', '.join(TARGETS)}"),
-            "game.decoder_steps": (self.game.decoder_steps, self.game.decoder_steps >= 1, "at least 1"),
+            "game.pixel": (game.pixel, game.pixel >= 0, "0 or more"),
+            "game.target": (game.target, game.target in TARGETS, f"one of {', '.join(TARGETS)}"),
+            "game.decoder_steps": (game.decoder_steps, game.decoder_steps >= 1, "at least 1"),
             "game.decoder_batch_size": (
-                self.game.decoder_batch_size,
-                self.game.decoder_batch_size >= 1,
+                game.decoder_batch_size,
+                game.decoder_batch_size >= 1,
                 "at least 1",
             ),
-            "game.decoder_width": (self.game.decoder_width, self.game.decoder_width > 0, "positive"),
-            "game.warmup": (self.game.warmup, 0 <= self.game.warmup < 1, "a share from 0 to below 1"),
-            "game.noise": (self.game.noise, self.game.noise >= 0, "0 or more"),
-            "game.bottleneck": (self.game.bottleneck, self.game.bottleneck >= 0, "0 or more"),
-            "game.ramp": (self.game.ramp, 0 <= self.game.ramp <= 1, "a share from 0 to 1"),
+            "game.perceptual": (game.perceptual, game.perceptual >= 0, "0 or more"),
+            "game.decoders": (game.decoders, game.decoders >= 1, "at least 1"),
+            "game.decoder_restart": (
+                game.decoder_restart,
+                game.decoder_restart == 0 or (game.decoder_restart > 0 and game.decoders > 1),
+                "0, or above 0 with game.decoders of at least 2",
+            ),
+            "game.decoder_gan": (game.decoder_gan, game.decoder_gan >= 0, "0 or more"),
+            "game.decoder_perceptual": (game.decoder_perceptual, game.decoder_perceptual >= 0, "0 or more"),
+            "game.perceptual_network": (
+                game.perceptual_network,
+                game.perceptual_network is not None or not game.sees,
+                "given (vgg16, or BACKBONE:FILE for one of timm's) where game.perceptual or game.decoder_perceptual is",
+            ),
+            "game.probe_every": (game.probe_every, game.probe_every >= 0, "0 or more"),
+            "game.probe_steps": (game.probe_steps, game.probe_steps >= 1, "at least 1"),
+            "game.decoder_width": (game.decoder_width, game.decoder_width > 0, "positive"),
+            "game.warmup": (game.warmup, 0 <= game.warmup < 1, "a share from 0 to below 1"),
+            "game.noise": (game.noise, game.noise >= 0, "0 or more"),
+            "game.bottleneck": (game.bottleneck, game.bottleneck >= 0, "0 or more"),
+            "game.ramp": (game.ramp, 0 <= game.ramp <= 1, "a share from 0 to 1"),
         }
         for name, (value, holds, law) in laws.items():
             if not holds:
@@ -114,7 +162,7 @@ class ProtectConfig:
     @property
     def protects(self) -> bool:
         """Say whether there is any protection, so that the encoder is no control."""
-        return self.game.pixel > 0 or self.active is not None
+        return self.game.played or self.active is not None
 
 
 def small() -> ProtectConfig:

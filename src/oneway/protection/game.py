@@ -6,7 +6,8 @@ on private pictures, the attributes, and to make the decoder fail. Each step hol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,11 +15,13 @@ from typing import Generic, TypeVar
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW, Optimizer
 
 from oneway import losses
 from oneway.models.classifier import Classifier
 from oneway.models.decoder import Decoder
+from oneway.models.perceptual import Distance
+from oneway.models.rival import Rival
 
 
 class Protector(nn.Module):
@@ -48,6 +51,51 @@ class Player(Generic[Network]):
     optimizer: Optimizer
 
 
+def player(fabric: Fabric, network: Network, learning_rate: float, weight_decay: float) -> Player[Network]:
+    """Make a player of a network; its batch normalisation is synchronised over processes on GPUs only."""
+    has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if has_batch_norm and fabric.world_size > 1:
+        if fabric.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        else:
+            warnings.warn(
+                "batch normalisation sees each process's part of the batch alone, so the result depends on their "
+                "number; set network.norm=group for one that does not",
+                stacklevel=2,
+            )
+    network = network.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
+    wrapped, optimizer = fabric.setup(network, optimizer)
+    return Player(network=network, wrapped=wrapped, optimizer=optimizer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What a decoder minimises beside its error (eqs. 2, 3 and 5): a weighted opinion and a weighted distance.
+
+    Attributes:
+        gan: weight of the discriminator's opinion.
+        rival: the discriminator.
+        perceptual: weight of the distance in a perceptual network.
+        sight: that distance.
+
+    """
+
+    gan: float = 0.0
+    rival: Rival | None = None
+    perceptual: float = 0.0
+    sight: Distance | None = None
+
+    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor | float:
+        """Give the mean over a batch of what comes on top of the error."""
+        further: Tensor | float = 0.0
+        if self.rival is not None:
+            further = further + self.gan * self.rival(reconstructed, pictures).mean()
+        if self.perceptual and self.sight is not None:
+            further = further + self.perceptual * self.sight(reconstructed, pictures).mean()
+        return further
+
+
 @contextmanager
 def frozen(network: Network) -> Iterator[Network]:
     """Hold a player fixed: no gradient for its weights (a third of its cost), no update of its statistics."""
@@ -64,19 +112,46 @@ def frozen(network: Network) -> Iterator[Network]:
 
 
 def adversary_steps(
-    fabric: Fabric, protector: Player[Protector], adversary: Player[Decoder], batches: list[Tensor]
+    fabric: Fabric,
+    protector: Player[Protector],
+    adversaries: Sequence[Player[Decoder]],
+    batches: list[Tensor],
+    objective: Objective | None = None,
 ) -> Tensor:
-    """Step the decoder once on each batch of public pictures; the encoder is only queried. Returns the mean error."""
+    """Step each decoder once on each batch of public pictures; the encoder is only queried.
+
+    Minimises the error, and what `objective` adds. Returns the mean error of each decoder, (k,).
+    """
     with frozen(protector.network.encoder) as encoder, torch.no_grad(), fabric.autocast():
         features = encoder(torch.cat(batches))
-    error = torch.zeros((), device=fabric.device)
+    errors = torch.zeros(len(adversaries), device=fabric.device)
     for pictures, seen in zip(batches, features.split([len(batch) for batch in batches]), strict=True):
-        loss = losses.reconstruction(adversary.wrapped(seen), pictures).mean()
-        adversary.optimizer.zero_grad()
-        fabric.backward(loss)
-        adversary.optimizer.step()
-        error += loss.detach() / len(batches)
-    return error
+        for number, adversary in enumerate(adversaries):
+            reconstructed = adversary.wrapped(seen)
+            error = losses.reconstruction(reconstructed, pictures).mean()
+            loss = error if objective is None else error + objective(reconstructed, pictures)
+            adversary.optimizer.zero_grad()
+            fabric.backward(loss)
+            adversary.optimizer.step()
+            errors[number] += error.detach() / len(batches)
+    return errors
+
+
+def protection_term(
+    reconstructed: Tensor,
+    pictures: Tensor,
+    mean_face: Tensor,
+    target: losses.Target,
+    pixel: float,
+    perceptual: float,
+    sight: Distance | None,
+) -> Tensor:
+    """Give what the protector minimises beside utility (eq. 8): the weighted pixel and perceptual terms."""
+    term = pixel * losses.protection(reconstructed, pictures, mean_face, target=target)
+    if perceptual and sight is not None:
+        seen: losses.Target = "away" if target == "ssim" else target
+        term = term + perceptual * losses.protection(reconstructed, pictures, mean_face, target=seen, error=sight)
+    return term
 
 
 def protector_step(
@@ -89,21 +164,23 @@ def protector_step(
     mean_face: Tensor,
     pixel: float,
     target: losses.Target,
+    perceptual: float = 0.0,
+    sight: Distance | None = None,
     penalty: Penalty | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Step the encoder and classifier on private pictures; the decoder's weights are frozen.
 
-    Minimises utility + pixel * protection + penalty, all means over the batch. Returns the utility loss and the
-    decoder's mean squared error on these pictures, detached.
+    Minimises utility + pixel * protection + perceptual * protection as `sight` has it + penalty, all means over the
+    batch. Returns the utility loss and the decoder's mean squared error on these pictures, detached.
     """
     features, logits = protector.wrapped(pictures)
     utility = losses.utility(logits, labels)
     error = torch.zeros((), device=fabric.device)
     loss = utility
-    if pixel:
+    if pixel or perceptual:
         with frozen(adversary.network) as decoder, fabric.autocast():
             reconstructed = decoder(features)
-        loss = utility + pixel * losses.protection(reconstructed, pictures, mean_face, target=target)
+        loss = utility + protection_term(reconstructed, pictures, mean_face, target, pixel, perceptual, sight)
         error = losses.reconstruction(reconstructed.detach(), pictures).mean()
     further = None if penalty is None else penalty(protector.network.encoder, pictures, features)
     if further is not None:

@@ -45,11 +45,11 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         whole = backbone(config.network, size) if network is None else copy.deepcopy(network)
         encoder, rest = split(whole, config.network.cut)
         shape = features_shape(encoder, size)
-        if config.game.pixel and config.game.bottleneck:
+        if config.game.played and config.game.bottleneck:
             norm = NORMS[config.network.norm]
             encoder = Narrow(encoder, shape, config.game.bottleneck)
             rest = nn.Sequential(Widen(shape, config.game.bottleneck, norm), rest)
-        if config.game.pixel and config.game.noise:
+        if config.game.played and config.game.noise:
             encoder = Noisy(encoder, config.game.noise)
         if config.active is not None:
             encoder = config.active.wrap(encoder, features_shape(encoder, size))

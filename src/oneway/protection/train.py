@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from oneway import runs
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
-from oneway.models.decoder import mirror
+from oneway.models.perceptual import Distance, open_perceptual
 from oneway.models.seeded import restart
 from oneway.progress import track
+from oneway.protection.adversaries import Adversaries
 from oneway.protection.config import ProtectConfig
-from oneway.protection.game import Network, Player, Protector, adversary_steps, protector_step
+from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
+from oneway.protection.probe import Probe
 from oneway.protection.run import WEIGHTS, Run, build, predict, predict_logits
 from oneway.runtime import launch
 
@@ -63,18 +64,20 @@ def protect(
     fabric = launch(config.runtime)
     _divide(config, fabric.world_size)
     protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
+    seen = config.game.perceptual_network if config.game.sees else None
+    sight = None if seen is None else Distance(open_perceptual(seen), fabric)
     described = {
         "protect": runs.to_dict(config),
         "network": None if network is None else type(network).__qualname__,
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
     continued = _claim(fabric, out, described, resume=resume)
-    training = Training(fabric, pack, attributes, config, protector, out)
+    training = Training(fabric, pack, attributes, config, protector, out, sight)
     if continued:
         training.restore()
     training.run(progress=progress and fabric.is_global_zero)
     if fabric.is_global_zero:
-        _finish(fabric, pack, config, attributes, protector, out, described)
+        _finish(training, pack, config, attributes, protector, described)
     fabric.barrier()
     return Run(path=out, config=config, pack=pack)
 
@@ -118,47 +121,35 @@ class Training:
         config: ProtectConfig,
         protector: Protector,
         out: Path,
+        sight: Distance | None = None,
     ) -> None:
         game, world = config.game, fabric.world_size
         self.fabric, self.config, self.out, self.step = fabric, config, out, 0
-        self.warm_steps = int(game.warmup * config.steps) if game.pixel else config.steps
-        self.protector = self._player(protector, config.learning_rate, config.weight_decay)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed + 1)
-            decoder = mirror(protector.encoder, pack.size, width=game.decoder_width)
-        self.adversary = self._player(decoder, config.decoder_learning_rate, 0.0)
+        self.warm_steps = int(game.warmup * config.steps) if game.played else config.steps
+        self.protector = player(fabric, protector, config.learning_rate, config.weight_decay)
+        self.adversaries = Adversaries(fabric, protector.encoder, pack.size, config, sight)
         shared: dict[str, Any] = {"rank": fabric.global_rank, "world": world, "device": fabric.device}
         self.private = Batches(
             pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed, **shared
         )
         self.public = Batches(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1, **shared)
-        self.mean_face = mean_picture(pack.public, fabric.device)
-
-    def _player(self, network: Network, learning_rate: float, weight_decay: float) -> Player[Network]:
-        has_batch_norm = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-        if has_batch_norm and self.fabric.world_size > 1:
-            if self.fabric.device.type == "cuda":
-                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-            else:
-                warnings.warn(
-                    "batch normalisation sees each process's part of the batch alone, so the result depends on their "
-                    "number; set network.norm=group for one that does not",
-                    stacklevel=2,
-                )
-        network = network.train().to(device=self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
-        wrapped, optimizer = self.fabric.setup(network, optimizer)
-        return Player(network=network, wrapped=wrapped, optimizer=optimizer)
+        self.mean_face, self.sight = mean_picture(pack.public, fabric.device), sight
+        self.probe = None
+        if game.played and game.probe_every:
+            self.probe = Probe(fabric, pack, attributes, config, self.protector, self.mean_face, sight)
 
     def run(self, *, progress: bool) -> None:
         """Play until the last step."""
         recent: list[Tensor] = []
         saved = time.monotonic()
-        log = Log(self.out, COLUMNS, step=self.step) if self.fabric.is_global_zero else None
+        columns = COLUMNS if self.probe is None else (*COLUMNS, "probe_error")
+        log = Log(self.out, columns, step=self.step) if self.fabric.is_global_zero else None
         with track("protect", self.config.steps, "steps", enabled=progress, before=self.step) as advance:
             while self.step < self.config.steps:
                 recent.append(self.play())
                 self.step += 1
+                if self.probe is not None and self.probe.due(self.step):
+                    self.probe.make(self.step, self.adversaries.strongest)
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                     figures = self._check(torch.stack(recent).cpu(), log)
                     advance(len(recent), **figures)
@@ -167,6 +158,8 @@ class Training:
                         self.save()
                         saved = time.monotonic()
         self.save()
+        if self.probe is not None:
+            self.probe.take_best()
         if log is not None:
             log.close()
 
@@ -178,25 +171,28 @@ class Training:
             group["lr"] = rate
         restart(self.protector.network.encoder, (config.seed, self.step, self.fabric.global_rank))
         played = self.step - self.warm_steps
-        weight, adversary_error = 0.0, torch.zeros((), device=self.fabric.device)
+        share, adversary_error = 0.0, torch.zeros((), device=self.fabric.device)
         if played >= 0:
-            weight = game.pixel * min(1.0, (played + 1) / max(1.0, game.ramp * config.steps))
+            share = min(1.0, (played + 1) / max(1.0, game.ramp * config.steps))
             first = played * game.decoder_steps
             batches = [self.public(step)[0] for step in range(first, first + game.decoder_steps)]
-            adversary_error = adversary_steps(self.fabric, self.protector, self.adversary, batches)
+            self.adversaries.renew(played)
+            adversary_error = self.adversaries.learn(self.protector, batches)
         pictures, labels = self.private(self.step)
         utility_loss, protector_error = protector_step(
             self.fabric,
             self.protector,
-            self.adversary,
+            self.adversaries.strongest,
             pictures,
             labels,
             mean_face=self.mean_face,
-            pixel=weight,
+            pixel=game.pixel * share,
             target=game.target,
+            perceptual=game.perceptual * share,
+            sight=self.sight,
             penalty=None if config.active is None else config.active.penalty,
         )
-        settings = torch.tensor([weight, rate], device=self.fabric.device)
+        settings = torch.tensor([game.pixel * share, rate], device=self.fabric.device)
         return torch.cat([torch.stack([utility_loss, protector_error, adversary_error]), settings])
 
     def _check(self, figures: Tensor, log: Log | None) -> dict[str, float]:
@@ -220,25 +216,32 @@ class Training:
             raise DivergedError(f"the weights {ruined[0]} are not finite after step {self.step}")
         means = dict(zip(COLUMNS, figures.mean(dim=0).tolist(), strict=True))
         if log is not None:
-            log.write(self.step, means)
+            probed = None if self.probe is None else self.probe.last
+            told = {} if self.probe is None else {"probe_error": math.nan if probed is None else probed.error}
+            log.write(self.step, means | told)
         return {"utility loss": means["utility_loss"], "decoder error": means["adversary_error"]}
 
     def _players(self) -> dict[str, tuple[nn.Module, Optimizer | None]]:
         return {
             "protector": (self.protector.network, self.protector.optimizer),
-            "adversary": (self.adversary.network, self.adversary.optimizer),
+            **self.adversaries.trained(),
+            **({} if self.probe is None else self.probe.trained()),
         }
 
     def save(self) -> None:
         """Write everything that the rest of the run depends on."""
         if self.fabric.is_global_zero:
-            runs.save(self.out / runs.CHECKPOINT, self._players(), {"step": self.step})
+            about = {"step": self.step, "probes": None if self.probe is None else self.probe.found()}
+            runs.save(self.out / runs.CHECKPOINT, self._players(), about)
 
     def restore(self) -> None:
         """Go back to the checkpoint, if the run got as far as writing one."""
         if not (self.out / runs.CHECKPOINT).exists():
             return
-        self.step = runs.restore(self.out / runs.CHECKPOINT, self._players())["step"]
+        about = runs.restore(self.out / runs.CHECKPOINT, self._players())
+        self.step = about["step"]
+        if self.probe is not None:
+            self.probe.remember(about["probes"])
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -266,15 +269,15 @@ def _calibrate(
 
 
 def _finish(
-    fabric: Fabric,
+    training: Training,
     pack: Pack,
     config: ProtectConfig,
     attributes: tuple[str, ...],
     protector: Protector,
-    out: Path,
     described: dict[str, Any],
 ) -> None:
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
+    fabric, out = training.fabric, training.out
     if config.active is not None:
         config.active.finish(protector.encoder, pack.private)
     held = _calibrate(fabric, pack, config, attributes, protector)
@@ -293,6 +296,7 @@ def _finish(
                 "mcc": {name: estimate.to_dict() for name, estimate in each.items()},
             },
             "validation": {"mean_mcc": held},
+            "probes": None if training.probe is None else training.probe.found(),
             "provenance": runs.provenance(**described),
         },
     )

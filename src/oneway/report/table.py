@@ -131,6 +131,18 @@ def utility_line(results: Mapping[str, Any]) -> str:
     return f"mean MCC of {count} attributes on {mean_mcc['n']} test people: {Estimate(**mean_mcc)} (floor: 0)"
 
 
+def probe_line(results: Mapping[str, Any]) -> str | None:
+    """Say in one line what the last fresh probe of a protect run found, if there was one."""
+    last = (results.get("probes") or {}).get("last")
+    if last is None:
+        return None
+    alarm = "the encoder outran its opponent, so raise game.decoder_steps" if last["alarm"] else "no alarm"
+    return (
+        f"a decoder drawn afresh errs {last['error']:.4f} on validation people after a short training, the one that "
+        f"played {last['playing_error']:.4f}: {alarm}"
+    )
+
+
 def verifier_line(about: Mapping[str, Any] | None) -> str:
     """Say in one line how good a verifier is, so that its scores can be read."""
     if about is None:
