@@ -17,7 +17,7 @@ from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
-from oneway.experiments import defences
+from oneway.experiments import sweep
 from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, recommend
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
@@ -37,30 +37,31 @@ def figures(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("defence", "strength", "mean_mcc", "leakage", "validation")}
 
 
-def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong() -> None:
-    plan = cells(DefencesConfig(cuts=("layer2", "fc")))
+def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong(pack: oneway.Pack) -> None:
+    plan = cells(DefencesConfig(cuts=("layer2", "fc")), pack.path)
     assert {cell.defence for cell in plan} == set(RECIPES)
-    assert len({cell.key for cell in plan}) == len(plan)
+    assert len({cell.setting.run for cell in plan}) == len({cell.setting.report for cell in plan}) == len(plan)
     for cell in plan:
-        assert cell.protect.network.cut == cell.cut
-        assert cell.protect.protects == (cell.control is not None)
-        assert cell.control is None or cell.control.startswith(f"{cell.cut}-none")
+        protect, control = cell.setting.protect, cell.setting.control
+        assert protect.network.cut == cell.cut
+        assert protect.protects == (control is not None)
+        assert control is None or control.run.startswith(f"{cell.cut}-none")
     for recipe in RECIPES.values():
         assert list(recipe.strengths) == sorted(set(recipe.strengths))
 
 
-def test_a_defence_is_compared_at_one_strength_where_one_is_given() -> None:
-    plan = cells(DefencesConfig(defences=("noise=0.7", "vib", "noise=3")))
+def test_a_defence_is_compared_at_one_strength_where_one_is_given(pack: oneway.Pack) -> None:
+    plan = cells(DefencesConfig(defences=("noise=0.7", "vib", "noise=3")), pack.path)
     strengths = [(cell.defence, cell.strength) for cell in plan[1:]]
     assert strengths == [("noise", 0.7), *(("vib", strength) for strength in RECIPES["vib"].strengths), ("noise", 3.0)]
 
 
-def test_where_it_runs_does_not_decide_which_setting_it_is(tiny: Tiny) -> None:
+def test_where_it_runs_does_not_decide_which_setting_it_is(pack: oneway.Pack, tiny: Tiny) -> None:
     here, there = (
-        cells(DefencesConfig(protect=replace(tiny(), runtime=oneway.RuntimeConfig(device=device))))
+        cells(DefencesConfig(protect=replace(tiny(), runtime=oneway.RuntimeConfig(device=device))), pack.path)
         for device in ("cpu", "cuda")
     )
-    assert [cell.key for cell in here] == [cell.key for cell in there]
+    assert [cell.setting.report for cell in here] == [cell.setting.report for cell in there]
 
 
 def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_processes(
@@ -69,7 +70,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     monkeypatch.setitem(RECIPES, "noise", replace(RECIPES["noise"], strengths=(0.5, 50.0)))
     asked = config(tiny, defences=("noise",))
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
-    audit, count = defences.audit, 0
+    audit, count = sweep.audit, 0
 
     def stopped(*args: Any, **options: Any) -> Any:
         nonlocal count
@@ -78,11 +79,11 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
             raise KeyboardInterrupt
         return audit(*args, **options)
 
-    monkeypatch.setattr(defences, "audit", stopped)
+    monkeypatch.setattr(sweep, "audit", stopped)
     with pytest.raises(KeyboardInterrupt):
         compare_defences(people, tmp_path / "one", asked, **given)
     assert not (tmp_path / "one" / runs.RESULTS).exists()
-    monkeypatch.setattr(defences, "audit", audit)
+    monkeypatch.setattr(sweep, "audit", audit)
     with pytest.raises(oneway.InputError, match="--resume"):
         compare_defences(people, tmp_path / "one", asked, **given)
     one = compare_defences(people, tmp_path / "one", asked, resume=True, **given)

@@ -285,7 +285,7 @@ def benchmark(
     config = override(DefencesConfig(protect=PRESETS[preset]()), given | _pairs(set))
     console = Console()
     if dry_run:
-        for cell in cells(config):
+        for cell in cells(config, data):
             console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
         return
     results = compare_defences(Pack.open(data), out, config, verifier=verifier, jobs=jobs, resume=resume)

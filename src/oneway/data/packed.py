@@ -69,14 +69,20 @@ class Part:
     def labels(self, attributes: Sequence[str] | None = None) -> NDArray[np.bool_]:
         """Return the labels of `attributes` in that order (default: all), (len, attributes).
 
-        Raise `InputError` for an attribute that the pack lacks.
+        Raise `InputError` for an attribute that the pack lacks, or that some of these images have no label of.
         """
         chosen = self.pack.attributes if attributes is None else tuple(attributes)
         labels = np.empty((len(self), len(chosen)), dtype=np.bool_)
         for place, attribute in enumerate(chosen):
             if attribute not in self.pack.attributes:
                 raise unknown("attribute", attribute, self.pack.attributes)
-            labels[:, place] = self.pack.table.column(attribute).to_numpy()[self.rows]
+            column = self.pack.table.column(attribute).slice(self.rows.start, len(self))
+            if column.null_count:
+                raise InputError(
+                    f"{self.pack.path}: {column.null_count} {self.split} images have no label of {attribute}, since "
+                    "they were joined from a pack without it"
+                )
+            labels[:, place] = column.to_numpy()
         return labels
 
 
@@ -114,7 +120,8 @@ class Pack:
     """A dataset prepared at one image size, opened from its folder without reading the images.
 
     `landmarks` are five points as fractions (x, y) of the image, or None; `hash` is the sha256 over images
-    and labels; `counts` the number of images of each split.
+    and labels; `counts` the number of images of each split; `joined` the hashes of the two packs of which
+    `data.join` made it.
     """
 
     path: Path
@@ -124,6 +131,7 @@ class Pack:
     landmarks: Landmarks | None
     hash: str
     counts: dict[str, int]
+    joined: tuple[str, ...]
     pixels: NDArray[np.uint8]
 
     @classmethod
@@ -141,6 +149,7 @@ class Pack:
                 attributes=tuple(description["attributes"]),
                 landmarks=None if landmarks is None else tuple((x, y) for x, y in landmarks),
                 hash=description["hash"],
+                joined=tuple(description.get("joined", ())),
                 counts={split: description["splits"][split]["images"] for split in SPLITS},
                 pixels=pixels,
             )

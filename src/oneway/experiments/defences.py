@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from oneway import runs
-from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.models.identification import open_verifier
-from oneway.progress import track
+from oneway.experiments.sweep import Setting, Store
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
-from oneway.protection.run import Run
-from oneway.protection.train import protect
 from oneway.report.pareto import draw_pareto
 from oneway.runs import override
-from oneway.runtime import RuntimeConfig
 
 TABLE, PICTURE = "table.csv", "pareto.png"
 LEAKAGES = ("face_similarity", "feature_similarity", "linkage")
@@ -64,32 +55,26 @@ class DefencesConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One setting: an encoder to be trained and audited, and the key of its control, unless it is one."""
+    """One setting by the names of its row."""
 
     cut: str
     defence: str
     strength: float
-    protect: ProtectConfig
-    control: str | None = None
-
-    @property
-    def key(self) -> str:
-        """Name its folders by all that decides it."""
-        digest = runs.digest(runs.to_dict(replace(self.protect, runtime=RuntimeConfig())))
-        return f"{self.cut}-{self.defence}-{self.strength:g}-{digest}"
+    setting: Setting
 
 
-def cells(config: DefencesConfig) -> list[Cell]:
-    """List the settings, the control of each cut first."""
+def cells(config: DefencesConfig, data: Path) -> list[Cell]:
+    """List the settings on the pack `data`, the control of each cut first."""
     plan = []
     for cut in config.cuts:
         base = override(config.protect, {"network.cut": cut})
-        control = Cell(cut=cut, defence=CONTROL, strength=0.0, protect=prescribe(base, CONTROL))
-        plan.append(control)
+        given: dict[str, Any] = {"audit": config.audit, "data": data, "attacked": data}
+        control = Setting(protect=prescribe(base, CONTROL), **given)
+        plan.append(Cell(cut=cut, defence=CONTROL, strength=0.0, setting=control))
         for name, only in map(read_recipe, config.defences or [name for name in RECIPES if name != CONTROL]):
             for strength in RECIPES[name].strengths if only is None else (only,):
-                made = prescribe(base, name, strength)
-                plan.append(Cell(cut=cut, defence=name, strength=strength, protect=made, control=control.key))
+                made = Setting(protect=prescribe(base, name, strength), control=control, **given)
+                plan.append(Cell(cut=cut, defence=name, strength=strength, setting=made))
     return plan
 
 
@@ -110,7 +95,7 @@ def compare_defences(
         out: a new folder; runs and audits are kept in it, named by their settings.
         config: what is compared.
         verifier: judge of faces, as `open_verifier` takes it.
-        jobs: settings at a time, each in a process of its own with its share of the processors.
+        jobs: settings at a time, as `Store.make` takes it.
         resume: continue an unfinished benchmark: what is finished is not made again.
         progress: show a bar over the settings, and with one job over the steps of each.
 
@@ -122,24 +107,19 @@ def compare_defences(
 
     """
     config = config or DefencesConfig()
-    plan = cells(config)
+    plan = cells(config, pack.path)
     described = {
         "defences": runs.to_dict(config),
         "verifier": None if verifier is None else str(verifier),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
     runs.claim(out, described, resume=resume)
-    open_verifier(pack, verifier)  # trained once, before several processes ask for it
-    controls = [cell for cell in plan if cell.control is None]
-    others = [cell for cell in plan if cell.control is not None]
-    with track("benchmark", len(plan), "settings", enabled=progress) as advance:
-        for stage in (controls, others):
-            for _ in _made(pack.path, out, stage, config.audit, verifier, jobs, progress and jobs == 1):
-                advance(1)
+    store = Store(path=out, pack=pack.path, verifier=verifier)
+    store.make([cell.setting for cell in plan], jobs=jobs, progress=progress)
     results: dict[str, Any] = {
         "schema": runs.SCHEMA,
         "kind": "benchmark",
-        "rows": [_row(out, cell) for cell in plan],
+        "rows": [_row(store, cell) for cell in plan],
         "provenance": runs.provenance(**described),
     }
     _write_table(out / TABLE, results["rows"])
@@ -148,48 +128,10 @@ def compare_defences(
     return results
 
 
-def _made(
-    pack: Path, out: Path, stage: Sequence[Cell], config: AuditConfig, verifier: Path | None, jobs: int, bars: bool
-) -> Iterator[None]:
-    """Make the settings of a stage, here or in processes, and say when each is done."""
-    given = [(pack, out, cell, config, verifier, bars) for cell in stage]
-    if jobs == 1:
-        for each in given:
-            _make(*each)
-            yield
-        return
-    threads = max(1, torch.get_num_threads() // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        for made in as_completed([pool.submit(_make, *each) for each in given]):
-            made.result()
-            yield
-
-
-def _make(pack: Path, out: Path, cell: Cell, config: AuditConfig, verifier: Path | None, bars: bool) -> None:
-    """Train and audit one setting, unless that is done."""
-    opened = Pack.open(pack)
-    run, report = out / "runs" / cell.key, out / "audits" / cell.key
-    if not (run / runs.RESULTS).exists():
-        protect(opened, run, cell.protect, resume=True, progress=bars)
-    if not (report / runs.RESULTS).exists():
-        audit(
-            Run.open(run, opened),
-            control=None if cell.control is None else out / "audits" / cell.control,
-            out=report,
-            config=config,
-            verifier=open_verifier(opened, verifier),
-            images=False,
-            resume=True,
-            progress=bars,
-        )
-
-
-def _row(out: Path, cell: Cell) -> dict[str, Any]:
+def _row(store: Store, cell: Cell) -> dict[str, Any]:
     """Sum up a setting: utility and leakage on test people, and on validation people what it may be chosen by."""
-    run = runs.read_json(out / "runs" / cell.key / runs.RESULTS)
-    audited = runs.read_json(out / "audits" / cell.key / runs.RESULTS)
-    control = runs.read_json(out / "audits" / (cell.control or cell.key) / runs.RESULTS)
-    beside = runs.read_json(out / "runs" / (cell.control or cell.key) / runs.RESULTS)
+    run, audited = store.results(cell.setting)
+    beside, control = store.results(cell.setting.control or cell.setting)
     return {
         "cut": cell.cut,
         "defence": cell.defence,
@@ -205,8 +147,8 @@ def _row(out: Path, cell: Cell) -> dict[str, Any]:
             "utility": run["validation"]["mean_mcc"] / beside["validation"]["mean_mcc"],
             "leakage": _shares(audited["validation"], control["validation"]),
         },
-        "run": f"runs/{cell.key}",
-        "audit": f"audits/{cell.key}",
+        "run": str(store.run(cell.setting).relative_to(store.path)),
+        "audit": str(store.report(cell.setting).relative_to(store.path)),
     }
 
 

@@ -106,7 +106,8 @@ class Run:
         if not (path / runs.RESULTS).is_file():
             raise InputError(f"{path} holds an unfinished run; continue it with `oneway protect ... --resume`")
         pack = pack or Pack.open(content["data"]["path"])
-        if pack.hash != content["data"]["hash"]:
+        # A pack that extends the run's by public people has the same private, validation and test people.
+        if content["data"]["hash"] not in (pack.hash, *pack.joined[:1]):
             raise InputError(
                 f"the pack {pack.path} (hash {pack.hash[:12]}) is not the one that {path} was trained on "
                 f"(hash {content['data']['hash'][:12]}); its splits may mix private and public people"

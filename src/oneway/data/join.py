@@ -1,0 +1,96 @@
+"""A pack with more public people: those of another pack, as an attacker would gather them elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from oneway.data.disk import write
+from oneway.data.packed import DESCRIPTION, IMAGES, LABELS, Pack
+from oneway.errors import InputError
+
+
+def join(pack: Pack, extra: Pack, out: Path) -> Pack:
+    """Add all images of `extra` to the public people of `pack`; its other people stay as they are.
+
+    Nobody is taken to be in both. The new pack knows which one it extends, so a run that was trained on that one can
+    be attacked with this one. What `extra` does not label with the pack's attributes stays unlabelled.
+
+    Args:
+        pack: whose private, validation and test people there are.
+        extra: more public people, of whatever split they are there.
+        out: the new pack's folder; one that is there already is opened, if it was made of these two.
+
+    Raises:
+        InputError: if their images differ in size, or `out` is something else.
+
+    """
+    if pack.size != extra.size:
+        raise InputError(
+            f"{extra.path} has images of {extra.size} pixels and {pack.path} of {pack.size}; prepare it again with "
+            f"--size {pack.size}"
+        )
+    origin = [pack.hash, extra.hash]
+    if out.exists():
+        found = Pack.open(out)
+        if found.joined != tuple(origin):
+            raise InputError(f"{out} is not {pack.path} joined with {extra.path}; delete it, or choose another --out")
+        return found
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    after = pack.public.rows.stop
+    _write_images(partial / IMAGES, [pack.pixels[:after], extra.pixels, pack.pixels[after:]])
+    table = _table(pack, extra, after)
+    labels = BytesIO()
+    parquet.write_table(table, labels)
+    write(partial / LABELS, labels.getvalue())
+    description = json.loads((pack.path / DESCRIPTION).read_text(encoding="utf-8"))
+    public = description["splits"]["public"]
+    public["images"] += len(extra.pixels)
+    public["people"] += len(np.unique(extra.people))
+    description["count"] += len(extra.pixels)
+    description["hash"] = hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest()
+    description["joined"] = origin
+    write(partial / DESCRIPTION, json.dumps(description, indent=1).encode())
+    os.replace(partial, out)
+    return Pack.open(out)
+
+
+def _write_images(path: Path, pieces: list[NDArray[np.uint8]]) -> None:
+    count = sum(len(piece) for piece in pieces)
+    written = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *pieces[0].shape[1:]))
+    start = 0
+    for piece in pieces:
+        for first in range(0, len(piece), 1024):
+            part = piece[first : first + 1024]
+            written[start : start + len(part)] = part
+            start += len(part)
+    written.flush()
+
+
+def _table(pack: Pack, extra: Pack, after: int) -> pa.Table:
+    """Put the rows of `extra` after the public ones; its names and people get a prefix, so that they are others."""
+    count = len(extra.pixels)
+    more = {
+        "name": [f"extra/{name}" for name in extra.table.column("name").to_pylist()],
+        "identity": [who and f"extra/{who}" for who in extra.table.column("identity").to_pylist()],
+        "split": ["public"] * count,
+    }
+    columns = {name: pa.array(values) for name, values in more.items()}
+    for attribute in pack.attributes:
+        known = attribute in extra.attributes
+        columns[attribute] = (
+            extra.table.column(attribute).combine_chunks() if known else pa.nulls(count, type=pa.bool_())
+        )
+    added = pa.table(columns).cast(pack.table.schema)
+    return pa.concat_tables([pack.table.slice(0, after), added, pack.table.slice(after)])
