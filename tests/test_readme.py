@@ -53,7 +53,7 @@ def test_the_commands_of_the_readme_are_understood(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     _, name, *arguments = shlex.split(command)
-    place = arguments[1] if name in ("prepare", "benchmark") else arguments[0]
+    place = arguments[1] if name in ("prepare", "benchmark", "experiment") else arguments[0]
     place = arguments[arguments.index("--data") + 1] if "--data" in arguments else place
     with pytest.raises(SystemExit):
         cli.main([name, *arguments])
@@ -71,4 +71,5 @@ def test_the_readme_shows_commands() -> None:
         "audit",
         "benchmark",
         "recommend",
+        "experiment",
     }

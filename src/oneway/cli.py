@@ -318,6 +318,80 @@ def recommend(
     console.print(command, highlight=False, soft_wrap=True)
 
 
+def experiment(
+    name: Positional[str],
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    preset: Literal["small", "middle", "paper"] = "small",
+    extra_public: Path | None = None,
+    perceptual_network: str | None = None,
+    verifier: Path | None = None,
+    jobs: int = 1,
+    dry_run: bool = False,
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Run an experiment of the paper's and show its table beside the paper's; `all` runs every one.
+
+    Writes results.json, table.csv and pictures for each, and experiments.html and reproduction.md for all. Runs that
+    several experiments share are made once.
+
+    Args:
+        name: strength (Table 1), tradeoff (Table 2), layers (Table 3), tsne (Fig. 4), or all.
+        data: A pack made by `oneway prepare`.
+        out: The new folder.
+        preset: Network and budgets: `small` takes two processors hours, `middle` is for one GPU, `paper` is ResNet-50.
+        extra_public: A pack of further people, whose pictures the attacker has too in rows 5 to 8 of Table 1.
+        perceptual_network: Through which the trade-off's perceptual term sees: vgg16 (downloaded), a safetensors file
+            of VGG-16, or BACKBONE:FILE for one of timm's.
+        verifier: Judge of faces, as `oneway audit` takes it.
+        jobs: Settings at a time, each in a process of its own, one for each GPU.
+        dry_run: Only list the settings, and how long they will take.
+        set: Any other field, such as protect.steps=600, audit.attackers=mirror or pixel=3.
+        resume: Continue experiments that were interrupted.
+    """
+    from oneway.data.packed import Pack
+    from oneway.experiments.config import PRESETS
+    from oneway.experiments.estimate import estimate
+    from oneway.experiments.experiment import NAMES, PAGE, STORE, plan
+    from oneway.experiments.experiment import experiment as run_experiments
+    from oneway.experiments.sweep import Store
+    from oneway.report.figure import duration
+    from oneway.report.table import experiment_table
+    from oneway.runs import override
+
+    if jobs < 1:
+        raise InputError(f"jobs must be at least 1, not {jobs}")
+    names = NAMES if name == "all" else (name,)
+    given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
+    config = override(PRESETS[preset](), given | _pairs(set))
+    pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
+    console = Console()
+    if dry_run:
+        # More public people change no time, so that the pack need not be joined to plan.
+        planned = plan(names, config, pack.path, None if extra is None else pack.path)
+        for title, lines in planned.items():
+            for line in lines:
+                console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
+        audited = [line.setting for title, lines in planned.items() if title != "tsne" for line in lines]
+        store, expected = Store(path=out / STORE, pack=pack.path, verifier=verifier), []
+        expected.append(estimate(audited, store))
+        if "tsne" in planned:
+            known = {setting.run for setting in audited}
+            only = [line.setting for line in planned["tsne"] if line.setting.run not in known]
+            expected.append(estimate(only, store, audits=False))
+        told = duration(sum(each.seconds for each in expected) / jobs)
+        runs, audits = (sum(getattr(each, kind) for each in expected) for kind in ("runs", "audits"))
+        console.print(f"{runs} encoders to train, {audits} to audit: at most about {told} on this machine")
+        return
+    found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, jobs=jobs, resume=resume)
+    for results in found.values():
+        console.print(experiment_table(results))
+    console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
+
+
 def verifier(
     data: Positional[Path],
     /,
@@ -373,6 +447,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "audit": audit,
     "benchmark": benchmark,
     "recommend": recommend,
+    "experiment": experiment,
     "verifier": verifier,
     "demo": demo,
 }

@@ -24,12 +24,11 @@ from oneway.report.table import attack_table, verifier_line
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT = "layer2"
-PIXEL, WARMUP = 10.0, 0.15
-STEPS, JUDGE_STEPS, ATTACK_STEPS = 1000, 300, 1200
+STEPS, JUDGE_STEPS, ATTACK_STEPS = 600, 300, 800
 
 
 def demo(out: Path, *, seed: int = 0) -> None:
-    """Draw faces, train both encoders, attack both, print the table and the picture's path.
+    """Draw faces, train both encoders by default settings, attack both, print the table and the picture's path.
 
     Args:
         out: folder for all of it; finished parts are taken as they are, unfinished ones are continued.
@@ -41,13 +40,7 @@ def demo(out: Path, *, seed: int = 0) -> None:
     pack = _pack(out / "faces", seed)
     console.print("[bold]2/4[/] training the judge: a face verifier")
     verifier = _judge(pack, seed)
-    protected = replace(
-        small(),
-        steps=STEPS,
-        seed=seed,
-        network=replace(small().network, cut=CUT),
-        game=replace(small().game, pixel=PIXEL, warmup=WARMUP, noise=0.0, bottleneck=0),
-    )
+    protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
     unprotected = replace(protected, game=replace(protected.game, pixel=0.0))
     attacks = {}
     for number, (name, title, config) in enumerate(

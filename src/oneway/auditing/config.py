@@ -23,12 +23,12 @@ class AuditConfig:
         perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone,
             its options and its file, such as `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see
             `models.perceptual`.
-        queries: numbers of queries at which the query curve is measured, beside all of them, by the strongest of the
-            panel on validation people.
+        queries: numbers of queries at which the query curve is measured, beside all of them, by the linear attacker or
+            the mirror, whichever is stronger.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.
         draws: sends of one picture that the strongest of the panel averages, where the encoder adds noise.
-        brief: make only the attacks that leakage is made of, the panel, the features and the linkage, as a comparison
-            of many encoders does; the others are refused.
+        brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
+            as a comparison of many encoders does; the others are refused.
         steps: the most steps that any attacker is trained for; each has a budget of its own by default.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
         output: which output of an ONNX encoder holds the features, if it has several.

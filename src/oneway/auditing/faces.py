@@ -153,7 +153,7 @@ def averaging(room: Room, place: Place, config: InversionConfig | None, label: s
 
 
 def queried(room: Room, place: Place, config: InversionConfig | None, number: int) -> Found:
-    """Attack with the features of a few public pictures only, by the strongest of the panel."""
+    """Attack with the features of a few public pictures only."""
     access = room.stolen.access
     short = None if config is None else replace(config, check_every=min(100, config.check_every), drops=1)
     chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])

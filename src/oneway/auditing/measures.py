@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,17 +28,27 @@ def measure(room: Room) -> dict[str, Found]:
         take(f"inversion {label}", faces.inversion, config, label)
     take("feature", facts.predicted)
     take("linkage", facts.linked, found)
-    beside("scatter", facts.scattered)
+    take("scatter", facts.scattered)
     beside("inference", facts.inferred)
     beside("information", facts.informed)
     beside("bound", facts.bounded)
     beside("optimisation", faces.optimised)
     best = faces.strongest({label: found[f"inversion {label}"] for label in panel})
     beside("averaging", faces.averaging, panel[best], best)
+    learner = few_queries(found)
     for number in () if room.config.brief else room.config.queries:
         if number < len(room.pack.public):
-            take(f"queries {number}", faces.queried, panel[best], number)
+            take(f"queries {number}", faces.queried, panel[learner], number)
     return found
+
+
+def few_queries(found: Mapping[str, Found]) -> str:
+    """Name the attacker who makes the query curve: the linear one or a mirror, whichever draws better with all queries.
+
+    Larger decoders need more pairs than these: with few they draw worse.
+    """
+    plain = {name: step for name, step in found.items() if name == "inversion linear" or "inversion mirror" in name}
+    return faces.strongest(plain).removeprefix("inversion ")
 
 
 def _panel(room: Room) -> dict[str, InversionConfig | None]:

@@ -14,6 +14,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.faces import shown
 from oneway.auditing.faces import strongest as strongest_of
+from oneway.auditing.measures import few_queries
 from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
@@ -69,7 +70,7 @@ def assemble(
         "utility": victim.utility,
         "attacks": attacks,
         "bound": _bound(found["bound"], victim.pack),
-        "queries": _queries(found, judge, config, _first(inversion)),
+        "queries": _queries(found, judge, config),
         "floors": _floors(found["floors"], victim.pack),
         "validation": _validation(found, inversion),
         "control": None if control is None else control.to_dict(),
@@ -244,10 +245,10 @@ def _floors(step: Found, pack: Pack) -> Plain:
     return floors | {"constant_prediction": {"mean_mcc": 0.0}, "chance": chance(pack.test.num_people)}
 
 
-def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig, strongest: str) -> Plain:
+def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> Plain:
     """Draw up the query curve; its last point is the attacker's of the panel who made it."""
-    last = f"inversion {strongest}"
-    points = [step for name, step in found.items() if name.startswith("queries ")] + [found[last]]
+    attacker = few_queries(found)
+    points = [step for name, step in found.items() if name.startswith("queries ")] + [found[f"inversion {attacker}"]]
     curve = [_plain(judge, step) | {name: step.facts[name] for name in ("queries", "converged")} for step in points]
     pairs = None
     for point in curve:
@@ -255,7 +256,7 @@ def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig, stro
             pairs = point["queries"]
             break
     return {
-        "attacker": strongest,
+        "attacker": attacker,
         "breach": {"recognised": config.breach},
         "curve": curve,
         "pairs_to_breach": pairs,

@@ -94,7 +94,7 @@ class Store:
         """Say whether a setting is finished."""
         return all((path / runs.RESULTS).exists() for path in (self.run(setting), self.report(setting)))
 
-    def make(self, settings: Sequence[Setting], *, jobs: int, progress: bool) -> None:
+    def make(self, settings: Sequence[Setting], *, jobs: int, progress: bool, audits: bool = True) -> None:
         """Train and audit every setting that is not made yet, controls first; what was begun is continued.
 
         Args:
@@ -102,20 +102,21 @@ class Store:
             jobs: settings at a time, each in a process of its own with its share of the processors, or with a GPU
                 of its own where there are several.
             progress: show a bar over the settings, and with one job over the steps of each.
+            audits: audit them too; else only train them.
 
         """
-        wanted = list({setting.report: setting for setting in (*_controls(settings), *settings)}.values())
+        wanted = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
         open_verifier(Pack.open(self.pack), self.verifier, progress=progress)  # before several processes train it
         with track("settings", len(wanted), "settings", enabled=progress) as advance:
             for stage in _stages(wanted):
-                for _ in self._each(stage, jobs, progress and jobs == 1):
+                for _ in self._each(stage, jobs, progress and jobs == 1, audits):
                     advance(1)
 
-    def _each(self, stage: Sequence[Setting], jobs: int, bars: bool) -> Iterator[None]:
+    def _each(self, stage: Sequence[Setting], jobs: int, bars: bool, audits: bool) -> Iterator[None]:
         """Make the settings of a stage, here or in processes, and say when each is done."""
         if jobs == 1:
             for setting in stage:
-                _make(self, setting, bars)
+                _make(self, setting, bars, audits)
                 yield
             return
         context = get_context("spawn")
@@ -124,12 +125,12 @@ class Store:
             devices.put(job % max(1, torch.cuda.device_count()))
         threads = max(1, torch.get_num_threads() // jobs)
         with ProcessPoolExecutor(jobs, context, _enter, (threads, devices)) as pool:
-            for made in as_completed([pool.submit(_make, self, setting, bars) for setting in stage]):
+            for made in as_completed([pool.submit(_make, self, setting, bars, audits) for setting in stage]):
                 yield made.result()
 
 
-def _controls(settings: Sequence[Setting]) -> list[Setting]:
-    return [setting.control for setting in settings if setting.control is not None]
+def _controls(settings: Sequence[Setting], audits: bool) -> list[Setting]:
+    return [setting.control for setting in settings if setting.control is not None] if audits else []
 
 
 def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
@@ -165,12 +166,12 @@ def _hash(path: Path) -> str:
     return Pack.open(path).hash
 
 
-def _make(store: Store, setting: Setting, bars: bool) -> None:
+def _make(store: Store, setting: Setting, bars: bool, audits: bool) -> None:
     """Train and audit one setting, unless that is done."""
     run, report = store.run(setting), store.report(setting)
     if not (run / runs.RESULTS).exists():
         protect(Pack.open(setting.data), run, setting.protect, resume=True, progress=bars)
-    if not (report / runs.RESULTS).exists():
+    if audits and not (report / runs.RESULTS).exists():
         attacked = Pack.open(setting.attacked)
         audit(
             Run.open(run, attacked),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneway.errors import InputError, unknown
-from oneway.protection.config import ProtectConfig
+from oneway.protection.config import GameConfig, ProtectConfig
 from oneway.protection.defences import DEFENCES
 from oneway.runs import override
 
@@ -29,6 +29,11 @@ class Recipe:
 
 ALONE = {"game.noise": 0.0, "game.bottleneck": 0}
 """The game of others has neither noise nor a bottleneck."""
+RECOMMENDED = {
+    f"game.{name}": getattr(GameConfig(), name)
+    for name in ("pixel", "target", "decoder_steps", "warmup", "ramp", "noise", "bottleneck")
+}
+"""The game as it is by default, whatever the preset."""
 STRENGTHS = {
     "noise": (1.0, 2.0, 4.0),
     "dropout": (0.5, 0.8, 0.95),
@@ -42,7 +47,7 @@ STRENGTHS = {
 }
 RECIPES: dict[str, Recipe] = {
     "none": Recipe(strength="game.pixel", strengths=(0.0,), settings={"game.pixel": 0.0}),
-    "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0)),
+    "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0), settings=RECOMMENDED),
     "paper": Recipe(
         strength="game.pixel",
         strengths=(3.0, 30.0, 300.0),

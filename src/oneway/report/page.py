@@ -89,12 +89,13 @@ def write_page(results: Mapping[str, Any], pictures: Pictures | None, path: Path
         InputError: if the file cannot be written.
 
     """
-    text = _environment().get_template("page.html.jinja").render(results=results, pictures=pictures)
+    text = environment().get_template("page.html.jinja").render(results=results, pictures=pictures)
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Give what the pages are written with: templates of this room, and how figures become text."""
     environment = Environment(
         loader=PackageLoader("oneway.report", ""),
         autoescape=True,
@@ -104,7 +105,7 @@ def _environment() -> Environment:
     )
     written = (figure.number, figure.value, figure.interval, figure.count, figure.duration, figure.tick)
     environment.filters |= {function.__name__: function for function in written}
-    environment.filters |= {"by_value": _by_value, "durations": _durations, "flat": _flat, "uri": _uri}
+    environment.filters |= {"by_value": _by_value, "durations": _durations, "flat": _flat, "uri": uri}
     environment.tests |= {"refused": figure.refused, "measured": figure.measured}
     environment.globals |= {
         "axis": figure.axis,
@@ -148,7 +149,7 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     return rows
 
 
-def _uri(picture: Pixels) -> str:
+def uri(picture: Pixels) -> str:
     """Write a picture into its own address, as PNG: nothing of a face is lost or smoothed."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG", optimize=True)

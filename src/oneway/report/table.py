@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
+from oneway.report.reproduction import SHOWN
 
 ROWS = {
     "mean_mcc": "utility: mean MCC ↑",
@@ -121,6 +122,30 @@ def benchmark_table(results: Mapping[str, Any]) -> Table:
         shares = [row["leakage"][name] for name in ("face_similarity", "feature_similarity", "linkage")]
         figures = [_text(row["mean_mcc"]), *(_percent(share) or "–" for share in shares)]
         table.add_row(row["cut"], row["defence"], f"{row['strength']:g}", *figures)
+    return table
+
+
+def experiment_table(results: Mapping[str, Any]) -> Table:
+    """Lay out an experiment (docs/results.md): a row for each setting, on test people, with the paper's figures."""
+    rows = results["rows"]
+    names = [name for name in SHOWN if any(_block(row.get(name) or {}) for row in rows)]
+    names += sorted({name for row in rows for name in row if "." in name})
+    table = Table(title=f"{results['experiment']} (value, 95 % interval; p: the paper's figure)")
+    table.add_column("")
+    for name in names:
+        table.add_column(SHOWN.get(name, name.replace(".", ", ")), justify="right")
+    for row in rows:
+        cells = []
+        for name in names:
+            theirs = row["paper"].get(name)
+            cells.append(_text(row.get(name)) + ("" if theirs is None else f"\np {theirs:g}"))
+        table.add_row(f"{row['id']}: {row['title']}", *cells)
+    effects = results["effects"]
+    if effects:
+        verdicts = [effect["verdict"] for effect in effects]
+        counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        table.caption = f"of {len(effects)} changes that the paper's table shows: {said}"
     return table
 
 

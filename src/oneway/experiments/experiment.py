@@ -1,0 +1,189 @@
+"""The paper's experiments: each a table beside the paper's, a picture, and a page for all of them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from oneway import runs
+from oneway.auditing.control import PICTURES
+from oneway.auditing.faces import shown
+from oneway.data.join import join
+from oneway.data.packed import Pack
+from oneway.errors import unknown
+from oneway.experiments import layers, strength, tradeoff, tsne
+from oneway.experiments.config import ExperimentConfig
+from oneway.experiments.line import Line, row
+from oneway.experiments.paper import METRICS, Effect, judge
+from oneway.experiments.sweep import Store
+from oneway.report.experiments import write_experiments
+from oneway.report.grid import draw_grid
+from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
+from oneway.report.reproduction import TITLES, reproduction
+
+STORE, JOINED, TABLE, PICTURE, GRID = "store", "joined", "table.csv", "picture.png", "reconstructions.png"
+PAGE, TEXT = "experiments.html", "reproduction.md"
+NAMES = tuple(TITLES)
+Plain = dict[str, Any]
+
+
+def plan(names: Sequence[str], config: ExperimentConfig, data: Path, joined: Path | None) -> dict[str, list[Line]]:
+    """List the lines of experiments, by name.
+
+    Args:
+        names: of the experiments.
+        config: what they are made of.
+        data: the pack.
+        joined: the same with more public people, if there are any.
+
+    Raises:
+        InputError: for a name that is none, or what an experiment lacks.
+
+    """
+    listed: dict[str, Callable[[], list[Line]]] = {
+        "strength": lambda: strength.lines(config, data, joined),
+        "tradeoff": lambda: tradeoff.lines(config, data),
+        "layers": lambda: layers.lines(config, data),
+        "tsne": lambda: tsne.lines(config, data),
+    }
+    for name in names:
+        if name not in listed:
+            raise unknown("experiment", name, (*NAMES, "all"))
+    return {name: listed[name]() for name in names}
+
+
+def experiment(
+    names: Sequence[str],
+    pack: Pack,
+    out: Path,
+    config: ExperimentConfig,
+    *,
+    extra: Pack | None = None,
+    verifier: Path | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    progress: bool = True,
+) -> dict[str, Plain]:
+    """Run experiments, and write what they found beside the paper's figures.
+
+    Args:
+        names: of `NAMES`; runs that several share are made once.
+        pack: the data.
+        out: a new folder: `store/` with runs and audits, a folder for each experiment, and one page for all.
+        config: what they are made of.
+        extra: more public people, for the rows that have more of them.
+        verifier: judge of faces, as `open_verifier` takes it.
+        jobs: settings at a time, as `Store.make` takes it.
+        resume: go on where a killed one was.
+        progress: show a bar.
+
+    Returns:
+        the results by experiment, as docs/results.md describes them.
+
+    Raises:
+        InputError: for anything that cannot be used.
+
+    """
+    plan(names, config, pack.path, None)  # what is wrong is said before anything is written
+    described = {
+        "experiments": list(names),
+        "config": runs.to_dict(config),
+        "verifier": None if verifier is None else str(verifier),
+        "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
+        "extra": None if extra is None else {"path": str(extra.path.absolute()), "hash": extra.hash},
+    }
+    runs.claim(out, described, resume=resume, finished=PAGE)
+    joined = None if extra is None else join(pack, extra, out / JOINED).path
+    planned = plan(names, config, pack.path, joined)
+    store = Store(path=out / STORE, pack=pack.path, verifier=verifier, images=True)
+    audited = [line.setting for name, lines in planned.items() if name != "tsne" for line in lines]
+    store.make(audited, jobs=jobs, progress=progress)
+    if "tsne" in planned:
+        store.make([line.setting for line in planned["tsne"]], jobs=jobs, progress=progress, audits=False)
+    found = {name: _write(name, lines, store, config, pack, out, described) for name, lines in planned.items()}
+    with runs.whole(out / TEXT) as partial:
+        partial.write_text(reproduction(found), encoding="utf-8")
+    write_experiments(found, _pictures(planned, store, pack), out / PAGE)
+    return found
+
+
+def _write(
+    name: str, lines: list[Line], store: Store, config: ExperimentConfig, pack: Pack, out: Path, described: Plain
+) -> Plain:
+    """Sum up one experiment in its folder: results, table and pictures."""
+    folder = out / name
+    folder.mkdir(exist_ok=True)
+    if name == "tsne":
+        rows = [tsne.row(line, store, config, folder, seed=config.protect.seed) for line in lines]
+    else:
+        rows = [row(line, store) for line in lines]
+    by_id = {each["id"]: each for each in rows}
+    claims: list[Effect] = {"strength": strength.effects, "tradeoff": tradeoff.effects, "layers": layers.effects}.get(
+        name, lambda _: []
+    )(lines)
+    results: Plain = {
+        "schema": runs.SCHEMA,
+        "kind": "experiment",
+        "experiment": name,
+        "rows": rows,
+        "effects": [judge(effect, by_id) for effect in claims],
+        "provenance": runs.provenance(**described),
+    }
+    _write_table(folder / TABLE, rows)
+    draw = {"tradeoff": draw_tradeoff, "layers": draw_layers}.get(name)
+    if draw is not None:
+        draw(rows, folder / PICTURE)
+    if name == "tsne":
+        draw_maps([(each["title"], folder / each["map"]) for each in rows], config.shown, folder / PICTURE)
+    else:
+        grid = {"original": pack.test.images(shown(pack))}
+        grid |= {line.title: _drawn(store, line) for line in lines}
+        with runs.whole(folder / GRID) as partial:
+            draw_grid(grid, partial)
+    runs.write_json(folder / runs.RESULTS, results)
+    return results
+
+
+def _drawn(store: Store, line: Line) -> Any:
+    """Read what the strongest attacker of a line drew of the people that are shown."""
+    return np.load(store.report(line.setting) / PICTURES, allow_pickle=False)
+
+
+def _pictures(planned: Mapping[str, list[Line]], store: Store, pack: Pack) -> dict[str, dict[str, Any]]:
+    """Collect the pictures that the page shows: by experiment and row, (k, size, size, 3) in 0..255."""
+    found: dict[str, dict[str, Any]] = {"original": {"original": pack.test.images(shown(pack))}}
+    for name, lines in planned.items():
+        if name != "tsne":
+            found[name] = {line.id: _drawn(store, line) for line in lines}
+    return found
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write every estimate of the rows as CSV, with the ends of its interval, and the paper's figure beside it."""
+    names = [name for name in METRICS if any(_measured(each.get(name)) for each in rows)]
+    others = sorted({name for each in rows for name, value in each.items() if _measured(value)} - set(names))
+    header = ["id", "title"]
+    for name in names:
+        header += [name, f"{name} low", f"{name} high", f"{name} paper"]
+    for name in others:
+        header += [name, f"{name} low", f"{name} high"]
+    lines = []
+    for each in rows:
+        line = [each["id"], each["title"]]
+        for name in (*names, *others):
+            estimate = each.get(name)
+            ends = estimate if isinstance(estimate, Mapping) else {}
+            line += [ends.get(end, "") for end in ("value", "low", "high")]
+            if name in names:
+                line.append(each["paper"].get(name, ""))
+        lines.append(line)
+    with runs.whole(path) as partial, partial.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+
+
+def _measured(value: Any) -> bool:
+    return isinstance(value, Mapping) and "value" in value

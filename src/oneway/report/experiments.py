@@ -1,0 +1,98 @@
+"""The page of the paper's experiments: tables beside the paper's, and the trade-off with a slider."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.report import figure
+from oneway.report.page import environment, uri
+from oneway.report.reproduction import SHOWN, TITLES
+from oneway.runs import whole
+
+Pixels = NDArray[np.uint8]
+PLOT = (420, 300)
+"""Width and height of the slider's plot, without its margins."""
+
+
+def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping[str, Pixels]], path: Path) -> None:
+    """Show experiments as one self-contained HTML file, written atomically.
+
+    Its only script moves the slider: the reconstructions, the point on the curve and the figures of the chosen weight.
+    It loads nothing from anywhere.
+
+    Args:
+        results: by experiment, as docs/results.md describes them.
+        pictures: by experiment and row, what the strongest attacker drew of the people that are shown,
+            (k, size, size, 3) in 0..255; and `original` of `original`, those people.
+        path: the file.
+
+    """
+    slides = _slides(results["tradeoff"]["rows"], pictures["tradeoff"]) if "tradeoff" in results else []
+    plot = _plot(slides)
+    text = (
+        environment()
+        .get_template("experiments.html.jinja")
+        .render(
+            results=results,
+            titles=TITLES,
+            metrics=SHOWN,
+            strips={
+                name: {key: uri(_strip(drawn)) for key, drawn in named.items()} for name, named in pictures.items()
+            },
+            slides=slides,
+            script=json.dumps(slides),
+            plot=plot,
+            size=PLOT,
+        )
+    )
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _strip(pictures: Pixels) -> Pixels:
+    """Put pictures side by side."""
+    strip: Pixels = np.concatenate(list(pictures), axis=1)
+    return strip
+
+
+def _slides(rows: list[dict[str, Any]], drawn: Mapping[str, Pixels]) -> list[dict[str, Any]]:
+    """List the settings that the slider moves through: the paper's weights, then the recommended strengths."""
+    slides = []
+    for row in rows:
+        shown = {name: row.get(name) for name in ("mean_mcc", "face_similarity", "feature_similarity")}
+        if all(figure.measured(value) for value in shown.values()):
+            slides.append(
+                {
+                    "id": row["id"],
+                    "title": row["title"],
+                    "protection": row["protection"],
+                    "strip": uri(_strip(drawn[row["id"]])),
+                    "figures": {
+                        SHOWN[name]: f"{figure.value(one)} {figure.interval(one)}" for name, one in shown.items()
+                    },
+                    "x": row["face_similarity"]["value"],
+                    "y": row["mean_mcc"]["value"],
+                }
+            )
+    return slides
+
+
+def _plot(slides: list[dict[str, Any]]) -> dict[str, Any]:
+    """Lay out the curve, axes and a line through the points of each protection; gives each slide its place."""
+    across, upward = (figure.axis(*(slide[side] for slide in slides), full=0.0) for side in ("x", "y"))
+    for slide in slides:
+        slide["left"] = across.place(slide["x"]) / 100 * PLOT[0]
+        slide["top"] = PLOT[1] - upward.place(slide["y"]) / 100 * PLOT[1]
+    lines = {
+        protection: " ".join(
+            f"{slide['left']:.1f},{slide['top']:.1f}" for slide in slides if slide["protection"] == protection
+        )
+        for protection in ("paper", "recommended")
+    }
+    return {"across": across, "upward": upward, "lines": lines}

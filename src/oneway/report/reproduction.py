@@ -1,0 +1,85 @@
+"""The paper's experiments as text: our tables beside the paper's, and what agrees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Any]
+TITLES = {
+    "strength": "The attacker's strength (Table 1)",
+    "tradeoff": "Utility against privacy (Table 2)",
+    "layers": "The layer (Table 3)",
+    "tsne": "Features in a plane (Fig. 4)",
+}
+SHOWN = {
+    "mean_mcc": "mean MCC",
+    "face_similarity": "face similarity",
+    "feature_similarity": "feature similarity",
+    "ssim": "SSIM",
+    "psnr": "PSNR, dB",
+    "tar_at_far_1e-3": "linked at FAR 1e-3",
+    "lda_score": "LDA score",
+}
+VERDICTS = ("agrees", "disagrees", "within the interval", "not measured")
+
+
+def reproduction(results: Mapping[str, Results]) -> str:
+    """Write the tables of experiments and the judgement of each effect as Markdown.
+
+    Args:
+        results: by experiment, as docs/results.md describes them.
+
+    """
+    parts: list[str] = []
+    for name, found in results.items():
+        parts += [f"## {TITLES[name]}", "", *_table(found["rows"]), ""]
+        floor = found["rows"][0].get("floor")
+        if floor:
+            told = [f"{SHOWN[metric]} {_text(value)}" for metric, value in floor.items() if value is not None]
+            parts += [f"Floors (an attacker who knows nothing): {', '.join(told)}.", ""]
+        if found["effects"]:
+            parts += [*_effects(found["effects"]), ""]
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Results]) -> Iterator[str]:
+    names = [name for name in SHOWN if any(_measured(row.get(name)) for row in rows)]
+    names += sorted({name for row in rows for name in row if "." in name})
+    header = ["", *(f"{SHOWN.get(name, name.replace('.', ', '))}" for name in names)]
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    for row in rows:
+        cells = []
+        for name in names:
+            theirs = row["paper"].get(name)
+            cells.append(_text(row.get(name)) + ("" if theirs is None else f"; paper {theirs:g}"))
+        yield f"| {row['id']}: {row['title']} | {' | '.join(cells)} |"
+
+
+def _effects(effects: Sequence[Results]) -> Iterator[str]:
+    counts = Counter(effect["verdict"] for effect in effects)
+    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    yield f"Of {len(effects)} changes that the paper's table shows: {said}."
+    yield ""
+    yield "| change | of | paper | ours | |"
+    yield "|---|---|---|---|---|"
+    for effect in effects:
+        ours = effect["ours"]
+        text = "–" if ours is None else f"{ours['value']:+.3f} [{ours['low']:+.3f}, {ours['high']:+.3f}]"
+        where = f"{effect['claim']} ({effect['before']} to {effect['after']})"
+        yield f"| {where} | {SHOWN[effect['metric']]} | {effect['paper']:+.3f} | {text} | {effect['verdict']} |"
+
+
+def _measured(value: Any) -> bool:
+    return isinstance(value, Mapping) and "value" in value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, int | float):
+        return f"{value:.3f}"
+    if not _measured(value):
+        return "–"
+    digits = 1 if value["unit"] == "dB" else 3
+    return f"{value['value']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
