@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ class Graph:
             raise InputError(f"{kind} {str(path)!r} is not a file; give an ONNX file")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        # Pictures are shared out among torch's threads instead: its own would wait for each other, spinning.
+        options.intra_op_num_threads = 1
         providers: list[Any] = ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))  # rounding would hide what is there
@@ -76,12 +79,15 @@ class Graph:
 
         """
         count, fixed = len(rows), self.input.shape[0]
-        batch = fixed if isinstance(fixed, int) else count
+        workers = 1 if self._session.get_providers()[0] != "CPUExecutionProvider" else torch.get_num_threads()
+        batch = fixed if isinstance(fixed, int) else -(-count // workers)
         rows = np.concatenate([rows, rows[:1].repeat(-count % batch, axis=0)])  # fill the last batch of the graph
-        found = [
-            self._session.run([output], {self.input.name: rows[start : start + batch]})[0]
-            for start in range(0, len(rows), batch)
-        ]
+
+        def ask(start: int) -> Any:
+            return self._session.run([output], {self.input.name: rows[start : start + batch]})[0]
+
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(ask, range(0, len(rows), batch)))
         for given in found:
             if np.ndim(given) < 2 or len(given) != batch:
                 raise InputError(
