@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +105,39 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
         lines = list(csv.DictReader(file))
     assert [float(line["mean_mcc"]) for line in lines] == [row["mean_mcc"]["value"] for row in one["rows"]]
     assert Image.open(tmp_path / "one" / PICTURE).size[0] > 600
+
+
+STARTED = """
+import sys
+from pathlib import Path
+import oneway
+from oneway.auditing.config import AuditConfig
+from oneway.experiments.defences import DefencesConfig, compare_defences
+from oneway.runs import override
+config = override(DefencesConfig(defences=("noise", "vib")), {"protect.steps": 100000, "protect.network.width": 0.125})
+compare_defences(oneway.Pack.open(sys.argv[1]), Path(sys.argv[2]), config, verifier=Path(sys.argv[3]), jobs=2)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_of_a_stopped_benchmark_goes_on(
+    people: oneway.Pack, people_judge: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", STARTED, str(people.path), str(tmp_path / "bench"), str(people_judge)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("bench/runs/*/log.csv")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) >= 2
+    process.send_signal(how)
+    assert process.wait(timeout=30) != 0
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "a process of the stopped benchmark is still there"
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import oneway
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
-    {"progress", "runs", "runtime"},
+    {"progress", "workers", "runs", "runtime"},
     {"data", "losses", "metrics"},
     {"models", "report"},
     {"attacks", "protection"},

@@ -94,6 +94,19 @@ def test_it_gives_what_torch_gives_whatever_the_batch_of_the_graph(
         torch.testing.assert_close(features, expected(network, draw(count)), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("batch", [1, 3, "n"])
+def test_pictures_are_shared_out_among_threads_and_come_back_in_order(
+    network: nn.Module, tmp_path: Path, batch: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph(export(network, tmp_path / "encoder.onnx", batch=batch), "encoder")
+    rows = torch.rand(11, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(rows).numpy()
+    for threads in (1, 2, 5, 20):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        np.testing.assert_allclose(graph.run(rows.numpy(), "features"), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("pixels", "seen"),
     [

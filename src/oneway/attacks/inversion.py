@@ -83,7 +83,7 @@ def attackers() -> dict[str, InversionConfig]:
     return {
         "mirror": InversionConfig(drops=2),
         "residual": InversionConfig(drops=2, decoder="residual", learning_rate=2e-3),
-        "transformer": InversionConfig(drops=2, decoder="transformer", learning_rate=2e-3),
+        "transformer": InversionConfig(drops=2, decoder="transformer", width=1.5, learning_rate=2e-3),
         "gan": InversionConfig(drops=2, gan=2e-4),
         "perceptual": InversionConfig(drops=2, perceptual=1e-2),
     }

@@ -8,14 +8,12 @@ import logging
 import multiprocessing
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIG_IGN, SIGINT, signal
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from oneway.data.source import CorruptImage, Reader, Source
 from oneway.data.splits import assign, check
 from oneway.errors import InputError
 from oneway.progress import track
+from oneway.workers import serve
 
 CHUNK = 256
 SETTINGS, JOURNAL, KEPT = "settings.json", "journal.jsonl", "kept.npy"
@@ -226,17 +225,7 @@ _work: Work
 def _enter(work: Work) -> None:
     global _work
     _work = work
-    # An interrupt reaches every process of the terminal; the parent alone answers it.
-    signal(SIGINT, SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    # Without this the workers of a killed parent would wait for ever.
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    serve()
 
 
 def _work_on(chunk: int) -> Bad:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.run import Run
 from oneway.protection.train import protect
 from oneway.runtime import RuntimeConfig
+from oneway.workers import serve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +125,16 @@ class Store:
         for job in range(jobs):
             devices.put(job % max(1, torch.cuda.device_count()))
         threads = max(1, torch.get_num_threads() // jobs)
-        with ProcessPoolExecutor(jobs, context, _enter, (threads, devices)) as pool:
+        pool = ProcessPoolExecutor(jobs, context, _enter, (threads, devices))
+        try:
             for made in as_completed([pool.submit(_make, self, setting, bars, audits) for setting in stage]):
                 yield made.result()
+        except BaseException:
+            for worker in active_children():  # what they were at is kept in checkpoints
+                worker.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _controls(settings: Sequence[Setting], audits: bool) -> list[Setting]:
@@ -157,6 +165,7 @@ def _own(pack: Path) -> Path | None:
 
 def _enter(threads: int, devices: SimpleQueue[int]) -> None:
     """Take a share of the processors, and the next GPU; without any, there is none to be seen."""
+    serve()
     os.environ["CUDA_VISIBLE_DEVICES"] = str(devices.get())
     torch.set_num_threads(threads)
 
