@@ -123,6 +123,10 @@ def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_t
                 assert (game.target, game.decoder_steps, game.noise, game.bottleneck) == ("away", 1, 0.0, 0)
             if line.protection == "recommended":
                 assert (game.target, game.decoder_steps, game.noise, game.bottleneck) == ("mean_face", 4, 0.3, 128)
+    strength = {line.id: line.setting for line in planned["strength"]}
+    assert strength["7"] == strength["5"], "there are no labels to train an unprotected encoder further with"
+    assert strength["8"].run != strength["6"].run
+    assert strength["8"].control == strength["7"]
     without = [line.id for line in plan(("strength",), config, pack.path, None)["strength"]]
     assert without == [name for name in ids if name.split()[0] not in ("5", "6", "7", "8")]
 

@@ -36,7 +36,11 @@ def lines(config: ExperimentConfig, data: Path, joined: Path | None) -> list[Lin
     made = {"1": own, "3": own, "9": settings(config, data, audit=audit, changes={"attributes": (config.single,)})}
     if joined is not None:
         made["5"] = settings(config, data, attacked=joined, audit=audit)
-        made["7"] = settings(config, joined, audit=audit)
+        twin = made["5"]["none"]
+        made["7"] = {
+            name: twin if name == "none" else replace(each, control=twin)
+            for name, each in settings(config, joined, audit=audit).items()
+        }
     rows = {row["id"]: figures(row) for row in table(1)}
     found = []
     for first, second, title, attacker in GROUPS:
