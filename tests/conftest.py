@@ -136,6 +136,20 @@ def verifier(once: Once, pack: oneway.Pack) -> Verifier:
 
 
 @pytest.fixture(scope="session")
+def resnet_file(once: Once) -> Path:
+    """The weights of a small network of timm's, untrained, to see with."""
+    import timm
+    from safetensors.torch import save_file
+
+    def make(path: Path) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            save_file(timm.create_model("resnet10t").state_dict(), path)
+
+    return once("resnet10t.safetensors", make)
+
+
+@pytest.fixture(scope="session")
 def make_run(once: Once, pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig]) -> Callable[..., oneway.Run]:
     """Make a shared run of a name, with changes to the tiny configuration; nobody may write into its folder."""
 

@@ -15,9 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 import oneway
 from audited import figure
@@ -39,15 +37,10 @@ AUDIT = AuditConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def sight(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A perceptual network, untrained."""
-    import timm
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("sight") / "weights.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path)
-    return f"resnet10t:{path}"
+@pytest.fixture
+def sight(resnet_file: Path) -> str:
+    """A perceptual network, as `open_perceptual` takes it."""
+    return f"resnet10t:{resnet_file}"
 
 
 @pytest.fixture

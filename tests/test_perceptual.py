@@ -36,14 +36,6 @@ def vgg_file(vgg: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
-@pytest.fixture(scope="module")
-def resnet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("resnet") / "weights.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path)
-    return path
-
-
 def test_vgg_gives_the_papers_five_layers_of_pictures_as_imagenet_has_them(
     vgg: torch.nn.Module, vgg_file: Path
 ) -> None:
@@ -164,7 +156,7 @@ def test_vgg_by_its_name_is_torchvisions_imagenet_network(
 
 def test_the_name_says_what_it_is(vgg_file: Path, resnet_file: Path) -> None:
     assert open_perceptual(str(vgg_file)).name == "vgg16:vgg16.safetensors"
-    assert open_perceptual(f"resnet10t:{resnet_file}").name == "resnet10t:weights.safetensors"
+    assert open_perceptual(f"resnet10t:{resnet_file}").name == "resnet10t:resnet10t.safetensors"
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
 
 import oneway
 from oneway import losses
@@ -142,9 +140,14 @@ def test_the_protected_run_depends_on_its_game(
 
 
 def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
-    protect: Protect, resnet: Path, tmp_path: Path
+    protect: Protect, resnet_file: Path, tmp_path: Path
 ) -> None:
-    seen = {"game.perceptual_network": f"resnet10t:{resnet}", "game.pixel": 0.0, "game.perceptual": 1.0, "steps": 20}
+    seen = {
+        "game.perceptual_network": f"resnet10t:{resnet_file}",
+        "game.pixel": 0.0,
+        "game.perceptual": 1.0,
+        "steps": 20,
+    }
     blind = protect("blind", {"game.pixel": 0.0, "steps": 20, "game.noise": 0.0, "game.bottleneck": 0})
     alone = protect("alone", seen | {"game.noise": 0.0, "game.bottleneck": 0})
     assert alone.config.protects
@@ -157,14 +160,6 @@ def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
     with pytest.raises(oneway.InputError, match="nowhere"):
         protect("none", seen | {"game.perceptual_network": f"resnet10t:{tmp_path / 'nowhere'}"})
     assert not (tmp_path / "none").exists()
-
-
-@pytest.fixture(scope="module")
-def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("resnet") / "weights.safetensors"
-    save_file(timm.create_model("resnet10t").state_dict(), path)
-    return path
 
 
 @pytest.mark.parametrize("steps", [1, 7, 100, 1500])
