@@ -354,10 +354,8 @@ def experiment(
     """
     from oneway.data.packed import Pack
     from oneway.experiments.config import PRESETS
-    from oneway.experiments.estimate import estimate
-    from oneway.experiments.experiment import NAMES, PAGE, STORE, plan
+    from oneway.experiments.experiment import NAMES, PAGE, foresee
     from oneway.experiments.experiment import experiment as run_experiments
-    from oneway.experiments.sweep import Store
     from oneway.report.figure import duration
     from oneway.report.table import experiment_table
     from oneway.runs import override
@@ -370,21 +368,12 @@ def experiment(
     pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
     console = Console()
     if dry_run:
-        # More public people change no time, so that the pack need not be joined to plan.
-        planned = plan(names, config, pack.path, None if extra is None else pack.path)
+        planned, expected = foresee(names, pack, out, config, extra=extra, verifier=verifier)
         for title, lines in planned.items():
             for line in lines:
                 console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
-        audited = [line.setting for title, lines in planned.items() if title != "tsne" for line in lines]
-        store, expected = Store(path=out / STORE, pack=pack.path, verifier=verifier), []
-        expected.append(estimate(audited, store))
-        if "tsne" in planned:
-            known = {setting.run for setting in audited}
-            only = [line.setting for line in planned["tsne"] if line.setting.run not in known]
-            expected.append(estimate(only, store, audits=False))
-        told = duration(sum(each.seconds for each in expected) / jobs)
-        runs, audits = (sum(getattr(each, kind) for each in expected) for kind in ("runs", "audits"))
-        console.print(f"{runs} encoders to train, {audits} to audit: at most about {told} on this machine")
+        told = duration(expected.seconds / jobs)
+        console.print(f"{expected.runs} encoders to train, {expected.audits} to audit: at most about {told} here")
         return
     found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, jobs=jobs, resume=resume)
     for results in found.values():

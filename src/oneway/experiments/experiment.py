@@ -17,6 +17,7 @@ from oneway.data.packed import Pack
 from oneway.errors import unknown
 from oneway.experiments import layers, strength, tradeoff, tsne
 from oneway.experiments.config import ExperimentConfig
+from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.line import Line, row
 from oneway.experiments.paper import METRICS, Effect, judge
 from oneway.experiments.sweep import Store
@@ -54,6 +55,30 @@ def plan(names: Sequence[str], config: ExperimentConfig, data: Path, joined: Pat
         if name not in listed:
             raise unknown("experiment", name, (*NAMES, "all"))
     return {name: listed[name]() for name in names}
+
+
+def foresee(
+    names: Sequence[str],
+    pack: Pack,
+    out: Path,
+    config: ExperimentConfig,
+    *,
+    extra: Pack | None = None,
+    verifier: Path | None = None,
+) -> tuple[dict[str, list[Line]], Estimate]:
+    """List the lines of experiments, and say how long what is not made yet will take on this machine.
+
+    Args: as `experiment` takes them. Nothing is written.
+
+    """
+    # More public people change no time, so the packs need not be joined for this.
+    planned = plan(names, config, pack.path, None if extra is None else pack.path)
+    store = Store(path=out / STORE, pack=pack.path, verifier=verifier)
+    audited = [line.setting for name, lines in planned.items() if name != "tsne" for line in lines]
+    known = {setting.run for setting in audited}
+    only = [line.setting for line in planned.get("tsne", []) if line.setting.run not in known]
+    first, second = estimate(audited, store), estimate(only, store, audits=False)
+    return planned, Estimate(seconds=first.seconds + second.seconds, runs=first.runs + second.runs, audits=first.audits)
 
 
 def experiment(
