@@ -65,14 +65,15 @@ class CEM(Defence):
     points: its components share their covariance, and its centres follow the batches.
 
     Attributes:
-        weight: of the bound, a mean over the features' numbers in nats, beside utility.
+        weight: of the bound, a mean over the features' numbers in nats, beside utility; one that is too large pays
+            best where all features are a centre's, and the task is gone.
         deviation: of the noise, where features have mean square 1.
         components: of the mixture.
 
     """
 
     name: str = "cem"
-    weight: float = 1.0
+    weight: float = 0.03
     deviation: float = 1.0
     components: int = 8
 
