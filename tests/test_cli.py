@@ -74,6 +74,17 @@ FLAGS = {
         "--resume",
     },
     "recommend": {"--cut", "--utility", "--leakage"},
+    "experiment": {
+        "--out",
+        "--preset",
+        "--extra-public",
+        "--perceptual-network",
+        "--verifier",
+        "--jobs",
+        "--dry-run",
+        "--set",
+        "--resume",
+    },
     "verifier": {"--out", "--steps", "--seed", "--device", "--set"},
     "demo": {"--out", "--seed"},
 }

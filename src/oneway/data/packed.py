@@ -131,7 +131,7 @@ class Pack:
     landmarks: Landmarks | None
     hash: str
     counts: dict[str, int]
-    joined: tuple[str, ...]
+    joined: tuple[str, ...] = ()
     pixels: NDArray[np.uint8]
 
     @classmethod
