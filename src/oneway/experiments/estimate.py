@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,10 +17,9 @@ from oneway.data.packed import Pack
 from oneway.experiments.sweep import Setting, Store
 from oneway.models.decoder import stages_of
 from oneway.models.identification import OWN, open_verifier
-from oneway.models.perceptual import Distance, open_perceptual
 from oneway.models.split import features_shape
 from oneway.protection.run import build
-from oneway.protection.train import Training
+from oneway.protection.train import Training, open_sight
 from oneway.runtime import launch
 
 TIMED = 2
@@ -67,10 +66,8 @@ def _training(setting: Setting) -> float:
     attributes = tuple(config.attributes) or pack.attributes
     protector = build(config, size=pack.size, num_attributes=len(attributes))
     fabric = launch(config.runtime)
-    seen = config.game.perceptual_network if config.game.sees else None
-    sight = None if seen is None else Distance(open_perceptual(seen), fabric)
     with TemporaryDirectory() as folder:
-        training = Training(fabric, pack, attributes, replace(config), protector, Path(folder), sight)
+        training = Training(fabric, pack, attributes, config, protector, Path(folder), open_sight(config, fabric))
         warm = min(training.warm_steps, config.steps)
         seconds = warm * _seconds_a_step(training, 0) if warm else 0.0
         if warm < config.steps:

@@ -20,11 +20,11 @@ from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.line import Line, row
 from oneway.experiments.paper import METRICS, Effect, judge
-from oneway.experiments.sweep import Store
+from oneway.experiments.sweep import Setting, Store
 from oneway.report.experiments import write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
-from oneway.report.reproduction import TITLES, reproduction
+from oneway.report.reproduction import TITLES, measured, reproduction
 
 STORE, JOINED, TABLE, PICTURE, GRID = "store", "joined", "table.csv", "picture.png", "reconstructions.png"
 PAGE, TEXT = "experiments.html", "reproduction.md"
@@ -74,7 +74,7 @@ def foresee(
     # More public people change no time, so the packs need not be joined for this.
     planned = plan(names, config, pack.path, None if extra is None else pack.path)
     store = Store(path=out / STORE, pack=pack.path, verifier=verifier)
-    audited = [line.setting for name, lines in planned.items() if name != "tsne" for line in lines]
+    audited = _audited(planned)
     known = {setting.run for setting in audited}
     only = [line.setting for line in planned.get("tsne", []) if line.setting.run not in known]
     first, second = estimate(audited, store), estimate(only, store, audits=False)
@@ -125,7 +125,7 @@ def experiment(
     joined = None if extra is None else join(pack, extra, out / JOINED).path
     planned = plan(names, config, pack.path, joined)
     store = Store(path=out / STORE, pack=pack.path, verifier=verifier, images=True)
-    audited = [line.setting for name, lines in planned.items() if name != "tsne" for line in lines]
+    audited = _audited(planned)
     store.make(audited, jobs=jobs, progress=progress)
     if "tsne" in planned:
         store.make([line.setting for line in planned["tsne"]], jobs=jobs, progress=progress, audits=False)
@@ -134,6 +134,11 @@ def experiment(
         partial.write_text(reproduction(found), encoding="utf-8")
     write_experiments(found, _pictures(planned, store, pack), out / PAGE)
     return found
+
+
+def _audited(planned: Mapping[str, list[Line]]) -> list[Setting]:
+    """Give the settings that are attacked; the features of the others are only laid out."""
+    return [line.setting for name, lines in planned.items() if name != "tsne" for line in lines]
 
 
 def _write(
@@ -189,8 +194,8 @@ def _pictures(planned: Mapping[str, list[Line]], store: Store, pack: Pack) -> di
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write every estimate of the rows as CSV, with the ends of its interval, and the paper's figure beside it."""
-    names = [name for name in METRICS if any(_measured(each.get(name)) for each in rows)]
-    others = sorted({name for each in rows for name, value in each.items() if _measured(value)} - set(names))
+    names = [name for name in METRICS if any(measured(each.get(name)) for each in rows)]
+    others = sorted({name for each in rows for name, value in each.items() if measured(value)} - set(names))
     header = ["id", "title"]
     for name in names:
         header += [name, f"{name} low", f"{name} high", f"{name} paper"]
@@ -208,7 +213,3 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         lines.append(line)
     with runs.whole(path) as partial, partial.open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
-
-
-def _measured(value: Any) -> bool:
-    return isinstance(value, Mapping) and "value" in value

@@ -14,7 +14,7 @@ from oneway.data.packed import Pack
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.line import PROTECTIONS, Line, settings
 from oneway.experiments.sweep import Store
-from oneway.metrics.separability import separability
+from oneway.metrics.separability import separability, standardised
 from oneway.protection.run import Run
 from oneway.runtime import launch
 
@@ -77,8 +77,7 @@ def places(features: NDArray[np.float64], *, seed: int) -> NDArray[np.float32]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    spread = features.std(axis=0)
-    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    scaled = standardised(features)
     components = min(COMPONENTS, *(side - 1 for side in scaled.shape))
     reduced = PCA(max(2, components), random_state=seed).fit_transform(scaled)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)

@@ -12,6 +12,13 @@ NEIGHBOURS = 10
 FOLDS = 5
 
 
+def standardised(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shift and scale every number of features (n, d) to mean 0 and deviation 1; one that never varies becomes 0."""
+    spread = features.std(axis=0)
+    scaled: NDArray[np.float64] = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    return scaled
+
+
 def separability(
     features: NDArray[np.float64], labels: NDArray[np.bool_], people: NDArray[np.int64]
 ) -> dict[str, Estimate]:
@@ -35,8 +42,7 @@ def separability(
     from sklearn.model_selection import GroupKFold, cross_val_predict
     from sklearn.neighbors import KNeighborsClassifier
 
-    spread = features.std(axis=0)
-    scaled = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    scaled = standardised(features)
     if labels.all() or not labels.any():
         raise InputError("all images have the same label of the attribute, so there is nothing to separate")
     voted = cross_val_predict(

@@ -64,8 +64,7 @@ def protect(
     fabric = launch(config.runtime)
     _divide(config, fabric.world_size)
     protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
-    seen = config.game.perceptual_network if config.game.sees else None
-    sight = None if seen is None else Distance(open_perceptual(seen), fabric)
+    sight = open_sight(config, fabric)
     described = {
         "protect": runs.to_dict(config),
         "network": None if network is None else type(network).__qualname__,
@@ -80,6 +79,12 @@ def protect(
         _finish(training, pack, config, attributes, protector, described)
     fabric.barrier()
     return Run(path=out, config=config, pack=pack)
+
+
+def open_sight(config: ProtectConfig, fabric: Fabric) -> Distance | None:
+    """Open the distance in the game's perceptual network, if a player looks through one."""
+    seen = config.game.perceptual_network if config.game.sees else None
+    return None if seen is None else Distance(open_perceptual(seen), fabric)
 
 
 def _task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:

@@ -44,10 +44,21 @@ def reproduction(results: Mapping[str, Results]) -> str:
     return "\n".join(parts)
 
 
-def _table(rows: Sequence[Results]) -> Iterator[str]:
-    names = [name for name in SHOWN if any(_measured(row.get(name)) for row in rows)]
+def columns(rows: Sequence[Results]) -> dict[str, str]:
+    """Give what was measured in any row, by its name there, with the heading of its column."""
+    names = [name for name in SHOWN if any(measured(row.get(name)) for row in rows)]
     names += sorted({name for row in rows for name in row if "." in name})
-    header = ["", *(f"{SHOWN.get(name, name.replace('.', ', '))}" for name in names)]
+    return {name: SHOWN.get(name, name.replace(".", ", ")) for name in names}
+
+
+def measured(value: Any) -> bool:
+    """Say whether a field of a row is an estimate."""
+    return isinstance(value, Mapping) and "value" in value
+
+
+def _table(rows: Sequence[Results]) -> Iterator[str]:
+    names = columns(rows)
+    header = ["", *names.values()]
     yield f"| {' | '.join(header)} |"
     yield f"|{'---|' * len(header)}"
     for row in rows:
@@ -72,14 +83,10 @@ def _effects(effects: Sequence[Results]) -> Iterator[str]:
         yield f"| {where} | {SHOWN[effect['metric']]} | {effect['paper']:+.3f} | {text} | {effect['verdict']} |"
 
 
-def _measured(value: Any) -> bool:
-    return isinstance(value, Mapping) and "value" in value
-
-
 def _text(value: Any) -> str:
     if isinstance(value, int | float):
         return f"{value:.3f}"
-    if not _measured(value):
+    if not measured(value):
         return "–"
     digits = 1 if value["unit"] == "dB" else 3
     return f"{value['value']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"

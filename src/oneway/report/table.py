@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
-from oneway.report.reproduction import SHOWN
+from oneway.report.reproduction import columns
 
 ROWS = {
     "mean_mcc": "utility: mean MCC ↑",
@@ -128,12 +128,11 @@ def benchmark_table(results: Mapping[str, Any]) -> Table:
 def experiment_table(results: Mapping[str, Any]) -> Table:
     """Lay out an experiment (docs/results.md): a row for each setting, on test people, with the paper's figures."""
     rows = results["rows"]
-    names = [name for name in SHOWN if any(_block(row.get(name) or {}) for row in rows)]
-    names += sorted({name for row in rows for name in row if "." in name})
+    names = columns(rows)
     table = Table(title=f"{results['experiment']} (value, 95 % interval; p: the paper's figure)")
     table.add_column("")
-    for name in names:
-        table.add_column(SHOWN.get(name, name.replace(".", ", ")), justify="right")
+    for heading in names.values():
+        table.add_column(heading, justify="right")
     for row in rows:
         cells = []
         for name in names:
