@@ -8,6 +8,7 @@ from torch import nn
 
 import oneway
 from oneway.attacks.access import BlackBox
+from oneway.models.noise import Noisy
 from oneway.runtime import launch
 
 
@@ -51,3 +52,15 @@ def test_the_encoder_never_changes_and_answers_alike(access: BlackBox, encoder: 
 def test_mixed_precision_gives_plain_numbers(encoder: nn.Module) -> None:
     access = BlackBox(encoder, launch(oneway.RuntimeConfig(device="cpu", precision="bf16")), 8)
     assert access(torch.rand(2, 3, 8, 8)).dtype == torch.float32
+
+
+def test_the_average_of_several_answers_is_that_of_asking_several_times(runtime: oneway.RuntimeConfig) -> None:
+    noisy = Noisy(nn.Conv2d(3, 4, 3), 1.0)
+    once, often = (BlackBox(noisy, launch(runtime), 8, draws=draws) for draws in (1, 5))
+    pictures = torch.rand(6, 3, 8, 8)
+    noisy.restart((3,))
+    answers = torch.stack([once(pictures) for _ in range(5)])
+    noisy.restart((3,))
+    torch.testing.assert_close(often(pictures), answers.mean(dim=0))
+    assert often.queries == once.queries == 30
+    assert answers.std(dim=0).mean() > 0.5

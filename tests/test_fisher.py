@@ -169,11 +169,12 @@ class Unknown(nn.Module):
 
 def room(encoder: nn.Module | None, pack: oneway.Pack, path: Path, *, noisy: bool, white: bool = True) -> Room:
     fabric = launch(RUNTIME)
-    stored = {"test": np.zeros((len(pack.test), 1), dtype=np.float32)}
+    dump = FeatureDump({"test": np.zeros((len(pack.test), 1), dtype=np.float32)}, fabric.device)
     return Room(
         victim=Victim(name="made up", kind="module", identity={}, pack=pack, encoder=encoder, white=white),
         stolen=Stolen(
-            access=FeatureDump(stored, fabric.device),
+            access=dump,
+            taught=dump,
             noisy=noisy,
             white=None if encoder is None else WhiteBox(encoder, fabric.device),
             averaged=None,

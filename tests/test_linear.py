@@ -18,6 +18,7 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.linear import LinearDecoder, draw
 from oneway.data.batches import load, mean_picture
 from oneway.data.packed import Part
+from oneway.models.noise import Noisy
 from oneway.runtime import launch
 
 
@@ -83,3 +84,19 @@ def test_neither_scale_nor_sign_of_the_features_matters(
         other = FeatureDump({name: values * factor for name, values in stored.items()}, access.device)
         found = undo(other, pack)
         assert found.validation_error == pytest.approx(plain.validation_error, rel=1e-2)
+
+
+def test_who_asks_often_before_he_steals_once_draws_better_through_noise(
+    pack: oneway.Pack, runtime: oneway.RuntimeConfig
+) -> None:
+    torch.manual_seed(0)
+    noisy = Noisy(nn.Sequential(nn.Conv2d(3, 12, 4, stride=4), nn.Flatten(), nn.LazyLinear(256)), 2.0)
+    with torch.no_grad():
+        noisy.encoder(torch.zeros(1, 3, pack.size, pack.size))
+    once, often = (BlackBox(noisy, launch(runtime), pack.size, draws=draws) for draws in (1, 32))
+    found = {}
+    for name, taught in (("once", once), ("often", often)):
+        noisy.restart((0,))
+        place = Place(fabric=launch(RUNTIME), checkpoint=Path("none"), progress=False)
+        found[name] = draw(once, pack.public, pack.validation, place, seed=0, taught=taught).validation_error
+    assert found["often"] < 0.9 * found["once"] < 0.9 * floor(pack)

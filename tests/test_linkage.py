@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
 import oneway
-from oneway.attacks.access import BlackBox
-from oneway.attacks.linkage import Cosine, Discriminant, normalise
+from oneway.attacks.access import BlackBox, FeatureDump
+from oneway.attacks.linkage import Components, Cosine, Discriminant, normalise
 from oneway.metrics import linkage
 from oneway.runtime import launch
 
@@ -150,7 +153,8 @@ def confusion(vectors: Vectors, people: People) -> float:
 
 def test_every_way_links_the_people_of_an_early_layer(access: BlackBox, pack: oneway.Pack) -> None:
     cosine = Cosine(access, pack.public)
-    for way in (cosine, Discriminant(access, cosine, pack.public, seed=0)):
+    components = Components(access, cosine, pack.public, seed=0)
+    for way in (cosine, partial(components.first, 32), Discriminant(components, 128)):
         vectors = way(pack.validation)
         assert vectors.shape[0] == len(pack.validation)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -159,5 +163,26 @@ def test_every_way_links_the_people_of_an_early_layer(access: BlackBox, pack: on
 
 def test_ways_are_the_same_to_the_bit_under_a_seed(access: BlackBox, pack: oneway.Pack) -> None:
     cosine = Cosine(access, pack.public)
-    one, two = (Discriminant(access, cosine, pack.public, seed=0)(pack.validation) for _ in range(2))
+    one, two = (
+        Discriminant(Components(access, cosine, pack.public, seed=0), 64)(pack.validation) for _ in range(2)
+    )
     np.testing.assert_array_equal(one, two)
+
+
+def test_no_mixture_of_features_hides_a_person(pack: oneway.Pack) -> None:
+    generator = np.random.default_rng(0)
+    rotation = np.linalg.qr(generator.normal(size=(24, 24)))[0]
+    told: dict[str, NDArray[np.generic]] = {}
+    for part in (pack.public, pack.validation, pack.test):
+        centres = np.random.default_rng(1).normal(size=(int(pack.people.max()) + 1, 12))
+        numbers = np.concatenate([centres[part.identities], 300 * generator.normal(size=(len(part), 12))], axis=1)
+        told[part.split] = numbers @ rotation  # what tells people apart is faint in every number
+    access = FeatureDump(told, torch.device("cpu"))
+    cosine, people = Cosine(access, pack.public), pack.validation.identities
+    components = Components(access, cosine, pack.public, seed=0)
+    assert components.number == 24
+    assert confusion(cosine(pack.validation), people) > 0.45
+    assert confusion(components.first(24, pack.validation), people) < 0.3
+    assert confusion(Discriminant(components, 24)(pack.validation), people) < 0.05
+    # Components are told from the largest on, so the loud ones alone say nothing.
+    assert confusion(components.first(8, pack.validation), people) > 0.45

@@ -54,7 +54,14 @@ class FeatureConfig:
 
 
 def solve(
-    access: Access, public: Public, validation: Validation, known: Mapping[str, Vectors], place: Place, *, seed: int
+    access: Access,
+    public: Public,
+    validation: Validation,
+    known: Mapping[str, Vectors],
+    place: Place,
+    *,
+    seed: int,
+    taught: Access | None = None,
 ) -> Fitted[Linear]:
     """Predict the verifier's features by ridge regression.
 
@@ -65,12 +72,18 @@ def solve(
         known: the verifier's features of both, unit vectors (n, d) by split.
         place: where it runs.
         seed: of the choice of public pictures, if there are many.
+        taught: what it learns from instead, see `linear.regress`.
 
     """
     rows = chosen_rows(public, seed)
     targets = torch.from_numpy(known["public"][rows]).to(place.fabric.device)
     linear, error = regress(
-        access, public, rows, targets, lambda network: _error(access, network, validation, known["validation"])
+        access,
+        taught or access,
+        public,
+        rows,
+        targets,
+        lambda network: _error(access, network, validation, known["validation"]),
     )
     return Fitted(network=linear.eval(), steps=0, converged=True, validation_error=error)
 

@@ -70,6 +70,7 @@ def chosen_rows(public: Public, seed: int) -> NDArray[np.int64]:
 @torch.no_grad()
 def regress(
     access: Access,
+    taught: Access,
     public: Public,
     rows: NDArray[np.int64],
     targets: Tensor,
@@ -79,6 +80,8 @@ def regress(
 
     Args:
         access: the victim.
+        taught: the same for the public pictures, or averages of several of its answers. The penalty then makes up for
+            the noise of single answers, on which it is chosen, and the map is that of far more pictures.
         public: the attacker's pictures.
         rows: those of them used, (n,).
         targets: what is predicted of them, (n, k).
@@ -88,9 +91,10 @@ def regress(
         the map and its error.
 
     """
-    features = torch.cat([access.features(public, part) for part in np.array_split(rows, -(-len(rows) // 256))])
-    linear = Linear(access.shape, targets.shape[1]).to(features.device)
-    linear.standardise.observe(features)
+    linear = Linear(access.shape, targets.shape[1]).to(access.device)
+    batches = np.array_split(rows, -(-len(rows) // 256))
+    linear.standardise.observe(torch.cat([access.features(public, part) for part in batches]))
+    features = torch.cat([taught.features(public, part) for part in batches])
     flat = linear.standardise(features).flatten(1)
     del features
     centre, middle = flat.mean(dim=0), targets.mean(dim=0)
@@ -129,6 +133,7 @@ def draw(
     *,
     seed: int,
     rows: NDArray[np.int64] | None = None,
+    taught: Access | None = None,
 ) -> Fitted[LinearDecoder]:
     """Invert the encoder by ridge regression.
 
@@ -139,6 +144,7 @@ def draw(
         place: where it runs.
         seed: of the choice of public pictures, if there are more than 8192.
         rows: the public pictures whose features it has, at least 2; else as many as it can use.
+        taught: what it learns from instead, see `regress`.
 
     """
     rows, device = chosen_rows(public, seed) if rows is None else rows[:PICTURES], place.fabric.device
@@ -156,6 +162,6 @@ def draw(
             total += float((drawn - load(validation, part, device=device)).square().mean(dim=(1, 2, 3)).sum())
         return total / len(validation)
 
-    linear, best = regress(access, public, rows, (pictures - mean) @ basis, error)
+    linear, best = regress(access, taught or access, public, rows, (pictures - mean) @ basis, error)
     decoder = LinearDecoder(linear, basis, mean, public.pack.size).eval()
     return Fitted(network=decoder, steps=0, converged=True, validation_error=best)

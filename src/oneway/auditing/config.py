@@ -26,7 +26,8 @@ class AuditConfig:
         queries: numbers of queries at which the query curve is measured, beside all of them, by the linear attacker or
             the mirror, whichever is stronger.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.
-        draws: sends of one picture that the strongest of the panel averages, where the encoder adds noise.
+        draws: sends of one picture, where the encoder adds noise: of a public one, whose average a solved attacker
+            learns from, and of a stolen one, whose average the strongest of the panel attacks.
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
         steps: the most steps that any attacker is trained for; each has a budget of its own by default.

@@ -86,8 +86,9 @@ def inversion(
         access: another access than the audit's own.
 
     """
+    taught = room.stolen.taught if access is None else access
     access = room.stolen.access if access is None else access
-    fitted = _fit(room, place, access, config, label)
+    fitted = _fit(room, place, access, config, label, taught=taught)
     pack, judge, decoder = room.pack, room.judge, fitted.network
     names = ("mse", "face_similarity", "vectors")
     validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
@@ -100,7 +101,7 @@ def inversion(
     best = _best_recovered(test, pack.test)
     drawn = {"people": shown(pack), "best": best}
     if config is None:
-        queries = len(chosen_rows(pack.public, room.config.seed))
+        queries = len(chosen_rows(pack.public, room.config.seed)) * (room.config.draws if room.stolen.noisy else 1)
     else:
         queries = len(pack.public) * (2 if access.mirrors else 1)
     return Found(
@@ -170,11 +171,12 @@ def _fit(
     config: InversionConfig | None,
     label: str,
     rows: NDArray[np.int64] | None = None,
+    taught: Access | None = None,
 ) -> Fitted[Any]:
     """Train a decoder from scratch, or solve the linear one."""
     pack = room.pack
     if config is None:
-        return draw(access, pack.public, pack.validation, place, seed=room.config.seed, rows=rows)
+        return draw(access, pack.public, pack.validation, place, seed=room.config.seed, rows=rows, taught=taught)
     decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
     perceptual = None
     if config.perceptual and room.config.perceptual is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,9 @@ def predicted(room: Room, place: Place) -> Found:
     known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
     config = budget(room, room.config.feature)
     ways: dict[str, Fitted[Any]] = {
-        "linear": feature.solve(access, pack.public, pack.validation, known, place, seed=room.config.seed),
+        "linear": feature.solve(
+            access, pack.public, pack.validation, known, place, seed=room.config.seed, taught=room.stolen.taught
+        ),
         "network": feature.learn(access, pack.public, pack.validation, known, config, place),
     }
     strongest = min(ways, key=lambda name: ways[name].validation_error)
@@ -58,8 +61,12 @@ def linked(room: Room, _: Place, found: dict[str, Found]) -> Found:
         return refused("no test person appears twice, so there is no photograph to link to")
     cosine = linkage.Cosine(access, pack.public)
     ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
-    if pack.public.num_people < len(pack.public):
-        ways["discriminant"] = linkage.Discriminant(access, cosine, pack.public, seed=room.config.seed)
+    components = linkage.Components(access, cosine, pack.public, seed=room.config.seed)
+    several = pack.public.num_people < len(pack.public)
+    for kept in sorted({min(kept, components.number) for kept in linkage.KEPT}):
+        ways[f"{kept} components"] = partial(components.first, kept)
+        if several:
+            ways[f"discriminant of {kept}"] = linkage.Discriminant(components, kept)
     stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
     photographs = dict(stolen)
     # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.

@@ -19,7 +19,7 @@ from torch import nn
 from oneway import runs
 from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
 from oneway.data.dump import read_dump
-from oneway.data.packed import Pack
+from oneway.data.packed import Pack, Part
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.split import features_shape, split
@@ -140,6 +140,8 @@ class Stolen:
     Attributes:
         access: the features of the public pictures to train on, and one answer for every other picture: what was
             stolen.
+        taught: the features of the public pictures that a solved attacker learns from: the average of several answers
+            for each where the encoder adds noise, else what `access` gives.
         noisy: whether the encoder answers differently each time.
         white: the encoder itself, if it can be had.
         averaged: the same with every picture sent several times and the answers averaged; only where `noisy`.
@@ -147,6 +149,7 @@ class Stolen:
     """
 
     access: Access
+    taught: Access
     noisy: bool
     white: WhiteBox | None
     averaged: Callable[[], Access] | None
@@ -157,10 +160,12 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, progress:
 
     A deterministic encoder is asked once for each picture, and its mirror image where it is public; every attack
     reads what it said. Of one that adds noise, validation and test people have one answer, as a thief would, and
-    attackers train on new answers each time.
+    trained attackers see new answers each time, and solved ones the average of several: as many pictures as a thief
+    has, he may send as often as he likes.
     """
     if victim.encoder is None:
-        return Stolen(access=FeatureDump(victim.stored, fabric.device), noisy=False, white=None, averaged=None)
+        dump = FeatureDump(victim.stored, fabric.device)
+        return Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
     pack = victim.pack
     asked = BlackBox(victim.encoder, fabric, pack.size)
     sample = np.arange(min(8, len(pack.public)))
@@ -170,21 +175,37 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, progress:
     size = 4 * int(np.prod(asked.shape)) * 2 * len(pack.public)
     live = asked if noisy or size > RECORD_BYTES else None
     access = _record(asked, pack, folder / "single", live=live, progress=progress)
+    if not noisy:
+        return Stolen(access=access, taught=access, noisy=False, white=white, averaged=None)
+    several = BlackBox(victim.encoder, fabric, pack.size, draws=draws)
 
     def averaged() -> Access:
-        several = BlackBox(victim.encoder, fabric, pack.size, draws=draws)  # type: ignore[arg-type]
-        return _record(
-            several, pack, folder / "averaged", live=several if size > RECORD_BYTES else None, progress=progress
-        )
+        live = several if size > RECORD_BYTES else None
+        return _record(several, pack, folder / "averaged", live=live, progress=progress)
 
-    return Stolen(access=access, noisy=noisy, white=white, averaged=averaged if noisy else None)
+    taught: Access = several
+    if size <= RECORD_BYTES:
+        taught = _record(several, pack, folder / "averaged", live=None, progress=progress, parts=("public",))
+    return Stolen(access=access, taught=taught, noisy=True, white=white, averaged=averaged)
 
 
-def _record(asked: BlackBox, pack: Pack, folder: Path, *, live: BlackBox | None, progress: bool) -> FeatureDump:
-    """Keep what the encoder says of the test and validation people, and of the public ones unless asked `live`."""
-    wanted = [("validation", pack.validation, False), ("test", pack.test, False)]
-    if live is None:
-        wanted += [("public", pack.public, False), ("public mirrored", pack.public, True)]
+def _record(
+    asked: BlackBox,
+    pack: Pack,
+    folder: Path,
+    *,
+    live: BlackBox | None,
+    progress: bool,
+    parts: tuple[str, ...] = ("validation", "test", "public", "public mirrored"),
+) -> FeatureDump:
+    """Keep what the encoder says of some parts, except of the public ones if it is asked `live`."""
+    all_parts: list[tuple[str, Part, bool]] = [
+        ("validation", pack.validation, False),
+        ("test", pack.test, False),
+        ("public", pack.public, False),
+        ("public mirrored", pack.public, True),
+    ]
+    wanted = [each for each in all_parts if each[0] in parts and (live is None or not each[0].startswith("public"))]
     stored: dict[str, NDArray[np.generic]] = {}
     with track("ask the encoder", sum(len(part) for _, part, _ in wanted), enabled=progress) as advance:
         for name, part, mirrored in wanted:
@@ -198,7 +219,7 @@ def _record(asked: BlackBox, pack: Pack, folder: Path, *, live: BlackBox | None,
                         advance(len(index))
                     kept.flush()
             stored[name] = np.load(path, mmap_mode="r")
-    flipped = {"public": stored.pop("public mirrored")} if live is None else None
+    flipped = {"public": stored.pop("public mirrored")} if "public mirrored" in stored else None
     return FeatureDump(stored, asked.device, flipped, live=live)
 
 
