@@ -26,6 +26,8 @@ FLAGS = {
     "prepare celeba": PACKING,
     "prepare lfw": PACKING,
     "prepare folder": PACKING | {"--labels", "--identity", "--name"},
+    "prepare huggingface": PACKING | {"--identity", "--split", "--attributes"},
+    "prepare webdataset": PACKING | {"--identity"},
     "prepare synthetic": PACKING | {"--people", "--shots"},
     "protect": {
         "--out",

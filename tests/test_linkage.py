@@ -163,9 +163,7 @@ def test_every_way_links_the_people_of_an_early_layer(access: BlackBox, pack: on
 
 def test_ways_are_the_same_to_the_bit_under_a_seed(access: BlackBox, pack: oneway.Pack) -> None:
     cosine = Cosine(access, pack.public)
-    one, two = (
-        Discriminant(Components(access, cosine, pack.public, seed=0), 64)(pack.validation) for _ in range(2)
-    )
+    one, two = (Discriminant(Components(access, cosine, pack.public, seed=0), 64)(pack.validation) for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
 from oneway.errors import DivergedError, InputError
-from oneway.layouts import Celeba, Folder, Lfw, Synthetic
+from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
 
 Settings = UseAppendAction[tuple[str, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -22,6 +22,8 @@ def prepare(
     layout: Annotated[Celeba, tyro.conf.subcommand("celeba")]
     | Annotated[Lfw, tyro.conf.subcommand("lfw")]
     | Annotated[Folder, tyro.conf.subcommand("folder")]
+    | Annotated[Huggingface, tyro.conf.subcommand("huggingface")]
+    | Annotated[Webdataset, tyro.conf.subcommand("webdataset")]
     | Annotated[Synthetic, tyro.conf.subcommand("synthetic")],
 ) -> None:
     """Turn a dataset into a pack: pictures of one size in one file, people divided into private, public and test."""

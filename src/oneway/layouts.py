@@ -97,6 +97,50 @@ class Folder(Packing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Webdataset(Packing):
+    """WebDataset shards: tar files of images, each beside a JSON file of its labels.
+
+    Attributes:
+        shards: The tar files, as a pattern in quotes: 'shards/*.tar'.
+        identity: Field that says who a picture shows; `identity` or `person` by default.
+
+    """
+
+    shards: Positional[str]
+    identity: str | None = None
+
+    def source(self) -> Source:
+        """Read the layout."""
+        from oneway.data import webdataset
+
+        return webdataset.read(self.shards, self.identity)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Huggingface(Packing):
+    """A Hugging Face dataset: by its name on the hub, or a folder of Parquet files.
+
+    Attributes:
+        path: The name, or the folder.
+        identity: Column that says who a picture shows; identity, person, celeb_id, person_id or subject by default.
+        split: Only this split, divided anew by person; all splits by default.
+        attributes: Columns that are the task; by default all of type bool or of two classes.
+
+    """
+
+    path: Positional[str]
+    identity: str | None = None
+    split: str | None = None
+    attributes: tuple[str, ...] = ()
+
+    def source(self) -> Source:
+        """Read the layout."""
+        from oneway.data import huggingface
+
+        return huggingface.read(self.path, self.identity, self.split, self.attributes)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Synthetic(Packing):
     """Drawn faces of people who do not exist, with ground-truth attributes and identities.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,26 +82,37 @@ class Photographs:
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`, or `InputError` for another frame."""
         path = self.root / self.names[index]
-        try:
-            with Image.open(path) as image:
-                found = image.size
-                if self.frame in (None, found):
-                    return _square(image, self.box or _middle(*found), size)
-        # PIL reports bad bytes as any of these, by format.
-        except (
-            OSError,
-            SyntaxError,
-            ValueError,
-            EOFError,
-            struct.error,
-            Image.DecompressionBombError,
-        ) as error:
-            raise CorruptImage(f"{path}: cannot be decoded ({error})") from error
-        assert self.frame is not None
-        raise InputError(
-            f"{path}: the frame must be {self.frame[0]}x{self.frame[1]} pixels as in the official release, "
-            f"it is {found[0]}x{found[1]}; use the aligned images, or the folder layout for others"
-        )
+        return decode(path, str(path), size, self.frame, self.box)
+
+
+def decode(
+    file: Path | BinaryIO,
+    name: str,
+    size: int,
+    frame: tuple[int, int] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Decode an image file that messages call `name`, (size, size, 3); `frame` and `box` as `Photographs` has them."""
+    try:
+        with Image.open(file) as image:
+            found = image.size
+            if frame in (None, found):
+                return _square(image, box or _middle(*found), size)
+    # PIL reports bad bytes as any of these, by format.
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
+        raise CorruptImage(f"{name}: cannot be decoded ({error})") from error
+    assert frame is not None
+    raise InputError(
+        f"{name}: the frame must be {frame[0]}x{frame[1]} pixels as in the official release, "
+        f"it is {found[0]}x{found[1]}; use the aligned images, or the folder layout for others"
+    )
 
 
 def _middle(width: int, height: int) -> tuple[float, float, float, float]:

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+
+from oneway.data import CorruptImage, folder, huggingface
+from oneway.data.prepare import prepare
+from oneway.errors import InputError
+from trees import photograph
+
+# As the hub's copies of CelebA have them.
+COLUMNS = Features(
+    {"image": Image(), "celeb_id": Value("int64"), "Smiling": Value("bool"), "Male": ClassLabel(names=["no", "yes"])}
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def part(folder: Path, people: range, shots: int = 2) -> Dataset:
+    rows = [(person, shot) for person in people for shot in range(shots)]
+    return Dataset.from_dict(
+        {
+            "image": [str(photograph(folder / f"{person}-{shot}.png", 30, 40, person)) for person, shot in rows],
+            "celeb_id": [person for person, _ in rows],
+            "Smiling": [shot == 0 for _, shot in rows],
+            "Male": [person % 2 for person, _ in rows],
+        },
+        features=COLUMNS,
+    )
+
+
+def parts(folder: Path) -> DatasetDict:
+    return DatasetDict(
+        {"train": part(folder, range(6)), "valid": part(folder, range(6, 8)), "test": part(folder, range(8, 10))}
+    )
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> Path:
+    for name, each in parts(tmp_path / "images").items():
+        (tmp_path / "hub" / "data").mkdir(parents=True, exist_ok=True)
+        each.to_parquet(tmp_path / "hub" / "data" / f"{name}-00000-of-00001.parquet")
+    return tmp_path / "hub"
+
+
+def test_celeba_as_the_hub_has_it(parquet: Path, tmp_path: Path) -> None:
+    source = huggingface.read(str(parquet))
+    assert len(source.names) == len(set(source.names)) == 20
+    assert source.attributes == ("Smiling", "Male")
+    assert source.labels[:4].astype(int).tolist() == [[1, 0], [0, 0], [1, 1], [0, 1]]
+    assert source.identities is not None
+    assert source.identities[:3] == ("0", "0", "1")
+    assert source.partition == ("train",) * 12 + ("validation",) * 4 + ("test",) * 4
+    loose = folder.read(tmp_path / "images")
+    reader = pickle.loads(pickle.dumps(source.reader))  # other processes read too
+    np.testing.assert_array_equal(reader(2, 16), loose.reader(loose.names.index("1-0.png"), 16))
+
+
+def test_what_was_saved_to_disk_gives_the_same(parquet: Path, tmp_path: Path) -> None:
+    parts(tmp_path / "images").save_to_disk(tmp_path / "saved")
+    one, two = huggingface.read(str(parquet)), huggingface.read(str(tmp_path / "saved"))
+    assert (one.attributes, one.identities, one.partition) == (two.attributes, two.identities, two.partition)
+    np.testing.assert_array_equal(one.labels, two.labels)
+    np.testing.assert_array_equal(one.reader(7, 16), two.reader(7, 16))
+
+
+def test_it_is_packed_by_several_processes(parquet: Path, tmp_path: Path) -> None:
+    packs = [
+        prepare(huggingface.read(str(parquet)), tmp_path / f"pack{jobs}", size=16, jobs=jobs, progress=False)
+        for jobs in (1, 2)
+    ]
+    assert packs[0].hash == packs[1].hash
+    assert (len(packs[0].validation), len(packs[0].test)) == (4, 4)
+
+
+def test_one_split_is_divided_anew_by_person(parquet: Path, tmp_path: Path) -> None:
+    source = huggingface.read(str(parquet), split="train", attributes=("Male",))
+    assert (len(source.names), source.partition, source.attributes) == (12, None, ("Male",))
+    pack = prepare(source, tmp_path / "pack", size=16, jobs=1, progress=False)
+    assert sum(each.num_people for each in (pack.private, pack.public, pack.validation, pack.test)) == 6
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_text("none")
+    Dataset.from_dict({"image": [str(tmp_path / "broken.png")]}, features=Features({"image": Image()})).save_to_disk(
+        tmp_path / "saved"
+    )
+    source = huggingface.read(str(tmp_path / "saved"))
+    assert (source.attributes, source.identities) == ((), None)
+    with pytest.raises(CorruptImage, match="train/0000000: cannot be decoded"):
+        source.reader(0, 16)
+
+
+def test_what_does_not_fit_is_named(parquet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(parquet)
+    with pytest.raises(InputError, match=r"split.*trian"):
+        huggingface.read(path, split="trian")
+    with pytest.raises(InputError, match=r"identity column.*person.*celeb_id"):
+        huggingface.read(path, identity="person")
+    with pytest.raises(InputError, match=r"attribute.*Smile.*Smiling"):
+        huggingface.read(path, attributes=("Smile",))
+    with pytest.raises(InputError, match="column 'celeb_id', row"):
+        huggingface.read(path, attributes=("celeb_id",))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty: holds no \.parquet file"):
+        huggingface.read(str(tmp_path / "empty"))
+    Dataset.from_dict({"Smiling": [True]}).save_to_disk(tmp_path / "blind")
+    with pytest.raises(InputError, match="has 0 columns of images"):
+        huggingface.read(str(tmp_path / "blind"))
+    every = parts(tmp_path / "images")
+    DatasetDict({"train": every["train"], "extra": every["test"]}).save_to_disk(tmp_path / "odd")
+    with pytest.raises(InputError, match="the split 'extra' is none of train"):
+        huggingface.read(str(tmp_path / "odd"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: (_ for _ in ()).throw(ConnectionError("no network")))
+    with pytest.raises(InputError, match=r"someone/faces: cannot be opened .*ConnectionError: no network"):
+        huggingface.read("someone/faces")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"install oneway\[huggingface\]"):
+        huggingface.read(path)
