@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import oneway
@@ -202,3 +203,15 @@ def test_the_picture_leaves_out_what_was_refused(tmp_path: Path) -> None:
     draw_pareto([*ROWS, refused, refused | {"cut": "fc"}, ROWS[0] | {"cut": "fc"}], tmp_path / "pareto.png")
     width, height = Image.open(tmp_path / "pareto.png").size
     assert height > 0.7 * width  # two cuts, two panels each
+
+
+@pytest.mark.parametrize(("given", "named"), [("GPU-a, 3", ["GPU-a", "3"]), ("", [""]), (None, ["0", "1"])])
+def test_workers_share_the_gpus_that_the_user_left_visible(
+    given: str | None, named: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    if given is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    assert sweep.gpus() == named

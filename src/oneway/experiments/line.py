@@ -89,7 +89,9 @@ def row(line: Line, store: Store) -> dict[str, Any]:
     strongest = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
     drawn = inversion["attackers"][line.attacker or strongest]
     found |= {name: drawn.get(name) for name in ("face_similarity", "ssim", "psnr", "recognised")}
-    found["strongest"] = {"attacker": strongest, "face_similarity": inversion.get("face_similarity")}
+    found["strongest"] = strongest
+    if line.attacker is not None:
+        found["strongest_face_similarity"] = inversion.get("face_similarity")
     found["feature_similarity"] = audited["attacks"]["feature"].get("feature_similarity")
     found["tar_at_far_1e-3"] = linkage.get("tar_at_far_1e-3")
     scatter = audited["attacks"]["scatter"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import cycle, islice
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
@@ -122,8 +123,8 @@ class Store:
             return
         context = get_context("spawn")
         devices = context.SimpleQueue()
-        for job in range(jobs):
-            devices.put(job % max(1, torch.cuda.device_count()))
+        for device in islice(cycle(gpus()), jobs):
+            devices.put(device)
         threads = max(1, torch.get_num_threads() // jobs)
         pool = ProcessPoolExecutor(jobs, context, _enter, (threads, devices))
         try:
@@ -163,10 +164,18 @@ def _own(pack: Path) -> Path | None:
     return pack / OWN if (pack / OWN).is_file() else None
 
 
-def _enter(threads: int, devices: SimpleQueue[int]) -> None:
-    """Take a share of the processors, and the next GPU; without any, there is none to be seen."""
+def gpus() -> list[str]:
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; "" if there are none."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",")]
+    return [str(number) for number in range(torch.cuda.device_count())] or [""]
+
+
+def _enter(threads: int, devices: SimpleQueue[str]) -> None:
+    """Take a share of the processors, and the next GPU."""
     serve()
-    os.environ["CUDA_VISIBLE_DEVICES"] = str(devices.get())
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
     torch.set_num_threads(threads)
 
 

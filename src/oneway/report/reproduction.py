@@ -16,6 +16,7 @@ TITLES = {
 SHOWN = {
     "mean_mcc": "mean MCC",
     "face_similarity": "face similarity",
+    "strongest_face_similarity": "the same, strongest attacker",
     "feature_similarity": "feature similarity",
     "ssim": "SSIM",
     "psnr": "PSNR, dB",
