@@ -93,8 +93,10 @@ def regress(
     """
     linear = Linear(access.shape, targets.shape[1]).to(access.device)
     batches = np.array_split(rows, -(-len(rows) // 256))
-    linear.standardise.observe(torch.cat([access.features(public, part) for part in batches]))
-    features = torch.cat([taught.features(public, part) for part in batches])
+    features = torch.cat([access.features(public, part) for part in batches])
+    linear.standardise.observe(features)
+    if taught is not access:
+        features = torch.cat([taught.features(public, part) for part in batches])
     flat = linear.standardise(features).flatten(1)
     del features
     centre, middle = flat.mean(dim=0), targets.mean(dim=0)

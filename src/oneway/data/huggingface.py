@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.data.labels import IDENTITY_COLUMNS, binary, chosen, texts
+from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, texts
 from oneway.data.source import Source, decode
 from oneway.errors import InputError, unknown
 
@@ -82,14 +82,11 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
     table = dataset.remove_columns(images).with_format("arrow")[:] if len(dataset.column_names) > 1 else None
     identity = None if table is None else chosen(table, "identity", identity, IDENTITIES, path)
     chosen_attributes = tuple(_attribute(path, dataset, name) for name in attributes) or _binary_columns(dataset)
-    labels = np.zeros((len(names), len(chosen_attributes)), dtype=np.bool_)
-    for place, attribute in enumerate(chosen_attributes):
-        labels[:, place] = binary(table, attribute, path)
     return Source(
         layout="huggingface",
         names=names,
         attributes=chosen_attributes,
-        labels=labels,
+        labels=binaries(table, chosen_attributes, path, len(names)),
         identities=None if identity is None else tuple(texts(table, identity, path)),
         partition=tuple(parts) if len(splits) > 1 else None,
         landmarks=None,

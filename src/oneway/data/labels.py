@@ -86,6 +86,14 @@ def binary(table: pa.Table, column: str, path: Path | str) -> NDArray[np.bool_]:
     return np.asarray(told == BINARY[best][1])
 
 
+def binaries(table: pa.Table, columns: tuple[str, ...], path: Path | str, count: int) -> NDArray[np.bool_]:
+    """Read attributes, (count, len(columns))."""
+    labels = np.zeros((count, len(columns)), dtype=np.bool_)
+    for place, column in enumerate(columns):
+        labels[:, place] = binary(table, column, path)
+    return labels
+
+
 def some(names: Iterable[str]) -> str:
     """List the first three names."""
     listed = list(names)

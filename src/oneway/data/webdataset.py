@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from oneway.data.labels import IDENTITY_COLUMNS, binary, chosen, partition_of, some, texts
+from oneway.data.folder import SUFFIXES
+from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, partition_of, some, texts
 from oneway.data.source import Source, decode
 from oneway.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 LABELS = ".json"
 
 
@@ -75,15 +75,12 @@ def read(pattern: str, identity: str | None = None) -> Source:
     table = _table(pattern, names, told)
     identity = chosen(table, "identity", identity, IDENTITY_COLUMNS, pattern)
     attributes = tuple(column for column in table.column_names if column not in (identity, "split"))
-    labels = np.zeros((len(names), len(attributes)), dtype=np.bool_)
-    for column, attribute in enumerate(attributes):
-        labels[:, column] = binary(table, attribute, pattern)
     partition = tuple(partition_of(texts(table, "split", pattern), pattern)) if "split" in table.column_names else None
     return Source(
         layout="webdataset",
         names=names,
         attributes=attributes,
-        labels=labels,
+        labels=binaries(table, attributes, pattern, len(names)),
         identities=None if identity is None else tuple(texts(table, identity, pattern)),
         partition=partition,
         landmarks=None,
