@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,6 +76,39 @@ def test_unknown_people_stand_alone() -> None:
     splits = assign(None, None, count=10)
     assert np.bincount(splits).tolist() == [3, 4, 1, 2]
     check(None, splits, [str(index) for index in range(10)])
+
+
+def test_a_hash_divides_everyone_alike_whoever_else_is_there() -> None:
+    identities = [f"p{index % 700}" for index in range(1400)]
+    whole = assign(identities, None, count=1400, seed=3, division="hash", names=identities)
+    shards = [identities[start::7] for start in range(7)]
+    parts = [assign(shard, None, count=200, seed=3, division="hash", names=shard) for shard in shards]
+    for start, part in enumerate(parts):
+        assert np.array_equal(part, whole[start::7])
+    check(identities, whole, identities)
+    shares = np.bincount(whole) / len(whole)
+    np.testing.assert_allclose(shares, [0.35, 0.35, 0.1, 0.2], atol=4 * (0.25 / 700) ** 0.5)
+    assert not np.array_equal(whole, assign(identities, None, count=1400, seed=4, division="hash", names=identities))
+
+
+@pytest.mark.parametrize(("person", "seed"), [("Ada", 0), ("Grace", 5), ("", 0)])
+def test_a_hash_puts_a_person_where_the_digest_lies(person: str, seed: int) -> None:
+    others = [f"p{index}" for index in range(60)]
+    names = [f"{index}.jpg" for index in range(61)]
+    code = assign([*others, person], None, count=61, seed=seed, division="hash", names=names, public=0.25)[-1]
+    place = int(hashlib.sha256(f"{seed}/{person or '60.jpg'}".encode()).hexdigest()[:16], 16) / 16**16
+    bounds = {"validation": 0.1, "test": 0.3, "public": 0.3 + 0.25 * 0.7, "private": 1.0}
+    assert SPLITS[code] == next(split for split, bound in bounds.items() if place < bound)
+
+
+def test_a_hash_keeps_an_official_partition() -> None:
+    identities = [f"p{index}" for index in range(200)]
+    partition = ["train"] * 150 + ["validation"] * 20 + ["test"] * 30
+    codes = assign(identities, partition, count=200, division="hash", names=identities)
+    assert [SPLITS[code] for code in codes[150:]] == partition[150:]
+    assert 50 < np.count_nonzero(codes[:150] == SPLITS.index("public")) < 100
+    with pytest.raises(InputError, match="split 'valid' does not exist"):
+        assign(["a", "b"], ["train", "valid"], count=2, division="hash", names=["a", "b"])
 
 
 def test_a_partition_may_say_private_and_public() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional
 
@@ -21,6 +21,8 @@ class Packing:
         size: Pixels a side of the packed pictures.
         public: Share of the training people whose pictures the attacker has; the rest are private.
         seed: Decides which people are public.
+        division: `shuffle` divides people in exact shares; `hash` each by the name alone, so that shards that are
+            prepared apart, or later, agree on everyone.
         jobs: Processes that read pictures; one for each processor by default.
         skip_bad: Leave out pictures that cannot be read, and list them, instead of stopping.
         resume: Continue a preparation that was interrupted.
@@ -31,6 +33,7 @@ class Packing:
     size: int = 64
     public: float = 0.5
     seed: int = 0
+    division: Literal["shuffle", "hash"] = "shuffle"
     jobs: int | None = None
     skip_bad: bool = False
     resume: bool = False

@@ -68,6 +68,7 @@ def describe(
         "splits": counts,
         "public": settings["public"],
         "seed": settings["seed"],
+        "division": settings["division"],
         "attributes": source.attributes,
         "landmarks": source.landmarks,
         "crop": source.crop,

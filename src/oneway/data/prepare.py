@@ -23,7 +23,7 @@ from oneway.data.description import describe, fingerprint
 from oneway.data.disk import ImageFile, write
 from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
 from oneway.data.source import CorruptImage, Reader, Source
-from oneway.data.splits import assign, check
+from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
 from oneway.workers import serve
@@ -42,6 +42,7 @@ def prepare(
     size: int,
     public: float = 0.5,
     seed: int = 0,
+    division: Division = "shuffle",
     jobs: int | None = None,
     skip_bad: bool = False,
     resume: bool = False,
@@ -49,10 +50,11 @@ def prepare(
 ) -> Pack:
     """Pack all images of `source` into the new folder `out` at `size` x `size` pixels.
 
-    `public` is the fraction of the training people who become public, `seed` fixes the division, `jobs` is
-    the number of processes (default: one a core). The pack grows in `OUT.partial` and gets its name when it
-    is complete; after an interruption `resume` goes on where it was and gives the same bytes. Images that
-    cannot be decoded are refused, or with `skip_bad` left out and listed in pack.json. Raise `InputError`
+    `public` is the fraction of the training people who become public; `seed` fixes the division, and `division`
+    says how it is made (see `splits.assign`); `jobs` is the number of processes (default: one a core). The pack
+    grows in `OUT.partial` and gets its name when it is complete; after an interruption `resume` goes on where it was
+    and gives the same bytes. Images that cannot be decoded are refused, or with `skip_bad` left out and listed in
+    pack.json. Raise `InputError`
     for anything that cannot be used, and when the disk is full.
     """
     out = Path(out)
@@ -62,13 +64,22 @@ def prepare(
         raise InputError(f"jobs: must be at least 1, got {jobs}")
     if not source.names:
         raise InputError(f"the {source.layout} source holds no images; nothing to prepare")
-    splits = assign(source.identities, source.partition, count=len(source.names), public=public, seed=seed)
+    splits = assign(
+        source.identities,
+        source.partition,
+        count=len(source.names),
+        public=public,
+        seed=seed,
+        division=division,
+        names=source.names,
+    )
     check(source.identities, splits, source.names)
     settings = {
         "format": FORMAT,
         "size": size,
         "public": public,
         "seed": seed,
+        "division": division,
         "source": fingerprint(source),
     }
     partial = out.with_name(out.name + ".partial")

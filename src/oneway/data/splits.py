@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from numpy.typing import NDArray
 from oneway.errors import InputError, unknown
 
 SPLITS = ("private", "public", "validation", "test")
+Division = Literal["shuffle", "hash"]
+"""How people are divided: in a shuffled row, so that the shares are exact, or each by a hash of the name alone."""
 
 
 def people(identities: Sequence[str] | None, count: int) -> NDArray[np.int64]:
@@ -38,13 +42,18 @@ def assign(
     validation: float = 0.1,
     test: float = 0.2,
     seed: int = 0,
+    division: Division = "shuffle",
+    names: Sequence[str] = (),
 ) -> NDArray[np.int8]:
     """Give every image its split, as codes into `SPLITS`, (count,).
 
     With a `partition`, the people of its "train" are divided by person so that a fraction `public` of them
     is public and the rest private; its other entries are kept. Without one, all people are shuffled and
     divided: fractions `validation` and `test` of them first, `public` of the rest then. Equal input and
-    seed give equal splits. Raise `InputError` for a fraction outside its range or when a split stays empty.
+    seed give equal splits. With `division` "hash" a person's split depends on the seed and the person's name alone
+    (of an unknown person, on the image's in `names`), so that parts of a dataset that are prepared apart, or
+    later, agree without a table of all people; the fractions then hold on average. Raise `InputError` for a
+    fraction outside its range or when a split stays empty.
     """
     if not 0 < public < 1:
         raise InputError(f"public: the fraction of public people must lie between 0 and 1, both excluded, got {public}")
@@ -54,6 +63,10 @@ def assign(
         )
     generator = np.random.default_rng(seed)
     persons = people(identities, count)
+    if division == "hash":
+        codes = _hashed(identities, partition, names, public=public, validation=validation, test=test, seed=seed)
+        _check_filled(codes, persons, divided=partition is None)
+        return codes
     codes = np.empty(count, dtype=np.int8)
     if partition is None:
         shuffled = generator.permutation(int(persons.max()) + 1)
@@ -82,6 +95,40 @@ def assign(
                 raise unknown("split", str(part), ("train", *SPLITS))
     _check_filled(codes, persons, divided=partition is None)
     return codes
+
+
+def _hashed(
+    identities: Sequence[str] | None,
+    partition: Sequence[str] | None,
+    names: Sequence[str],
+    *,
+    public: float,
+    validation: float,
+    test: float,
+    seed: int,
+) -> NDArray[np.int8]:
+    """Give the splits of which each depends on one person's name."""
+    persons = names if identities is None else [who or name for who, name in zip(identities, names, strict=True)]
+    places = np.array([_place(seed, person) for person in persons])
+    codes = np.full(len(persons), SPLITS.index("private"), dtype=np.int8)
+    held = 0.0 if partition is not None else validation + test
+    codes[places < held + public * (1 - held)] = SPLITS.index("public")
+    if partition is None:
+        codes[places < held] = SPLITS.index("test")
+        codes[places < validation] = SPLITS.index("validation")
+        return codes
+    parts = np.asarray(partition, dtype=np.str_)
+    for part in np.unique(parts):
+        if part in SPLITS:
+            codes[parts == part] = SPLITS.index(part)
+        elif part != "train":
+            raise unknown("split", str(part), ("train", *SPLITS))
+    return codes
+
+
+def _place(seed: int, person: str) -> float:
+    """Give a person a place in 0..1 that is theirs for ever."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{person}".encode()).digest()[:8], "big") / 2**64
 
 
 def check(identities: Sequence[str] | None, splits: NDArray[np.int8], names: Sequence[str]) -> None:
