@@ -22,8 +22,9 @@ from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
-from oneway.experiments import sweep
+from oneway.experiments import executor, sweep
 from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, recommend
+from oneway.experiments.executor import Executor
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
 
@@ -92,7 +93,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     with pytest.raises(oneway.InputError, match="--resume"):
         compare_defences(people, tmp_path / "one", asked, **given)
     one = compare_defences(people, tmp_path / "one", asked, resume=True, **given)
-    two = compare_defences(people, tmp_path / "two", asked, jobs=2, **given)
+    two = compare_defences(people, tmp_path / "two", asked, executor=Executor(jobs=2), **given)
     assert [figures(row) for row in one["rows"]] == [figures(row) for row in two["rows"]]
 
     control, weak, strong = one["rows"]
@@ -114,9 +115,11 @@ from pathlib import Path
 import oneway
 from oneway.auditing.config import AuditConfig
 from oneway.experiments.defences import DefencesConfig, compare_defences
+from oneway.experiments.executor import Executor
 from oneway.runs import override
 config = override(DefencesConfig(defences=("noise", "vib")), {"protect.steps": 100000, "protect.network.width": 0.125})
-compare_defences(oneway.Pack.open(sys.argv[1]), Path(sys.argv[2]), config, verifier=Path(sys.argv[3]), jobs=2)
+out, verifier = map(Path, sys.argv[2:])
+compare_defences(oneway.Pack.open(sys.argv[1]), out, config, verifier=verifier, executor=Executor(jobs=2))
 """
 
 
@@ -214,4 +217,4 @@ def test_workers_share_the_gpus_that_the_user_left_visible(
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-    assert sweep.gpus() == named
+    assert executor.gpus() == named

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -127,3 +130,42 @@ def test_a_device_that_the_machine_lacks_is_refused(
     with pytest.raises(oneway.InputError, match="device 'cuda' is not available on this machine; it has cpu"):
         oneway.protect(pack, tmp_path / "run", tiny({"runtime.device": "cuda"}), progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_four_processes_survives_the_loss_of_one(
+    pack: oneway.Pack, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    sets = [f"--set={name}={value}" for name, value in (settings | {"network.norm": "group"}).items()]
+
+    def start(out: Path, *more: str) -> subprocess.Popen[str]:
+        command = ["protect", pack.path, *sets, "--set", "batch_size=16", "--devices", "4", "--steps", "100"]
+        return subprocess.Popen(
+            [Path(sys.executable).parent / "oneway", *command, "--out", out, *more],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+
+    killed = tmp_path / "killed"
+    first = start(killed)
+    until = time.monotonic() + 300
+    while not (killed / "checkpoint.safetensors").exists():
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < until, "no checkpoint appeared"
+        time.sleep(0.01)
+    others = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    assert len(others) == 3
+    os.kill(int(others[1]), signal.SIGKILL)
+    said = first.communicate(timeout=120)[1]
+    assert first.returncode not in (0, None)
+    assert "one of the 4 processes died or cannot be reached" in said
+    assert "Traceback" not in said
+    assert not (killed / "results.json").exists()
+
+    straight = tmp_path / "straight"
+    for process in (start(killed, "--resume"), start(straight)):
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, errors
+    ours, theirs = (read_tensors(path / "protector.safetensors")[0] for path in (killed, straight))
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4, msg=name)

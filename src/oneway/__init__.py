@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from oneway.data.prepare import prepare as prepare
     from oneway.errors import DivergedError as DivergedError
     from oneway.errors import InputError as InputError
+    from oneway.errors import LostError as LostError
     from oneway.metrics.estimate import Estimate as Estimate
     from oneway.models.encoder import EncoderConfig as EncoderConfig
     from oneway.models.identification import open_verifier as open_verifier
@@ -31,6 +32,7 @@ _HOMES = {
     "GameConfig": "oneway.protection.config",
     "InputError": "oneway.errors",
     "InversionConfig": "oneway.attacks.inversion",
+    "LostError": "oneway.errors",
     "Pack": "oneway.data.packed",
     "ProtectConfig": "oneway.protection.config",
     "Run": "oneway.protection.run",

@@ -11,7 +11,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
-from oneway.errors import DivergedError, InputError
+from oneway.errors import DivergedError, InputError, LostError
+from oneway.experiments.executor import HERE, Executor
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
 
 Settings = UseAppendAction[tuple[str, ...]]
@@ -35,6 +36,7 @@ def prepare(
         size=layout.size,
         public=layout.public,
         seed=layout.seed,
+        division=layout.division,
         jobs=layout.jobs,
         skip_bad=layout.skip_bad,
         resume=layout.resume,
@@ -57,6 +59,8 @@ def protect(
     decoder_steps: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
+    devices: int | None = None,
+    num_nodes: int | None = None,
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -75,6 +79,8 @@ def protect(
         decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
+        devices: Processes on this machine, one for each GPU; they share every batch.
+        num_nodes: Machines with so many processes each; start the same command on all of them.
         set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
             runtime.device=cpu.
         resume: Continue a run that was interrupted.
@@ -92,6 +98,8 @@ def protect(
         "game.decoder_steps": decoder_steps,
         "steps": steps,
         "seed": seed,
+        "runtime.devices": devices,
+        "runtime.num_nodes": num_nodes,
     }
     config = PRESETS[preset]()
     if defence is not None:
@@ -252,7 +260,7 @@ def benchmark(
     defence: UseAppendAction[tuple[str, ...]] = (),
     preset: Literal["small", "paper"] = "small",
     verifier: Path | None = None,
-    jobs: int = 1,
+    executor: Executor = HERE,
     dry_run: bool = False,
     set: Settings = (),
     resume: bool = False,
@@ -269,7 +277,7 @@ def benchmark(
         defence: A defence at several strengths, or NAME=STRENGTH for one; can be given several times; all by default.
         preset: Network and budget of every setting.
         verifier: Judge of faces, as `oneway audit` takes it.
-        jobs: Settings at a time, each in a process of its own.
+        executor: Who makes the settings.
         dry_run: Only list the settings.
         set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
         resume: Continue a benchmark that was interrupted.
@@ -281,8 +289,7 @@ def benchmark(
     from oneway.runs import override
 
     assert what == "defences"
-    if jobs < 1:
-        raise InputError(f"jobs must be at least 1, not {jobs}")
+    executor.check()
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
     config = override(DefencesConfig(protect=PRESETS[preset]()), given | _pairs(set))
     console = Console()
@@ -290,7 +297,7 @@ def benchmark(
         for cell in cells(config, data):
             console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
         return
-    results = compare_defences(Pack.open(data), out, config, verifier=verifier, jobs=jobs, resume=resume)
+    results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=executor, resume=resume)
     console.print(benchmark_table(results))
     console.print(f"picture: {out / PICTURE}", highlight=False, soft_wrap=True)
 
@@ -330,7 +337,7 @@ def experiment(
     extra_public: Path | None = None,
     perceptual_network: str | None = None,
     verifier: Path | None = None,
-    jobs: int = 1,
+    executor: Executor = HERE,
     dry_run: bool = False,
     set: Settings = (),
     resume: bool = False,
@@ -349,7 +356,7 @@ def experiment(
         perceptual_network: Through which the trade-off's perceptual term sees: vgg16 (downloaded), a safetensors file
             of VGG-16, or BACKBONE:FILE for one of timm's.
         verifier: Judge of faces, as `oneway audit` takes it.
-        jobs: Settings at a time, each in a process of its own, one for each GPU.
+        executor: Who makes the settings.
         dry_run: Only list the settings, and how long they will take.
         set: Any other field, such as protect.steps=600, audit.attackers=mirror or pixel=3.
         resume: Continue experiments that were interrupted.
@@ -362,8 +369,7 @@ def experiment(
     from oneway.report.table import experiment_table
     from oneway.runs import override
 
-    if jobs < 1:
-        raise InputError(f"jobs must be at least 1, not {jobs}")
+    executor.check()
     names = NAMES if name == "all" else (name,)
     given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
     config = override(PRESETS[preset](), given | _pairs(set))
@@ -374,10 +380,10 @@ def experiment(
         for title, lines in planned.items():
             for line in lines:
                 console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
-        told = duration(expected.seconds / jobs)
+        told = duration(expected.seconds / executor.jobs)
         console.print(f"{expected.runs} encoders to train, {expected.audits} to audit: at most about {told} here")
         return
-    found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, jobs=jobs, resume=resume)
+    found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=executor, resume=resume)
     for results in found.values():
         console.print(experiment_table(results))
     console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
@@ -468,7 +474,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 tyro.conf.OmitSubcommandPrefixes,
             ),
         )
-    except (InputError, DivergedError) as error:
+    except (InputError, DivergedError, LostError) as error:
         Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:

@@ -14,6 +14,10 @@ class DivergedError(RuntimeError):
     """Training met a loss that is not finite; the message names the step and the checkpoint that was kept."""
 
 
+class LostError(RuntimeError):
+    """A process that takes part in a run died or is out of reach; the message says how to go on."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """Make the error for a `name` that is not among the `known` ones, offering the nearest of them."""
     options = list(known)

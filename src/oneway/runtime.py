@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
 
-from oneway.errors import InputError
+from oneway.errors import InputError, LostError
 
 Precision = Literal["auto", "32", "bf16"]
 
@@ -22,6 +24,8 @@ class RuntimeConfig:
     Attributes:
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `mps`.
         devices: number of processes on this machine, one for each device.
+        num_nodes: number of machines, each with so many devices; the same command is started on each, by torchrun, by
+            Slurm, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set.
         precision: `bf16` (mixed), `32`, or `auto`: bf16 where the processor or GPU has instructions for it.
         checkpoint_seconds: least time between two checkpoints.
 
@@ -29,6 +33,7 @@ class RuntimeConfig:
 
     device: str = "auto"
     devices: int = 1
+    num_nodes: int = 1
     precision: Precision = "auto"
     checkpoint_seconds: float = 20.0
 
@@ -47,7 +52,7 @@ def launch(config: RuntimeConfig) -> Fabric:
     """Start the processes and give this one's Fabric; under torchrun, its processes are taken.
 
     Raises:
-        InputError: for a device that this machine lacks.
+        InputError: for a device that this machine lacks, or a number of processes that cannot be.
 
     """
     device = config.device
@@ -57,19 +62,48 @@ def launch(config: RuntimeConfig) -> Fabric:
     if not available.get(device, False):
         here = [name for name, there in available.items() if there]
         raise InputError(f"device {device!r} is not available on this machine; it has {', '.join(here)}")
+    for name, value in (("devices", config.devices), ("num_nodes", config.num_nodes)):
+        if value < 1:
+            raise InputError(f"runtime.{name} must be at least 1, not {value}")
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "32"
+    # torchrun says how many processes it has started here, and in all.
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
+    everywhere = int(os.environ.get("WORLD_SIZE", processes * config.num_nodes))
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=device,
         devices=processes,
-        num_nodes=int(os.environ.get("WORLD_SIZE", processes)) // processes,
-        strategy="ddp" if int(os.environ.get("WORLD_SIZE", processes)) > 1 else "auto",
+        num_nodes=everywhere // processes,
+        strategy="ddp" if everywhere > 1 else "auto",
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
     # Denormal numbers slow a CPU down a hundredfold and carry nothing that training needs.
     torch.set_flush_denormal(True)
     fabric.launch()
     return fabric
+
+
+LOST = ("gloo", "nccl", "connection", "peer", "socket", "timed out", "timeout")
+"""What the messages of a collective operation say whose other processes do not answer; they have no type in common."""
+
+
+@contextmanager
+def together(fabric: Fabric) -> Iterator[None]:
+    """Do what several processes do together; where one of them is gone, the others say so and end.
+
+    Raises:
+        LostError: instead of what the collective operation raised.
+
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if fabric.world_size == 1 or not any(word in str(error).lower() for word in LOST):
+            raise
+        raise LostError(
+            f"one of the {fabric.world_size} processes died or cannot be reached ({reason}); what was done is kept up "
+            "to the last checkpoint, start the same command again with --resume"
+        ) from error

@@ -13,6 +13,7 @@ from oneway import runs
 from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.sweep import Setting, Store
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
@@ -84,7 +85,7 @@ def compare_defences(
     config: DefencesConfig | None = None,
     *,
     verifier: Path | None = None,
-    jobs: int = 1,
+    executor: Executor = HERE,
     resume: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def compare_defences(
         out: a new folder; runs and audits are kept in it, named by their settings.
         config: what is compared.
         verifier: judge of faces, as `open_verifier` takes it.
-        jobs: settings at a time, as `Store.make` takes it.
+        executor: who makes the settings; by default this process, one after the other.
         resume: continue an unfinished benchmark: what is finished is not made again.
         progress: show a bar over the settings, and with one job over the steps of each.
 
@@ -107,6 +108,7 @@ def compare_defences(
 
     """
     config = config or DefencesConfig()
+    executor.check()
     plan = cells(config, pack.path)
     described = {
         "defences": runs.to_dict(config),
@@ -115,7 +117,7 @@ def compare_defences(
     }
     runs.claim(out, described, resume=resume)
     store = Store(path=out, pack=pack.path, verifier=verifier)
-    store.make([cell.setting for cell in plan], jobs=jobs, progress=progress)
+    store.make([cell.setting for cell in plan], executor=executor, progress=progress)
     results: dict[str, Any] = {
         "schema": runs.SCHEMA,
         "kind": "benchmark",

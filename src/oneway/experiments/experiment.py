@@ -18,6 +18,7 @@ from oneway.errors import unknown
 from oneway.experiments import layers, strength, tradeoff, tsne
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.estimate import Estimate, estimate
+from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.line import Line, row
 from oneway.experiments.paper import METRICS, Effect, judge
 from oneway.experiments.sweep import Setting, Store
@@ -89,7 +90,7 @@ def experiment(
     *,
     extra: Pack | None = None,
     verifier: Path | None = None,
-    jobs: int = 1,
+    executor: Executor = HERE,
     resume: bool = False,
     progress: bool = True,
 ) -> dict[str, Plain]:
@@ -102,7 +103,7 @@ def experiment(
         config: what they are made of.
         extra: more public people, for the rows that have more of them.
         verifier: judge of faces, as `open_verifier` takes it.
-        jobs: settings at a time, as `Store.make` takes it.
+        executor: who makes the settings; by default this process, one after the other.
         resume: go on where a killed one was.
         progress: show a bar.
 
@@ -113,6 +114,7 @@ def experiment(
         InputError: for anything that cannot be used.
 
     """
+    executor.check()
     plan(names, config, pack.path, None)  # what is wrong is said before anything is written
     described = {
         "experiments": list(names),
@@ -126,9 +128,9 @@ def experiment(
     planned = plan(names, config, pack.path, joined)
     store = Store(path=out / STORE, pack=pack.path, verifier=verifier, images=True)
     audited = _audited(planned)
-    store.make(audited, jobs=jobs, progress=progress)
+    store.make(audited, executor=executor, progress=progress)
     if "tsne" in planned:
-        store.make([line.setting for line in planned["tsne"]], jobs=jobs, progress=progress, audits=False)
+        store.make([line.setting for line in planned["tsne"]], executor=executor, progress=progress, audits=False)
     found = {name: _write(name, lines, store, config, pack, out, described) for name, lines in planned.items()}
     with runs.whole(out / TEXT) as partial:
         partial.write_text(reproduction(found), encoding="utf-8")

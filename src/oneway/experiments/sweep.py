@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import cycle, islice
-from multiprocessing import active_children, get_context
-from multiprocessing.queues import SimpleQueue
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from oneway import runs
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
+from oneway.experiments.executor import Executor
+from oneway.experiments.gather import Gathering, scratch
 from oneway.models.identification import OWN, open_verifier
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.run import Run
 from oneway.protection.train import protect
-from oneway.runtime import RuntimeConfig
-from oneway.workers import serve
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +43,7 @@ class Setting:
     @property
     def run(self) -> str:
         """Name the run by all that decides it, so that equal runs are one."""
-        config = runs.to_dict(replace(self.protect, runtime=RuntimeConfig()))
+        config = _deciding(self.protect)
         what = self.protect.defence.name if self.protect.active and self.protect.defence else "game"
         kind = what if self.protect.protects else "none"
         return f"{self.protect.network.cut}-{kind}-{runs.digest([config, _hash(self.data)])}"
@@ -58,7 +51,7 @@ class Setting:
     @property
     def report(self) -> str:
         """Name the audit by all that decides it."""
-        config = runs.to_dict(replace(self.audit, runtime=RuntimeConfig()))
+        config = _deciding(self.audit)
         beside = None if self.control is None else self.control.report
         return f"{self.run}-{runs.digest([config, _hash(self.attacked), beside])}"
 
@@ -96,46 +89,31 @@ class Store:
         """Say whether a setting is finished."""
         return all((path / runs.RESULTS).exists() for path in (self.run(setting), self.report(setting)))
 
-    def make(self, settings: Sequence[Setting], *, jobs: int, progress: bool, audits: bool = True) -> None:
+    def make(self, settings: Sequence[Setting], *, executor: Executor, progress: bool, audits: bool = True) -> None:
         """Train and audit every setting that is not made yet, controls first; what was begun is continued.
 
         Args:
             settings: those wanted; equal ones are made once.
-            jobs: settings at a time, each in a process of its own with its share of the processors, or with a GPU
-                of its own where there are several.
-            progress: show a bar over the settings, and with one job over the steps of each.
+            executor: who makes them.
+            progress: show a bar over the settings, and over the steps of each where they are made here in turn.
             audits: audit them too; else only train them.
 
         """
         wanted = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
         open_verifier(Pack.open(self.pack), self.verifier, progress=progress)  # before several processes train it
+        gathering = None if executor.gather is None else Gathering(executor.gather)
+        work = partial(_make, self, audits, progress and executor.alone, gathering)
         with track("settings", len(wanted), "settings", enabled=progress) as advance:
             for stage in _stages(wanted):
-                for _ in self._each(stage, jobs, progress and jobs == 1, audits):
+                for setting in executor.each(work, stage):
+                    if gathering is not None:
+                        for folder in self._folders(setting, audits):
+                            gathering.pull(str(folder.relative_to(self.path)), folder)
                     advance(1)
 
-    def _each(self, stage: Sequence[Setting], jobs: int, bars: bool, audits: bool) -> Iterator[None]:
-        """Make the settings of a stage, here or in processes, and say when each is done."""
-        if jobs == 1:
-            for setting in stage:
-                _make(self, setting, bars, audits)
-                yield
-            return
-        context = get_context("spawn")
-        devices = context.SimpleQueue()
-        for device in islice(cycle(gpus()), jobs):
-            devices.put(device)
-        threads = max(1, torch.get_num_threads() // jobs)
-        pool = ProcessPoolExecutor(jobs, context, _enter, (threads, devices))
-        try:
-            for made in as_completed([pool.submit(_make, self, setting, bars, audits) for setting in stage]):
-                yield made.result()
-        except BaseException:
-            for worker in active_children():  # what they were at is kept in checkpoints
-                worker.terminate()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def _folders(self, setting: Setting, audits: bool) -> list[Path]:
+        """Say where a setting is kept: its run, and its audit if it has one."""
+        return [self.run(setting), self.report(setting)] if audits else [self.run(setting)]
 
 
 def _controls(settings: Sequence[Setting], audits: bool) -> list[Setting]:
@@ -164,19 +142,9 @@ def _own(pack: Path) -> Path | None:
     return pack / OWN if (pack / OWN).is_file() else None
 
 
-def gpus() -> list[str]:
-    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; "" if there are none."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",")]
-    return [str(number) for number in range(torch.cuda.device_count())] or [""]
-
-
-def _enter(threads: int, devices: SimpleQueue[str]) -> None:
-    """Take a share of the processors, and the next GPU."""
-    serve()
-    os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
-    torch.set_num_threads(threads)
+def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, Any]:
+    """Give what decides the outcome: everything but where it is computed."""
+    return {name: value for name, value in runs.to_dict(config).items() if name != "runtime"}
 
 
 @cache
@@ -184,8 +152,11 @@ def _hash(path: Path) -> str:
     return Pack.open(path).hash
 
 
-def _make(store: Store, setting: Setting, bars: bool, audits: bool) -> None:
+def _make(store: Store, audits: bool, bars: bool, gathering: Gathering | None, setting: Setting) -> None:
     """Train and audit one setting, unless that is done."""
+    if gathering is not None:
+        _make_apart(store, audits, gathering, setting)
+        return
     run, report = store.run(setting), store.report(setting)
     if not (run / runs.RESULTS).exists():
         protect(Pack.open(setting.data), run, setting.protect, resume=True, progress=bars)
@@ -201,3 +172,14 @@ def _make(store: Store, setting: Setting, bars: bool, audits: bool) -> None:
             resume=True,
             progress=bars,
         )
+
+
+def _make_apart(store: Store, audits: bool, gathering: Gathering, setting: Setting) -> None:
+    """Make a setting on a node's own disk, with what others left at the gathering, and leave it there too."""
+    here = replace(store, path=scratch(gathering))
+    for each in (setting.control, setting):
+        for folder in [] if each is None else here._folders(each, audits):
+            gathering.pull(str(folder.relative_to(here.path)), folder)
+    _make(here, audits, False, None, setting)
+    for folder in here._folders(setting, audits):
+        gathering.push(folder, str(folder.relative_to(here.path)))

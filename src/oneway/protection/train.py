@@ -26,7 +26,7 @@ from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
 from oneway.protection.probe import Probe
 from oneway.protection.run import WEIGHTS, Run, build, predict, predict_logits
-from oneway.runtime import launch
+from oneway.runtime import launch, together
 
 LOG_EVERY = 20
 COLUMNS = ("utility_loss", "protector_error", "adversary_error", "pixel_weight", "learning_rate")
@@ -57,6 +57,7 @@ def protect(
     Raises:
         InputError: for anything that cannot be used, before anything is written.
         DivergedError: if a loss is no longer finite; the last good checkpoint is kept.
+        LostError: if one of several processes died; the last checkpoint is kept.
 
     """
     config, out = config or ProtectConfig(), Path(out)
@@ -74,10 +75,11 @@ def protect(
     training = Training(fabric, pack, attributes, config, protector, out, sight)
     if continued:
         training.restore()
-    training.run(progress=progress and fabric.is_global_zero)
-    if fabric.is_global_zero:
-        _finish(training, pack, config, attributes, protector, described)
-    fabric.barrier()
+    with together(fabric):
+        training.run(progress=progress and fabric.is_global_zero)
+        if fabric.is_global_zero:
+            _finish(training, pack, config, attributes, protector, described)
+        fabric.barrier()
     return Run(path=out, config=config, pack=pack)
 
 

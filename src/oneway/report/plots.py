@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from oneway import runs
+from oneway.report.reproduction import SHOWN
 
 Rows = Sequence[Mapping[str, Any]]
 SIDES = {"none": "unprotected", "paper": "the paper's game", "recommended": "the recommended recipe"}
@@ -33,7 +34,7 @@ def draw_tradeoff(rows: Rows, path: Path) -> None:
         if theirs:
             x, y = ([row[name] for row in theirs] for name in (metric, "mean_mcc"))
             panel.plot(x, y, "x--", color="0.6", lw=0.8, ms=4, label="the paper's figures (its data and network)")
-        panel.set(xlabel=f"{metric.replace('_', ' ')} of the attacker (lower is safer)", ylabel="mean MCC of the task")
+        panel.set(xlabel=f"{SHOWN[metric]} of the attacker (lower is safer)", ylabel="mean MCC of the task")
     panels[0].legend(fontsize="small")
     _save(figure, path)
 
@@ -53,7 +54,7 @@ def draw_layers(rows: Rows, path: Path) -> None:
                     label = f"the paper's, {SIDES[protection]}"
                     panel.plot(*zip(*theirs, strict=True), "x--", color=colour, lw=0.7, ms=4, alpha=0.6, label=label)
         panel.set_xticks(range(len(cuts)), cuts)
-        panel.set(xlabel="layer after which features leave the device", ylabel=metric.replace("_", " "))
+        panel.set(xlabel="layer after which features leave the device", ylabel=SHOWN[metric])
     panels[0].legend(fontsize="small")
     _save(figure, path)
 

@@ -1,0 +1,179 @@
+"""Who makes the settings of a sweep: this process, several of them, or the nodes of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import cycle, islice
+from multiprocessing import active_children, get_context
+from multiprocessing.queues import SimpleQueue
+from typing import Any, Literal, TypeVar
+
+from oneway.errors import InputError
+from oneway.workers import serve
+
+RETRIES = 3
+"""How often a setting is begun again whose node or process died."""
+Item = TypeVar("Item")
+Work = Callable[[Item], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executor:
+    """Who makes the settings of a sweep.
+
+    Attributes:
+        executor: `local`: processes of this machine. `ray`: the cluster that RAY_ADDRESS names, or the one running
+            here; the pack and the verifier must lie at the same path on each of its nodes.
+        jobs: Settings at a time on this machine, each in a process of its own, one for each GPU.
+        job_cpus: Processors of a Ray cluster that a setting takes.
+        job_gpus: GPUs of a Ray cluster, or a share of one, that a setting takes; one by default, if there is any.
+        gather: Where the nodes of a cluster that share no folder leave what they made, a URL as fsspec takes it, such
+            as s3://bucket/sweep; it is brought here.
+
+    """
+
+    executor: Literal["local", "ray"] = "local"
+    jobs: int = 1
+    job_cpus: float = 1.0
+    job_gpus: float | None = None
+    gather: str | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be, before anything is written.
+
+        Raises:
+            InputError: for a field out of range, or one that is not for this kind of executor.
+
+        """
+        if self.jobs < 1:
+            raise InputError(f"jobs must be at least 1, not {self.jobs}")
+        if self.executor == "ray" and self.jobs > 1:
+            raise InputError(f"jobs is for one machine, not {self.jobs} on a Ray cluster; set job_cpus and job_gpus")
+        if self.job_cpus <= 0 or (self.job_gpus is not None and self.job_gpus < 0):
+            raise InputError(
+                f"job_cpus must be above 0 and job_gpus not below it, not {self.job_cpus}, {self.job_gpus}"
+            )
+        if self.executor == "local" and (self.job_cpus, self.job_gpus, self.gather) != (1.0, None, None):
+            raise InputError("job_cpus, job_gpus and gather are for a Ray cluster; add --executor ray")
+
+    @property
+    def alone(self) -> bool:
+        """Say whether this process does the work itself, one setting after the other."""
+        return self.executor == "local" and self.jobs == 1
+
+    def each(self, work: Work[Item], items: Sequence[Item]) -> Iterator[Item]:
+        """Do the work on every item and give each when it is done; what a failed one raised is raised here.
+
+        Args:
+            work: a function that other processes can import.
+            items: in any order.
+
+        """
+        if self.alone:
+            for item in items:
+                work(item)
+                yield item
+        elif self.executor == "local":
+            yield from _processes(work, items, self.jobs)
+        else:
+            yield from self._cluster(work, items)
+
+    def _cluster(self, work: Work[Item], items: Sequence[Item]) -> Iterator[Item]:
+        ray = _ray()
+        gpus = self.job_gpus
+        if gpus is None:
+            gpus = min(1.0, ray.cluster_resources().get("GPU", 0.0))
+        task = ray.remote(num_cpus=self.job_cpus, num_gpus=gpus, max_retries=RETRIES)(_do)
+        pending = {task.remote(work, item): item for item in items}
+        try:
+            while pending:
+                for done in ray.wait(list(pending))[0]:
+                    _result(ray, done)
+                    yield pending.pop(done)
+        except BaseException:
+            for left in pending:
+                ray.cancel(left, force=True)
+            raise
+
+
+HERE = Executor()
+"""This process, one setting after the other."""
+
+
+def _processes(work: Work[Item], items: Sequence[Item], jobs: int) -> Iterator[Item]:
+    import torch
+
+    context = get_context("spawn")
+    devices = context.SimpleQueue()
+    for device in islice(cycle(gpus()), jobs):
+        devices.put(device)
+    threads = max(1, torch.get_num_threads() // jobs)
+    pool = ProcessPoolExecutor(jobs, context, _enter, (threads, devices))
+    try:
+        futures = {pool.submit(work, item): item for item in items}
+        for done in as_completed(futures):
+            done.result()
+            yield futures[done]
+    except BaseException:
+        for worker in active_children():  # what they were at is kept in checkpoints
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def gpus() -> list[str]:
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; "" if there are none."""
+    import torch
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [name.strip() for name in given.split(",")]
+    return [str(number) for number in range(torch.cuda.device_count())] or [""]
+
+
+def _enter(threads: int, devices: SimpleQueue[str]) -> None:
+    """Take a share of the processors, and the next GPU."""
+    import torch
+
+    serve()
+    os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
+    torch.set_num_threads(threads)
+
+
+def _ray() -> Any:
+    """Join the cluster; without one, Ray makes one of this machine."""
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("Ray is not installed; install oneway[ray], or use --executor local") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is trained here
+    if not ray.is_initialized():
+        try:
+            ray.init(logging_level=logging.WARNING)
+        except (ConnectionError, ValueError) as error:
+            raise InputError(f"the Ray cluster cannot be joined ({error}); check RAY_ADDRESS") from error
+    return ray
+
+
+def _do(work: Work[Item], item: Item) -> None:
+    """Run on a node of the cluster; Ray has given this process its processors and its GPU."""
+    work(item)
+
+
+def _result(ray: Any, done: Any) -> None:
+    """Raise what the work raised, without the story of the cluster around it."""
+    try:
+        ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from None
+    except ray.exceptions.RayError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"a setting's node or process died {RETRIES + 1} times ({reason}); what is finished is kept, "
+            "add --resume to the same command to continue"
+        ) from error

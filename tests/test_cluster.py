@@ -1,0 +1,133 @@
+"""A sweep on a Ray cluster: the figures of one process, a node that dies, nodes that share no folder."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oneway
+from conftest import RUNTIME
+from oneway import runs
+from oneway.attacks.feature import FeatureConfig
+from oneway.auditing.config import AuditConfig
+from oneway.experiments.defences import DefencesConfig, compare_defences
+from oneway.experiments.executor import Executor
+from oneway.experiments.gather import Gathering, scratch
+
+ray = pytest.importorskip("ray", reason="Ray is not installed")
+AUDIT = AuditConfig(
+    attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
+)
+
+
+class Cluster:
+    """Two nodes of one processor each, as processes of this machine."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster as Nodes
+
+        self.nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        self.second = self.nodes.add_node(num_cpus=1)
+        ray.init(address=self.nodes.address, log_to_driver=False)
+
+    def kill_second(self) -> None:
+        self.nodes.remove_node(self.second, allow_graceful=False)
+
+    def stop(self) -> None:
+        ray.shutdown()
+        self.nodes.shutdown()
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # it is 15, so that a busy machine would starve them
+    made = Cluster()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def asked(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
+    protect = tiny({"steps": 100, "runtime.checkpoint_seconds": 0.0})
+    return DefencesConfig(protect=protect, audit=AUDIT, defences=("noise=1", "noise=2"))
+
+
+def figures(results: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{name: row[name] for name in ("strength", "mean_mcc", "leakage")} for row in results["rows"]]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_sweep_survives_a_killed_node_and_loses_nothing(
+    cluster: Cluster, asked: DefencesConfig, people: oneway.Pack, people_judge: Path, tmp_path: Path, shared: bool
+) -> None:
+    given: dict[str, Any] = {"verifier": people_judge, "progress": False}
+    gathered = tmp_path / "gathered"
+    executor = Executor(executor="ray", gather=None if shared else f"file://{gathered}")
+    folder = tmp_path / "bench" if shared else scratch(Gathering(f"file://{gathered}"))
+    killed = threading.Event()
+
+    def kill() -> None:
+        until = time.monotonic() + 300
+        while len(list(folder.glob("runs/*-noise-*/checkpoint.safetensors"))) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        cluster.kill_second()
+        killed.set()
+
+    threading.Thread(target=kill, daemon=True).start()
+    survived = compare_defences(people, tmp_path / "bench", asked, executor=executor, **given)
+    assert killed.is_set()
+    assert len([node for node in ray.nodes() if node["Alive"]]) == 1
+    for row in survived["rows"]:
+        assert shared or (gathered / row["audit"] / runs.RESULTS).is_file()
+        assert (tmp_path / "bench" / row["run"] / "protector.safetensors").is_file()
+    assert figures(survived) == figures(compare_defences(people, tmp_path / "here", asked, **given))
+
+
+def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:
+    runs.write_json(tmp_path / "there", {})
+    with pytest.raises(oneway.InputError, match=f"^{tmp_path / 'missing'} does not exist"):
+        list(Executor(executor="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
+
+
+def test_a_gathering_gives_back_what_was_put_there_and_only_finished_folders(tmp_path: Path) -> None:
+    gathering = Gathering("memory://sweep")
+    made = tmp_path / "made"
+    (made / "deeper").mkdir(parents=True)
+    (made / "deeper" / "weights").write_bytes(b"\x00\x01")
+    gathering.push(made, "runs/unfinished")
+    assert not gathering.pull("runs/unfinished", tmp_path / "unfinished")
+    assert not (tmp_path / "unfinished").exists()
+    runs.write_json(made / runs.RESULTS, {"kind": "protect"})
+    gathering.push(made, "runs/one")
+    assert gathering.pull("runs/one", tmp_path / "again")
+    assert (tmp_path / "again" / "deeper" / "weights").read_bytes() == b"\x00\x01"
+    assert runs.read_json(tmp_path / "again" / runs.RESULTS) == {"kind": "protect"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"jobs": 0}, "jobs must be at least 1, not 0"),
+        ({"executor": "ray", "jobs": 2}, "jobs is for one machine, not 2"),
+        ({"executor": "ray", "job_cpus": 0.0}, "job_cpus must be above 0"),
+        ({"executor": "ray", "job_gpus": -1.0}, "job_gpus not below it"),
+        ({"gather": "s3://bucket"}, "add --executor ray"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_refused_before_anything_is_written(
+    fields: dict[str, Any], message: str, people: oneway.Pack, tmp_path: Path
+) -> None:
+    with pytest.raises(oneway.InputError, match=message):
+        compare_defences(people, tmp_path / "bench", executor=Executor(**fields))
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_gathering_that_cannot_be_opened_is_named() -> None:
+    with pytest.raises(oneway.InputError, match="gather=nowhere://x cannot be opened"):
+        Gathering("nowhere://x").pull("runs/one", Path("unused"))
