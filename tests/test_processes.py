@@ -141,6 +141,7 @@ def test_a_run_of_four_processes_survives_the_loss_of_one(
         command = ["protect", pack.path, *sets, "--set", "batch_size=16", "--devices", "4", "--steps", "100"]
         return subprocess.Popen(
             [Path(sys.executable).parent / "oneway", *command, "--out", out, *more],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -164,8 +165,9 @@ def test_a_run_of_four_processes_survives_the_loss_of_one(
 
     straight = tmp_path / "straight"
     for process in (start(killed, "--resume"), start(straight)):
-        errors = process.communicate(timeout=300)[1]
+        said, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
+        assert said.count("mean MCC of") == 1  # one of them speaks for all
     ours, theirs = (read_tensors(path / "protector.safetensors")[0] for path in (killed, straight))
     for name in ours:
         torch.testing.assert_close(ours[name], theirs[name], rtol=1e-3, atol=1e-4, msg=name)

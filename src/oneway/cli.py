@@ -91,6 +91,7 @@ def protect(
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
     from oneway.runs import override, read_json
+    from oneway.runtime import is_first
 
     given = {
         "network.cut": cut,
@@ -106,6 +107,8 @@ def protect(
         config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
     run = train(Pack.open(data), out, override(config, _pairs(set)), resume=resume)
+    if not is_first():
+        return
     results = read_json(run.path / "results.json")
     for line in filter(None, (utility_line(results), probe_line(results))):
         Console().print(line, highlight=False)

@@ -85,6 +85,11 @@ def launch(config: RuntimeConfig) -> Fabric:
     return fabric
 
 
+def is_first() -> bool:
+    """Say whether this process is the one that speaks, of those that work together."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
 LOST = ("gloo", "nccl", "connection", "peer", "socket", "timed out", "timeout")
 """What the messages of a collective operation say whose other processes do not answer; they have no type in common."""
 
