@@ -19,7 +19,7 @@ from oneway import cli
 from oneway.protection.config import ProtectConfig, paper, small
 from oneway.runs import override
 
-PACKING = {"--out", "--size", "--public", "--seed", "--division", "--jobs", "--skip-bad", "--resume"}
+PACKING = {"--out", "--size", "--public", "--seed", "--division", "--jobs", "--linked", "--skip-bad", "--resume"}
 FLAGS = {
     "": set(),
     "prepare": set(),

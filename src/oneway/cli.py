@@ -38,6 +38,7 @@ def prepare(
         seed=layout.seed,
         division=layout.division,
         jobs=layout.jobs,
+        linked=layout.linked,
         skip_bad=layout.skip_bad,
         resume=layout.resume,
     )

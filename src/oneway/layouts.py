@@ -24,6 +24,7 @@ class Packing:
         division: `shuffle` divides people in exact shares; `hash` each by the name alone, so that shards that are
             prepared apart, or later, agree on everyone.
         jobs: Processes that read pictures; one for each processor by default.
+        linked: Leave the pictures where they are and decode them whenever they are used: for more than a disk holds.
         skip_bad: Leave out pictures that cannot be read, and list them, instead of stopping.
         resume: Continue a preparation that was interrupted.
 
@@ -35,6 +36,7 @@ class Packing:
     seed: int = 0
     division: Literal["shuffle", "hash"] = "shuffle"
     jobs: int | None = None
+    linked: bool = False
     skip_bad: bool = False
     resume: bool = False
 

@@ -33,10 +33,12 @@ def describe(
     splits: NDArray[np.int8],
     order: NDArray[np.int64],
     skipped: Skipped,
+    linked: dict[str, Any] | None = None,
 ) -> None:
     """Write labels.parquet and then pack.json beside the file `images`, which holds `order` of the source.
 
-    `splits` holds a code for every image of the source. Raise `InputError` if a split is empty.
+    It holds their pixels, or where they are `linked`, their spans, and `linked` says what is cut out. `splits` holds
+    a code for every image of the source. Raise `InputError` if a split is empty.
     """
     persons = people(source.identities, len(source.names))[order]
     codes = splits[order]
@@ -72,6 +74,7 @@ def describe(
         "attributes": source.attributes,
         "landmarks": source.landmarks,
         "crop": source.crop,
+        **({} if linked is None else {"linked": linked}),
         "hash": digest.hexdigest(),
         "skipped": [{"name": source.names[index], "reason": why} for index, why in skipped],
         "versions": {name: version(name) for name in ("oneway", "numpy", "pillow", "pyarrow")}

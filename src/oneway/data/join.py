@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from numpy.typing import NDArray
 
 from oneway.data.disk import write
 from oneway.data.packed import DESCRIPTION, IMAGES, LABELS, Pack
@@ -49,7 +48,8 @@ def join(pack: Pack, extra: Pack, out: Path) -> Pack:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     after = pack.public.rows.stop
-    _write_images(partial / IMAGES, [pack.pixels[:after], extra.pixels, pack.pixels[after:]])
+    pieces = [(pack, slice(0, after)), (extra, slice(0, len(extra.pixels))), (pack, slice(after, len(pack.pixels)))]
+    _write_images(partial / IMAGES, pieces)
     table = _table(pack, extra, after)
     labels = BytesIO()
     parquet.write_table(table, labels)
@@ -61,18 +61,19 @@ def join(pack: Pack, extra: Pack, out: Path) -> Pack:
     description["count"] += len(extra.pixels)
     description["hash"] = hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest()
     description["joined"] = origin
+    description.pop("linked", None)  # its images are copied
     write(partial / DESCRIPTION, json.dumps(description, indent=1).encode())
     os.replace(partial, out)
     return Pack.open(out)
 
 
-def _write_images(path: Path, pieces: list[NDArray[np.uint8]]) -> None:
-    count = sum(len(piece) for piece in pieces)
-    written = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *pieces[0].shape[1:]))
+def _write_images(path: Path, pieces: list[tuple[Pack, slice]]) -> None:
+    count = sum(rows.stop - rows.start for _, rows in pieces)
+    written = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *pieces[0][0].pixels.shape[1:]))
     start = 0
-    for piece in pieces:
-        for first in range(0, len(piece), 1024):
-            part = piece[first : first + 1024]
+    for pack, rows in pieces:
+        for first in range(rows.start, rows.stop, 1024):
+            part = pack.read(slice(first, min(first + 1024, rows.stop)))
             written[start : start + len(part)] = part
             start += len(part)
     written.flush()

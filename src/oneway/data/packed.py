@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from oneway.data.linked import SPANS, Linked
 from oneway.data.source import RESERVED, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
@@ -53,18 +54,18 @@ class Part:
         return len(np.unique(self.identities))
 
     def images(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        """Copy the images at `index` out of the memory map: (k, size, size, 3), RGB in 0..255.
+        """Copy the images at `index` out of the memory map, or decode them: (k, size, size, 3), RGB in 0..255.
 
         `index` counts from 0 within this split. Raise `IndexError` for a place outside it.
         """
-        pixels = self.pack.pixels[self.rows]
         if isinstance(index, slice):
-            return pixels[index].copy()
+            chosen = range(len(self))[index]
+            if chosen.step == 1:
+                return self.pack.read(slice(self.rows.start + chosen.start, self.rows.start + chosen.stop))
+            index = np.array(chosen, dtype=np.int64)
         if len(index) and not (index.min() >= 0 and index.max() < len(self)):
             raise IndexError(f"index must lie in 0..{len(self) - 1}, got {index.min()}..{index.max()}")
-        out = np.empty((len(index), *pixels.shape[1:]), dtype=np.uint8)
-        # The default mode would fill a second buffer first; the bounds are checked above.
-        return np.take(pixels, index, axis=0, out=out, mode="clip")
+        return self.pack.read(self.rows.start + index)
 
     def labels(self, attributes: Sequence[str] | None = None) -> NDArray[np.bool_]:
         """Return the labels of `attributes` in that order (default: all), (len, attributes).
@@ -120,8 +121,9 @@ class Pack:
     """A dataset prepared at one image size, opened from its folder without reading the images.
 
     `landmarks` are five points as fractions (x, y) of the image, or None; `hash` is the sha256 over images
-    and labels; `counts` the number of images of each split; `joined` the hashes of the two packs of which
-    `data.join` made it.
+    and labels (of a linked pack, over where its images lie and the labels); `counts` the number of images of
+    each split; `joined` the hashes of the two packs of which `data.join` made it; `pixels` a map of all images, or
+    what decodes them where they lie.
     """
 
     path: Path
@@ -132,15 +134,16 @@ class Pack:
     hash: str
     counts: dict[str, int]
     joined: tuple[str, ...] = ()
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | Linked
 
     @classmethod
     def open(cls, path: Path | str) -> Pack:
         """Open the pack at `path`; raise `InputError` if it is missing, unfinished, damaged or no pack."""
         path = Path(path)
         description = _describe(path)
-        pixels = _map(path / IMAGES)
+        linked = description.get("linked")
         try:
+            pixels = _map(path / IMAGES) if linked is None else _link(path / SPANS, description["size"], linked)
             landmarks = description["landmarks"]
             pack = cls(
                 path=path,
@@ -194,6 +197,16 @@ class Pack:
         """The person in every image of the pack, (n,), as in `Part.identities`."""
         return people(self.table.column("identity").to_pylist(), len(self.pixels))
 
+    def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
+        """Copy images of the whole pack, at places from 0 that are known to be there: (k, size, size, 3) in 0..255."""
+        if isinstance(self.pixels, Linked):
+            return self.pixels.take(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows)
+        if isinstance(rows, slice):
+            return self.pixels[rows].copy()
+        out = np.empty((len(rows), *self.pixels.shape[1:]), dtype=np.uint8)
+        # The default mode would fill a second buffer first.
+        return np.take(self.pixels, rows, axis=0, out=out, mode="clip")
+
     def _rows(self, split: str) -> slice:
         before = sum(self.counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
         return slice(before, before + self.counts[split])
@@ -226,7 +239,8 @@ def _describe(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: its preparation was interrupted, {partial} is unfinished; rerun it with --resume")
     if path.name.endswith(".partial"):
         raise InputError(f"{path}: this pack is unfinished; rerun its preparation with --resume")
-    missing = [name for name in (IMAGES, LABELS, DESCRIPTION) if not (path / name).is_file()]
+    images = SPANS if (path / SPANS).is_file() else IMAGES
+    missing = [name for name in (images, LABELS, DESCRIPTION) if not (path / name).is_file()]
     if missing:
         found = f"{', '.join(missing)} missing" if path.is_dir() else "no such folder"
         raise InputError(f"{path}: not a pack ({found}); {expected}")
@@ -241,6 +255,11 @@ def _describe(path: Path) -> dict[str, Any]:
         )
     result: dict[str, Any] = description
     return result
+
+
+def _link(path: Path, size: int, linked: dict[str, Any]) -> Linked:
+    frame, box = linked["frame"], linked["box"]
+    return Linked(path, size, None if frame is None else (frame[0], frame[1]), None if box is None else (*box,))
 
 
 def _map(path: Path) -> NDArray[np.uint8]:

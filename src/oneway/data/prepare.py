@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from oneway.data.description import describe, fingerprint
 from oneway.data.disk import ImageFile, write
+from oneway.data.linked import SPANS, write_spans
 from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
-from oneway.data.source import CorruptImage, Reader, Source
+from oneway.data.source import CorruptImage, Files, Reader, Source
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
@@ -46,6 +47,7 @@ def prepare(
     jobs: int | None = None,
     skip_bad: bool = False,
     resume: bool = False,
+    linked: bool = False,
     progress: bool = True,
 ) -> Pack:
     """Pack all images of `source` into the new folder `out` at `size` x `size` pixels.
@@ -54,7 +56,8 @@ def prepare(
     says how it is made (see `splits.assign`); `jobs` is the number of processes (default: one a core). The pack
     grows in `OUT.partial` and gets its name when it is complete; after an interruption `resume` goes on where it was
     and gives the same bytes. Images that cannot be decoded are refused, or with `skip_bad` left out and listed in
-    pack.json. Raise `InputError`
+    pack.json. With `linked` they stay where they are and are decoded whenever they are used; nothing is read yet.
+    Raise `InputError`
     for anything that cannot be used, and when the disk is full.
     """
     out = Path(out)
@@ -85,6 +88,9 @@ def prepare(
     partial = out.with_name(out.name + ".partial")
     # Each split is one run of rows, so that a part of the pack is one piece of the file.
     order = np.argsort(splits, kind="stable")
+    if linked:
+        with _explained(partial):
+            return _link(source, out, partial, settings, splits, order)
     work = Work(source.reader, order, ImageFile(partial / IMAGES, len(order), size))
     with _explained(partial):
         done = _start(work, out, settings, resume=resume, skip_bad=skip_bad)
@@ -106,6 +112,28 @@ def prepare(
             (out / name).unlink(missing_ok=True)
     if bad:
         log.warning("%d images cannot be decoded and were left out: %s", len(bad), _some([why for _, why in bad]))
+    return Pack.open(out)
+
+
+def _link(
+    source: Source,
+    out: Path,
+    partial: Path,
+    settings: dict[str, Any],
+    splits: NDArray[np.int8],
+    order: NDArray[np.int64],
+) -> Pack:
+    """Make a pack that says where its images lie."""
+    reader = source.reader
+    if not isinstance(reader, Files):
+        raise InputError(f"linked: the images of the {source.layout} layout are no files; leave out --linked")
+    for path in (out, partial):
+        if path.exists():
+            raise InputError(f"{path}: exists already; give another --out, or delete it first")
+    partial.mkdir(parents=True)
+    write_spans(partial / SPANS, [reader.spans[index] for index in order])
+    describe(source, partial / SPANS, settings, splits, order, [], {"frame": reader.frame, "box": reader.box})
+    os.rename(partial, out)
     return Pack.open(out)
 
 

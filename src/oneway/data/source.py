@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from oneway.data.span import Span
 from oneway.errors import InputError
 
 Landmarks = tuple[tuple[float, float], ...]
@@ -28,6 +29,26 @@ class Reader(Protocol):
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3), RGB in 0..255; raise `CorruptImage` if it cannot be read."""
+        ...
+
+
+@runtime_checkable
+class Files(Reader, Protocol):
+    """A reader of files or of pieces of files, as `Photographs` is."""
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Where each image lies."""
+        ...
+
+    @property
+    def frame(self) -> tuple[int, int] | None:
+        """The size that each must have, if any."""
+        ...
+
+    @property
+    def box(self) -> tuple[float, float, float, float] | None:
+        """The square that is cut out, if it is not the largest in the middle."""
         ...
 
 
@@ -83,6 +104,12 @@ class Photographs:
         """Return image `index`, (size, size, 3); raise `CorruptImage`, or `InputError` for another frame."""
         path = self.root / self.names[index]
         return decode(path, str(path), size, self.frame, self.box)
+
+    @property
+    def spans(self) -> list[Span]:
+        """Where the images lie: each is a whole file."""
+        root = self.root.absolute()
+        return [Span(str(root / name)) for name in self.names]
 
 
 def decode(

@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -17,37 +18,25 @@ from numpy.typing import NDArray
 from oneway.data.folder import SUFFIXES
 from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, partition_of, some, texts
 from oneway.data.source import Source, decode
+from oneway.data.span import Span, opened
 from oneway.errors import InputError
 
 LABELS = ".json"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a file lies in a shard: `size` bytes from `offset` on."""
-
-    shard: Path
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """Read it; an uncompressed tar holds its files as they are."""
-        with self.shard.open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size)
-
-
-@dataclass(frozen=True)
 class Shards:
     """Reads images out of shards, the largest square in the middle of each."""
 
-    places: tuple[Place, ...]
+    spans: tuple[Span, ...]
     names: tuple[str, ...]
+    frame: None = None
+    box: None = None
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`."""
-        place = self.places[index]
-        return decode(BytesIO(place.read()), f"{place.shard}: {self.names[index]}", size)
+        span = self.spans[index]
+        return decode(BytesIO(span.read()), f"{span.file}: {self.names[index]}", size)
 
 
 def read(pattern: str, identity: str | None = None) -> Source:
@@ -58,17 +47,17 @@ def read(pattern: str, identity: str | None = None) -> Source:
     test, private or public), the same fields in every sample. The crop is the largest square in the middle. Raise
     `InputError` for anything that does not fit, naming the shard and the sample.
     """
-    shards = [Path(name) for name in sorted(glob.glob(pattern))]
+    shards = _matching(pattern)
     if not shards:
         raise InputError(f"{pattern}: no such file; give the tar files, for example 'shards/*.tar' in quotes")
-    images: dict[str, Place] = {}
-    told: dict[str, Place] = {}
+    images: dict[str, Span] = {}
+    told: dict[str, Span] = {}
     for shard in shards:
-        for key, suffix, place in _files(shard):
+        for key, suffix, span in _files(shard):
             found = told if suffix == LABELS else images
             if key in found:
-                raise InputError(f"{shard}: the key {key!r} is there twice, also in {found[key].shard}; rename one")
-            found[key] = place
+                raise InputError(f"{shard}: the key {key!r} is there twice, also in {found[key].file}; rename one")
+            found[key] = span
     if not images:
         raise InputError(f"{pattern}: {len(shards)} shards hold no image ({', '.join(SUFFIXES)})")
     names = tuple(images)
@@ -89,25 +78,36 @@ def read(pattern: str, identity: str | None = None) -> Source:
     )
 
 
-def _files(shard: Path) -> list[tuple[str, str, Place]]:
+def _matching(pattern: str) -> list[str]:
+    """List the shards that a pattern of paths, or of URLs as fsspec takes them, matches."""
+    if "://" not in pattern:
+        return [str(Path(name).absolute()) for name in sorted(glob.glob(pattern))]
+    try:
+        files, path = fsspec.core.url_to_fs(pattern)
+        return [files.unstrip_protocol(name) for name in sorted(files.glob(path))]
+    except (ImportError, ValueError, OSError) as error:
+        raise InputError(f"{pattern}: cannot be listed ({error})") from error
+
+
+def _files(shard: str) -> list[tuple[str, str, Span]]:
     """List the images and label files of a shard: key, suffix, and where it lies."""
     found = []
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
                 stem, dot, suffix = path.name.partition(".")  # a key ends at the first point, as WebDataset has it
                 if member.isfile() and stem and dot + suffix.lower() in (*SUFFIXES, LABELS):
-                    place = Place(shard, member.offset_data, member.size)
-                    found.append(((path.parent / stem).as_posix(), dot + suffix.lower(), place))
-    except (OSError, tarfile.TarError) as error:
+                    span = Span(shard, member.offset_data, member.size)
+                    found.append(((path.parent / stem).as_posix(), dot + suffix.lower(), span))
+    except tarfile.TarError as error:
         raise InputError(
             f"{shard}: cannot be read as an uncompressed tar file ({error}); unpack one that is compressed"
         ) from error
     return found
 
 
-def _table(pattern: str, names: tuple[str, ...], told: dict[str, Place]) -> pa.Table:
+def _table(pattern: str, names: tuple[str, ...], told: dict[str, Span]) -> pa.Table:
     """Collect what the samples say of themselves: one row an image."""
     if not told:
         return pa.table({})
@@ -120,16 +120,16 @@ def _table(pattern: str, names: tuple[str, ...], told: dict[str, Place]) -> pa.T
         if row.keys() != rows[0].keys():
             odd = sorted(row.keys() ^ rows[0].keys())[0]
             raise InputError(
-                f"{told[name].shard}: {name}{LABELS}: the field {odd!r} is not in every sample; give all the same"
+                f"{told[name].file}: {name}{LABELS}: the field {odd!r} is not in every sample; give all the same"
             )
     return pa.table({field: [None if row[field] is None else str(row[field]) for row in rows] for field in fields})
 
 
-def _sample(name: str, place: Place) -> dict[str, Any]:
+def _sample(name: str, span: Span) -> dict[str, Any]:
     try:
-        content = json.loads(place.read())
+        content = json.loads(span.read())
     except ValueError as error:
-        raise InputError(f"{place.shard}: {name}{LABELS}: is no JSON ({error}); repair it") from error
+        raise InputError(f"{span.file}: {name}{LABELS}: is no JSON ({error}); repair it") from error
     if not isinstance(content, dict):
-        raise InputError(f"{place.shard}: {name}{LABELS}: must be an object of attributes, it is {content!r}")
+        raise InputError(f"{span.file}: {name}{LABELS}: must be an object of attributes, it is {content!r}")
     return content

@@ -1,0 +1,96 @@
+"""Images that stay where they are: files, or pieces of tar files, decoded when they are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from oneway.data.source import decode
+from oneway.data.span import Span
+from oneway.errors import InputError
+
+SPANS = "spans.parquet"
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The images of a pack that is linked to their files, as its packed pixels would be.
+
+    Args:
+        path: the Parquet file of spans, one row an image.
+        size: pixels a side.
+        frame: (width, height) that every image must have, or None for any.
+        box: the square that is cut out of it, in its pixels, or None for the largest in the middle.
+
+    """
+
+    path: Path
+    size: int
+    frame: tuple[int, int] | None
+    box: tuple[float, float, float, float] | None
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """The type of the pixels."""
+        return np.dtype(np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of images, and their shape."""
+        return (len(self), self.size, self.size, 3)
+
+    def __len__(self) -> int:
+        return int(self._spans.num_rows)
+
+    @cached_property
+    def _spans(self) -> pa.Table:
+        try:
+            return parquet.read_table(self.path)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.path}: cannot be read ({error}); prepare the pack again") from error
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Decode the images at `rows`, several at once: (k, size, size, 3), RGB in 0..255.
+
+        Raises:
+            InputError: for a file that is gone, or an image that cannot be decoded.
+
+        """
+        table = self._spans.take(pa.array(rows))
+        files = table.column("file").to_pylist()
+        offsets, sizes = (table.column(name).to_pylist() for name in ("offset", "size"))
+        out = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
+
+        def fill(number: int) -> None:
+            span = Span(files[number], offsets[number], sizes[number])
+            content = BytesIO(span.read())
+            out[number] = decode(content, f"{span.file} at {span.offset}", self.size, self.frame, self.box)
+
+        list(_threads().map(fill, range(len(rows))))  # decoders let go of the interpreter's lock
+        return out
+
+
+def write_spans(path: Path, spans: Sequence[Span]) -> None:
+    """Write the file of spans that `Linked` reads."""
+    columns: dict[str, Any] = {
+        "file": pa.array([span.file for span in spans]).dictionary_encode(),
+        "offset": pa.array([span.offset for span in spans], pa.int64()),
+        "size": pa.array([span.size for span in spans], pa.int64()),
+    }
+    parquet.write_table(pa.table(columns), path)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")

@@ -1,0 +1,107 @@
+"""Packs that are linked to their images: the same pictures as a packed one's, the same training, nothing copied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oneway
+from oneway.data import celeba, folder, webdataset
+from oneway.data.join import join
+from oneway.data.source import CorruptImage, Source, synthetic_source
+from oneway.runs import read_tensors
+from test_webdataset import people, shard
+from trees import celeba_tree, photograph, truncate
+
+
+@pytest.fixture(params=["celeba", "folder", "webdataset", "remote webdataset"])
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    if request.param == "celeba":
+        return celeba.read(celeba_tree(tmp_path))
+    if request.param == "folder":
+        for place in range(24):
+            photograph(tmp_path / "loose" / f"{place}.png", 40 + place, 30, place)
+        return folder.read(tmp_path / "loose")
+    shard(tmp_path / "a.tar", people(0, 14))
+    shard(tmp_path / "b.tar", people(14, 10))
+    return webdataset.read(f"{'file://' if 'remote' in request.param else ''}{tmp_path}/*.tar")
+
+
+def both(source: Source, tmp_path: Path) -> tuple[oneway.Pack, oneway.Pack]:
+    given: dict[str, Any] = {"size": 16, "jobs": 1, "progress": False}
+    return (
+        oneway.prepare(source, tmp_path / "packed", **given),
+        oneway.prepare(source, tmp_path / "linked", linked=True, **given),
+    )
+
+
+def test_a_linked_pack_has_the_pictures_of_a_packed_one(source: Source, tmp_path: Path) -> None:
+    packed, linked = both(source, tmp_path)
+    assert not (linked.path / "images.npy").exists()
+    assert linked.counts == packed.counts
+    assert linked.table.equals(packed.table)
+    for ours, theirs in ((linked.private, packed.private), (linked.test, packed.test)):
+        np.testing.assert_array_equal(ours.images(slice(None)), theirs.images(slice(None)))
+        index = np.array([1, 0, 1])
+        np.testing.assert_array_equal(ours.images(index), theirs.images(index))
+        with pytest.raises(IndexError, match="index must lie in"):
+            ours.images(np.array([len(ours)]))
+
+
+def test_training_on_shards_where_they_lie_is_training_on_the_pack(
+    tiny: Callable[..., oneway.ProtectConfig], tmp_path: Path
+) -> None:
+    shard(tmp_path / "a.tar", people(0, 60))
+    packs = both(webdataset.read(str(tmp_path / "a.tar")), tmp_path)
+    one, two = (
+        oneway.protect(pack, tmp_path / f"run {number}", tiny({"steps": 4, "batch_size": 8}), progress=False)
+        for number, pack in enumerate(packs)
+    )
+    ours, theirs = (read_tensors(run.path / "protector.safetensors")[0] for run in (one, two))
+    assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
+
+
+def test_a_linked_pack_joined_with_another_is_a_packed_one(tmp_path: Path) -> None:
+    packed, linked = both(celeba.read(celeba_tree(tmp_path / "tree")), tmp_path)
+    ours, theirs = join(linked, packed, tmp_path / "one"), join(packed, packed, tmp_path / "two")
+    np.testing.assert_array_equal(np.asarray(ours.pixels), np.asarray(theirs.pixels))
+    assert oneway.Pack.open(tmp_path / "one").counts == theirs.counts
+
+
+def test_its_hash_tells_where_the_images_lie_and_what_they_are_called(tmp_path: Path) -> None:
+    made = []
+    for name, labels in (("a", people(0, 24)), ("b", people(0, 24)), ("c", people(2, 24))):
+        shard(tmp_path / name / "x.tar", labels)
+        source = webdataset.read(str(tmp_path / name / "x.tar"))
+        made.append(oneway.prepare(source, tmp_path / name / "pack", size=16, linked=True, progress=False))
+    assert len({pack.hash for pack in made}) == 3
+    again = oneway.prepare(source, tmp_path / "again", size=16, linked=True, progress=False)
+    assert again.hash == made[-1].hash
+
+
+def test_what_cannot_be_linked_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(oneway.InputError, match="the images of the synthetic layout are no files; leave out --linked"):
+        oneway.prepare(synthetic_source(8, 1, 0), tmp_path / "out", size=16, linked=True)
+    source = celeba.read(celeba_tree(tmp_path / "tree"))
+    oneway.prepare(source, tmp_path / "out", size=16, linked=True, progress=False)
+    with pytest.raises(oneway.InputError, match="exists already"):
+        oneway.prepare(source, tmp_path / "out", size=16, linked=True, progress=False)
+
+
+def test_an_image_that_is_gone_or_damaged_is_named_when_it_is_used(tmp_path: Path) -> None:
+    source = celeba.read(celeba_tree(tmp_path / "tree"))
+    pack = oneway.prepare(source, tmp_path / "pack", size=16, linked=True, progress=False)
+    images = tmp_path / "tree" / "img_align_celeba"
+    truncate(images / pack.test.names[0])
+    with pytest.raises(CorruptImage, match=f"{pack.test.names[0]} at 0: cannot be decoded"):
+        pack.test.images(slice(0, 1))
+    (images / pack.test.names[1]).unlink()
+    with pytest.raises(oneway.InputError, match=f"{pack.test.names[1]}: cannot be read"):
+        pack.test.images(slice(1, 2))
+    (pack.path / "spans.parquet").write_bytes(b"no")
+    with pytest.raises(oneway.InputError, match=r"spans.parquet: cannot be read"):
+        oneway.Pack.open(pack.path)
