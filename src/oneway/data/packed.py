@@ -6,11 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
@@ -187,15 +189,18 @@ class Pack:
     def table(self) -> pa.Table:
         """The whole of labels.parquet: name, identity, split, and a bool column an attribute."""
         table = parquet.read_table(self.path / LABELS)
-        expected = [split for split in SPLITS for _ in range(self.counts[split])]
-        if table.column("split").to_pylist() != expected:
+        found = pc.run_end_encode(table.column("split").combine_chunks(), run_end_type=pa.int64())
+        ends = accumulate(self.counts[split] for split in SPLITS)
+        if [*zip(found.values.to_pylist(), found.run_ends.to_pylist(), strict=True)] != [
+            *zip(SPLITS, ends, strict=True)
+        ]:
             raise InputError(f"{self.path / LABELS}: the splits differ from {DESCRIPTION}; prepare the pack again")
         return table
 
     @cached_property
     def people(self) -> NDArray[np.int64]:
         """The person in every image of the pack, (n,), as in `Part.identities`."""
-        return people(self.table.column("identity").to_pylist(), len(self.pixels))
+        return people(self.table.column("identity"), len(self.pixels))
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
         """Copy images of the whole pack, at places from 0 that are known to be there: (k, size, size, 3) in 0..255."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from oneway.errors import InputError, unknown
@@ -16,7 +17,7 @@ Division = Literal["shuffle", "hash"]
 """How people are divided: in a shuffled row, so that the shares are exact, or each by a hash of the name alone."""
 
 
-def people(identities: Sequence[str] | None, count: int) -> NDArray[np.int64]:
+def people(identities: Sequence[str] | pa.ChunkedArray | None, count: int) -> NDArray[np.int64]:
     """Number the people: equal codes for images of one person, (count,), in 0..people-1.
 
     Known people come first in the order of their names; an image of an unknown person ("") counts as its
@@ -24,8 +25,12 @@ def people(identities: Sequence[str] | None, count: int) -> NDArray[np.int64]:
     """
     if identities is None:
         return np.arange(count, dtype=np.int64)
-    names, codes = np.unique(np.asarray(identities, dtype=np.str_), return_inverse=True)
-    codes = codes.astype(np.int64)
+    column = (
+        identities.combine_chunks() if isinstance(identities, pa.ChunkedArray) else pa.array(identities, pa.string())
+    )
+    encoded = column.dictionary_encode()  # no object of Python's for each image
+    names, places = np.unique(np.array(encoded.dictionary.to_pylist(), dtype=np.str_), return_inverse=True)
+    codes: NDArray[np.int64] = places.astype(np.int64)[encoded.indices.to_numpy()]
     if len(names) and names[0] == "":
         alone = codes == 0
         codes -= 1
