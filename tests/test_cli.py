@@ -19,7 +19,7 @@ from oneway import cli
 from oneway.protection.config import ProtectConfig, paper, small
 from oneway.runs import override
 
-PACKING = {"--out", "--size", "--public", "--seed", "--division", "--jobs", "--linked", "--skip-bad", "--resume"}
+PACKING = {"--out", "--size", "--public", "--seed", "--jobs", "--skip-bad", "--resume"}
 FLAGS = {
     "": set(),
     "prepare": set(),
@@ -27,7 +27,7 @@ FLAGS = {
     "prepare lfw": PACKING,
     "prepare folder": PACKING | {"--labels", "--identity", "--name"},
     "prepare huggingface": PACKING | {"--identity", "--split", "--attributes"},
-    "prepare webdataset": PACKING | {"--identity"},
+    "prepare webdataset": PACKING | {"--identity", "--division", "--linked"},
     "prepare synthetic": PACKING | {"--people", "--shots"},
     "protect": {
         "--out",
@@ -71,6 +71,7 @@ FLAGS = {
         "--preset",
         "--verifier",
         "--jobs",
+        "--executor",
         "--dry-run",
         "--set",
         "--resume",
@@ -83,6 +84,7 @@ FLAGS = {
         "--perceptual-network",
         "--verifier",
         "--jobs",
+        "--executor",
         "--dry-run",
         "--set",
         "--resume",

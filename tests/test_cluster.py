@@ -68,7 +68,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
 ) -> None:
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
     gathered = tmp_path / "gathered"
-    executor = Executor(executor="ray", gather=None if shared else f"file://{gathered}")
+    executor = Executor(kind="ray", gather=None if shared else f"file://{gathered}")
     folder = tmp_path / "bench" if shared else scratch(Gathering(f"file://{gathered}"))
     killed = threading.Event()
 
@@ -92,7 +92,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
 def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:
     runs.write_json(tmp_path / "there", {})
     with pytest.raises(oneway.InputError, match=f"^{tmp_path / 'missing'} does not exist"):
-        list(Executor(executor="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
+        list(Executor(kind="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
 
 
 def test_a_gathering_gives_back_what_was_put_there_and_only_finished_folders(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_gathering_gives_back_what_was_put_there_and_only_finished_folders(tmp
     ("fields", "message"),
     [
         ({"jobs": 0}, "jobs must be at least 1, not 0"),
-        ({"executor": "ray", "jobs": 2}, "jobs is for one machine, not 2"),
-        ({"executor": "ray", "job_cpus": 0.0}, "job_cpus must be above 0"),
-        ({"executor": "ray", "job_gpus": -1.0}, "job_gpus not below it"),
+        ({"kind": "ray", "jobs": 2}, "jobs is for one machine, not 2"),
+        ({"kind": "ray", "job_cpus": 0.0}, "job_cpus must be above 0"),
+        ({"kind": "ray", "job_gpus": -1.0}, "job_gpus not below it"),
         ({"gather": "s3://bucket"}, "add --executor ray"),
     ],
 )

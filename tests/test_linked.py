@@ -84,7 +84,7 @@ def test_its_hash_tells_where_the_images_lie_and_what_they_are_called(tmp_path: 
 
 
 def test_what_cannot_be_linked_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(oneway.InputError, match="the images of the synthetic layout are no files; leave out --linked"):
+    with pytest.raises(oneway.InputError, match="the images of the synthetic layout are no files; leave out linked"):
         oneway.prepare(synthetic_source(8, 1, 0), tmp_path / "out", size=16, linked=True)
     source = celeba.read(celeba_tree(tmp_path / "tree"))
     oneway.prepare(source, tmp_path / "out", size=16, linked=True, progress=False)

@@ -12,7 +12,7 @@ from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
 from oneway.errors import DivergedError, InputError, LostError
-from oneway.experiments.executor import HERE, Executor
+from oneway.experiments.executor import Executor
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
 
 Settings = UseAppendAction[tuple[str, ...]]
@@ -36,11 +36,10 @@ def prepare(
         size=layout.size,
         public=layout.public,
         seed=layout.seed,
-        division=layout.division,
         jobs=layout.jobs,
-        linked=layout.linked,
         skip_bad=layout.skip_bad,
         resume=layout.resume,
+        **layout.further(),
     )
     parts = (made.private, made.public, made.validation, made.test)
     counts = ", ".join(f"{part.split} {len(part)} of {part.num_people} people" for part in parts)
@@ -60,8 +59,6 @@ def protect(
     decoder_steps: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
-    devices: int | None = None,
-    num_nodes: int | None = None,
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -80,10 +77,8 @@ def protect(
         decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
-        devices: Processes on this machine, one for each GPU; they share every batch.
-        num_nodes: Machines with so many processes each; start the same command on all of them.
         set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
-            runtime.device=cpu.
+            runtime.device=cpu, --set runtime.devices=8 (processes that share every batch), --set runtime.num_nodes=2.
         resume: Continue a run that was interrupted.
     """
     from oneway.data.packed import Pack
@@ -100,8 +95,6 @@ def protect(
         "game.decoder_steps": decoder_steps,
         "steps": steps,
         "seed": seed,
-        "runtime.devices": devices,
-        "runtime.num_nodes": num_nodes,
     }
     config = PRESETS[preset]()
     if defence is not None:
@@ -264,7 +257,8 @@ def benchmark(
     defence: UseAppendAction[tuple[str, ...]] = (),
     preset: Literal["small", "paper"] = "small",
     verifier: Path | None = None,
-    executor: Executor = HERE,
+    jobs: int = 1,
+    executor: Literal["local", "ray"] = "local",
     dry_run: bool = False,
     set: Settings = (),
     resume: bool = False,
@@ -281,7 +275,9 @@ def benchmark(
         defence: A defence at several strengths, or NAME=STRENGTH for one; can be given several times; all by default.
         preset: Network and budget of every setting.
         verifier: Judge of faces, as `oneway audit` takes it.
-        executor: Who makes the settings.
+        jobs: Settings at a time, each in a process of its own, one for each GPU.
+        executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
+            setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
         dry_run: Only list the settings.
         set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
         resume: Continue a benchmark that was interrupted.
@@ -293,15 +289,15 @@ def benchmark(
     from oneway.runs import override
 
     assert what == "defences"
-    executor.check()
+    maker, settings = _executor(executor, jobs, _pairs(set))
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
-    config = override(DefencesConfig(protect=PRESETS[preset]()), given | _pairs(set))
+    config = override(DefencesConfig(protect=PRESETS[preset]()), given | settings)
     console = Console()
     if dry_run:
         for cell in cells(config, data):
             console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
         return
-    results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=executor, resume=resume)
+    results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=maker, resume=resume)
     console.print(benchmark_table(results))
     console.print(f"picture: {out / PICTURE}", highlight=False, soft_wrap=True)
 
@@ -341,7 +337,8 @@ def experiment(
     extra_public: Path | None = None,
     perceptual_network: str | None = None,
     verifier: Path | None = None,
-    executor: Executor = HERE,
+    jobs: int = 1,
+    executor: Literal["local", "ray"] = "local",
     dry_run: bool = False,
     set: Settings = (),
     resume: bool = False,
@@ -360,7 +357,9 @@ def experiment(
         perceptual_network: Through which the trade-off's perceptual term sees: vgg16 (downloaded), a safetensors file
             of VGG-16, or BACKBONE:FILE for one of timm's.
         verifier: Judge of faces, as `oneway audit` takes it.
-        executor: Who makes the settings.
+        jobs: Settings at a time, each in a process of its own, one for each GPU.
+        executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
+            setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
         dry_run: Only list the settings, and how long they will take.
         set: Any other field, such as protect.steps=600, audit.attackers=mirror or pixel=3.
         resume: Continue experiments that were interrupted.
@@ -373,10 +372,10 @@ def experiment(
     from oneway.report.table import experiment_table
     from oneway.runs import override
 
-    executor.check()
+    maker, settings = _executor(executor, jobs, _pairs(set))
     names = NAMES if name == "all" else (name,)
     given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
-    config = override(PRESETS[preset](), given | _pairs(set))
+    config = override(PRESETS[preset](), given | settings)
     pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
     console = Console()
     if dry_run:
@@ -384,10 +383,10 @@ def experiment(
         for title, lines in planned.items():
             for line in lines:
                 console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
-        told = duration(expected.seconds / executor.jobs)
+        told = duration(expected.seconds / jobs)
         console.print(f"{expected.runs} encoders to train, {expected.audits} to audit: at most about {told} here")
         return
-    found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=executor, resume=resume)
+    found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=maker, resume=resume)
     for results in found.values():
         console.print(experiment_table(results))
     console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
@@ -460,6 +459,17 @@ def _pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, Any]:
         if not equals:
             raise InputError(f"{flag} takes NAME=VALUE, not {name!r}")
     return {name: value for name, _, value in pairs}
+
+
+def _executor(kind: Literal["local", "ray"], jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
+    """Make the executor that a command names; gives the settings of its configuration too."""
+    from oneway.runs import override
+
+    prefix = "executor."
+    own = {name.removeprefix(prefix): value for name, value in pairs.items() if name.startswith(prefix)}
+    made = override(Executor(kind=kind, jobs=jobs), own)
+    made.check()
+    return made, {name: value for name, value in pairs.items() if not name.startswith(prefix)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import Positional
 
@@ -21,10 +21,7 @@ class Packing:
         size: Pixels a side of the packed pictures.
         public: Share of the training people whose pictures the attacker has; the rest are private.
         seed: Decides which people are public.
-        division: `shuffle` divides people in exact shares; `hash` each by the name alone, so that shards that are
-            prepared apart, or later, agree on everyone.
         jobs: Processes that read pictures; one for each processor by default.
-        linked: Leave the pictures where they are and decode them whenever they are used: for more than a disk holds.
         skip_bad: Leave out pictures that cannot be read, and list them, instead of stopping.
         resume: Continue a preparation that was interrupted.
 
@@ -34,11 +31,13 @@ class Packing:
     size: int = 64
     public: float = 0.5
     seed: int = 0
-    division: Literal["shuffle", "hash"] = "shuffle"
     jobs: int | None = None
-    linked: bool = False
     skip_bad: bool = False
     resume: bool = False
+
+    def further(self) -> dict[str, Any]:
+        """Give what else `prepare` is asked for."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +105,22 @@ class Webdataset(Packing):
     """WebDataset shards: tar files of images, each beside a JSON file of its labels.
 
     Attributes:
-        shards: The tar files, as a pattern in quotes: 'shards/*.tar'.
+        shards: The tar files, as a pattern in quotes: 'shards/*.tar', or 's3://bucket/*.tar'.
         identity: Field that says who a picture shows; `identity` or `person` by default.
+        division: `shuffle` divides people in exact shares; `hash` each by the name alone, so that shards that are
+            prepared apart, or later, agree on everyone.
+        linked: Leave the pictures where they are and decode them whenever they are used: for more than a disk holds.
 
     """
 
     shards: Positional[str]
     identity: str | None = None
+    division: Literal["shuffle", "hash"] = "shuffle"
+    linked: bool = False
+
+    def further(self) -> dict[str, Any]:
+        """Give what else `prepare` is asked for."""
+        return {"division": self.division, "linked": self.linked}
 
     def source(self) -> Source:
         """Read the layout."""

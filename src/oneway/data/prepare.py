@@ -126,7 +126,7 @@ def _link(
     """Make a pack that says where its images lie."""
     reader = source.reader
     if not isinstance(reader, Files):
-        raise InputError(f"linked: the images of the {source.layout} layout are no files; leave out --linked")
+        raise InputError(f"linked: the images of the {source.layout} layout are no files; leave out linked")
     for path in (out, partial):
         if path.exists():
             raise InputError(f"{path}: exists already; give another --out, or delete it first")

@@ -26,17 +26,17 @@ class Executor:
     """Who makes the settings of a sweep.
 
     Attributes:
-        executor: `local`: processes of this machine. `ray`: the cluster that RAY_ADDRESS names, or the one running
+        kind: `local`: processes of this machine. `ray`: the cluster that RAY_ADDRESS names, or the one running
             here; the pack and the verifier must lie at the same path on each of its nodes.
-        jobs: Settings at a time on this machine, each in a process of its own, one for each GPU.
-        job_cpus: Processors of a Ray cluster that a setting takes.
+        jobs: settings at a time on this machine, each in a process of its own, one for each GPU.
+        job_cpus: processors of a Ray cluster that a setting takes.
         job_gpus: GPUs of a Ray cluster, or a share of one, that a setting takes; one by default, if there is any.
-        gather: Where the nodes of a cluster that share no folder leave what they made, a URL as fsspec takes it, such
+        gather: where the nodes of a cluster that share no folder leave what they made, a URL as fsspec takes it, such
             as s3://bucket/sweep; it is brought here.
 
     """
 
-    executor: Literal["local", "ray"] = "local"
+    kind: Literal["local", "ray"] = "local"
     jobs: int = 1
     job_cpus: float = 1.0
     job_gpus: float | None = None
@@ -51,19 +51,19 @@ class Executor:
         """
         if self.jobs < 1:
             raise InputError(f"jobs must be at least 1, not {self.jobs}")
-        if self.executor == "ray" and self.jobs > 1:
+        if self.kind == "ray" and self.jobs > 1:
             raise InputError(f"jobs is for one machine, not {self.jobs} on a Ray cluster; set job_cpus and job_gpus")
         if self.job_cpus <= 0 or (self.job_gpus is not None and self.job_gpus < 0):
             raise InputError(
                 f"job_cpus must be above 0 and job_gpus not below it, not {self.job_cpus}, {self.job_gpus}"
             )
-        if self.executor == "local" and (self.job_cpus, self.job_gpus, self.gather) != (1.0, None, None):
+        if self.kind == "local" and (self.job_cpus, self.job_gpus, self.gather) != (1.0, None, None):
             raise InputError("job_cpus, job_gpus and gather are for a Ray cluster; add --executor ray")
 
     @property
     def alone(self) -> bool:
         """Say whether this process does the work itself, one setting after the other."""
-        return self.executor == "local" and self.jobs == 1
+        return self.kind == "local" and self.jobs == 1
 
     def each(self, work: Work[Item], items: Sequence[Item]) -> Iterator[Item]:
         """Do the work on every item and give each when it is done; what a failed one raised is raised here.
@@ -77,7 +77,7 @@ class Executor:
             for item in items:
                 work(item)
                 yield item
-        elif self.executor == "local":
+        elif self.kind == "local":
             yield from _processes(work, items, self.jobs)
         else:
             yield from self._cluster(work, items)

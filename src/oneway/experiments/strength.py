@@ -33,11 +33,9 @@ def lines(config: ExperimentConfig, data: Path, joined: Path | None) -> list[Lin
 
     """
     plain, gan = _with(config, "mirror"), _with(config, "mirror", "gan")
-    made = {
-        "1": settings(config, data, audit=plain),
-        "3": settings(config, data, audit=gan),
-        "9": settings(config, data, audit=plain, changes={"attributes": (config.single,)}),
-    }
+    own = settings(config, data, audit=gan)
+    single = settings(config, data, audit=plain, changes={"attributes": (config.single,)})
+    made = {"1": own, "3": own, "9": single}
     if joined is not None:
         made["5"] = settings(config, data, attacked=joined, audit=gan)
         twin = made["5"]["none"]
