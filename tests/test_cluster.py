@@ -18,6 +18,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.experiments.defences import DefencesConfig, compare_defences
 from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
+from oneway.experiments.sweep import Store
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 AUDIT = AuditConfig(
@@ -69,7 +70,8 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
     gathered = tmp_path / "gathered"
     executor = Executor(kind="ray", gather=None if shared else f"file://{gathered}")
-    folder = tmp_path / "bench" if shared else scratch(Gathering(f"file://{gathered}"))
+    place = Store(path=tmp_path, pack=people.path, verifier=people_judge).kind
+    folder = tmp_path / "bench" if shared else scratch(Gathering(f"file://{gathered}/{place}"))
     killed = threading.Event()
 
     def kill() -> None:
@@ -84,7 +86,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     assert killed.is_set()
     assert len([node for node in ray.nodes() if node["Alive"]]) == 1
     for row in survived["rows"]:
-        assert shared or (gathered / row["audit"] / runs.RESULTS).is_file()
+        assert shared or (gathered / place / row["audit"] / runs.RESULTS).is_file()
         assert (tmp_path / "bench" / row["run"] / "protector.safetensors").is_file()
     assert figures(survived) == figures(compare_defences(people, tmp_path / "here", asked, **given))
 
@@ -117,6 +119,7 @@ def test_a_gathering_gives_back_what_was_put_there_and_only_finished_folders(tmp
         ({"kind": "ray", "jobs": 2}, "jobs is for one machine, not 2"),
         ({"kind": "ray", "job_cpus": 0.0}, "job_cpus must be above 0"),
         ({"kind": "ray", "job_gpus": -1.0}, "job_gpus not below it"),
+        ({"kind": "ray", "job_gpus": 1.5}, "job_gpus must be whole where it is above 1, not 1.5"),
         ({"gather": "s3://bucket"}, "add --executor ray"),
     ],
 )
@@ -129,5 +132,16 @@ def test_an_executor_that_cannot_be_is_refused_before_anything_is_written(
 
 
 def test_a_gathering_that_cannot_be_opened_is_named() -> None:
-    with pytest.raises(oneway.InputError, match="gather=nowhere://x cannot be opened"):
+    with pytest.raises(oneway.InputError, match="gather=nowhere://x cannot be used"):
         Gathering("nowhere://x").pull("runs/one", Path("unused"))
+
+
+def test_a_gathering_that_would_write_elsewhere_is_refused(tmp_path: Path) -> None:
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/odd/runs/one/results.json", b"{}")
+    files.store["/odd/runs/one/../../evil"] = files.store["/odd/runs/one/results.json"]
+    with pytest.raises(oneway.InputError, match="which is not below runs/one"):
+        Gathering("memory://odd").pull("runs/one", tmp_path / "one")
+    assert not (tmp_path / "one" / runs.RESULTS).exists()

@@ -78,7 +78,8 @@ def test_its_hash_tells_where_the_images_lie_and_what_they_are_called(tmp_path: 
         shard(tmp_path / name / "x.tar", labels)
         source = webdataset.read(str(tmp_path / name / "x.tar"))
         made.append(oneway.prepare(source, tmp_path / name / "pack", size=16, linked=True, progress=False))
-    assert len({pack.hash for pack in made}) == 3
+    larger = oneway.prepare(source, tmp_path / "larger", size=32, linked=True, progress=False)
+    assert len({pack.hash for pack in (*made, larger)}) == 4
     again = oneway.prepare(source, tmp_path / "again", size=16, linked=True, progress=False)
     assert again.hash == made[-1].hash
 
@@ -87,7 +88,12 @@ def test_what_cannot_be_linked_is_refused(tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="the images of the synthetic layout are no files; leave out linked"):
         oneway.prepare(synthetic_source(8, 1, 0), tmp_path / "out", size=16, linked=True)
     source = celeba.read(celeba_tree(tmp_path / "tree"))
-    oneway.prepare(source, tmp_path / "out", size=16, linked=True, progress=False)
+    with pytest.raises(oneway.InputError, match="skip_bad: a linked pack looks at no image"):
+        oneway.prepare(source, tmp_path / "out", size=16, linked=True, skip_bad=True)
+    (tmp_path / "out.partial").mkdir()
+    with pytest.raises(oneway.InputError, match=r"out.partial: left by an interrupted run; go on with --resume"):
+        oneway.prepare(source, tmp_path / "out", size=16, linked=True)
+    oneway.prepare(source, tmp_path / "out", size=16, linked=True, resume=True, progress=False)
     with pytest.raises(oneway.InputError, match="exists already"):
         oneway.prepare(source, tmp_path / "out", size=16, linked=True, progress=False)
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from lightning_fabric import Fabric
 
-from oneway.errors import InputError, LostError
+from oneway.errors import DivergedError, InputError, LostError
 
 Precision = Literal["auto", "32", "bf16"]
 
@@ -104,6 +104,8 @@ def together(fabric: Fabric) -> Iterator[None]:
     """
     try:
         yield
+    except DivergedError:
+        raise
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if fabric.world_size == 1 or not any(word in str(error).lower() for word in LOST):

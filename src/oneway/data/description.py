@@ -62,6 +62,8 @@ def describe(
         digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps([names, identities, named, source.attributes]).encode())
     digest.update(np.ascontiguousarray(labels).data)
+    if linked is not None:  # spans alone do not say what is made of them
+        digest.update(json.dumps([settings["size"], linked]).encode())
     description = {
         "format": FORMAT,
         "layout": source.layout,

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
+from PIL import Image
 
 from oneway.data.source import decode
 from oneway.data.span import Span
@@ -93,4 +94,5 @@ def write_spans(path: Path, spans: Sequence[Span]) -> None:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
+    Image.init()  # or several threads would load its decoders at once
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")

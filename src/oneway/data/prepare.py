@@ -90,7 +90,7 @@ def prepare(
     order = np.argsort(splits, kind="stable")
     if linked:
         with _explained(partial):
-            return _link(source, out, partial, settings, splits, order)
+            return _link(source, out, partial, settings, splits, order, resume=resume, skip_bad=skip_bad)
     work = Work(source.reader, order, ImageFile(partial / IMAGES, len(order), size))
     with _explained(partial):
         done = _start(work, out, settings, resume=resume, skip_bad=skip_bad)
@@ -122,16 +122,26 @@ def _link(
     settings: dict[str, Any],
     splits: NDArray[np.int8],
     order: NDArray[np.int64],
+    *,
+    resume: bool,
+    skip_bad: bool,
 ) -> Pack:
     """Make a pack that says where its images lie."""
     reader = source.reader
     if not isinstance(reader, Files):
         raise InputError(f"linked: the images of the {source.layout} layout are no files; leave out linked")
-    for path in (out, partial):
-        if path.exists():
-            raise InputError(f"{path}: exists already; give another --out, or delete it first")
-    partial.mkdir(parents=True)
-    write_spans(partial / SPANS, [reader.spans[index] for index in order])
+    if skip_bad:
+        raise InputError("skip_bad: a linked pack looks at no image before it is used; leave one of the two out")
+    if out.exists():
+        raise InputError(f"{out}: exists already; give another --out, or delete it first")
+    if partial.exists() and not resume:
+        raise InputError(f"{partial}: left by an interrupted run; go on with --resume, or delete it")
+    foreign = sorted({path.name.removesuffix(".new") for path in partial.glob("*")} - {SPANS, LABELS, DESCRIPTION})
+    if foreign:
+        raise InputError(f"{partial}: holds {foreign[0]!r}, so it was not left by this command; move it away")
+    partial.mkdir(parents=True, exist_ok=True)
+    spans = reader.spans
+    write_spans(partial / SPANS, [spans[index] for index in order])
     describe(source, partial / SPANS, settings, splits, order, [], {"frame": reader.frame, "box": reader.box})
     os.rename(partial, out)
     return Pack.open(out)

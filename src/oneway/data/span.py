@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import fsspec
+
 from oneway.errors import InputError
 
 
@@ -24,11 +26,9 @@ def opened(file: str) -> Iterator[BinaryIO]:
             with Path(file).open("rb") as local:
                 yield local
             return
-        import fsspec
-
         with fsspec.open(file, "rb") as remote:
             yield remote
-    except (OSError, ImportError, ValueError) as error:
+    except (OSError, ImportError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
 
 
@@ -41,7 +41,20 @@ class Span:
     size: int = -1
 
     def read(self) -> bytes:
-        """Read it; an uncompressed tar holds its files as they are."""
-        with opened(self.file) as file:
-            file.seek(self.offset)
-            return file.read(self.size)
+        """Read it and no more; an uncompressed tar holds its files as they are.
+
+        Raises:
+            InputError: if it cannot be read.
+
+        """
+        if "://" not in self.file:
+            with opened(self.file) as file:
+                file.seek(self.offset)
+                return file.read(self.size)
+        try:
+            files, path = fsspec.core.url_to_fs(self.file)
+            end = None if self.size < 0 else self.offset + self.size
+            content: bytes = files.cat_file(path, start=self.offset, end=end)
+        except Exception as error:  # every transport has errors of its own
+            raise InputError(f"{self.file}: cannot be read ({error})") from error
+        return content

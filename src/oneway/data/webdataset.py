@@ -84,9 +84,13 @@ def _matching(pattern: str) -> list[str]:
         return [str(Path(name).absolute()) for name in sorted(glob.glob(pattern))]
     try:
         files, path = fsspec.core.url_to_fs(pattern)
-        return [files.unstrip_protocol(name) for name in sorted(files.glob(path))]
-    except (ImportError, ValueError, OSError) as error:
+        names = sorted(files.glob(path))
+    except Exception as error:  # every transport has errors of its own
         raise InputError(f"{pattern}: cannot be listed ({error})") from error
+    start = pattern.removesuffix(path)  # with the host, where there is one
+    if start == pattern:
+        raise InputError(f"{pattern}: cannot be read as a URL of {path}; give one that ends in the path")
+    return [start + name for name in names]
 
 
 def _files(shard: str) -> list[tuple[str, str, Span]]:

@@ -14,7 +14,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.executor import HERE, Executor
-from oneway.experiments.sweep import Setting, Store
+from oneway.experiments.sweep import Setting, Store, absolute
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.report.pareto import draw_pareto
@@ -109,14 +109,14 @@ def compare_defences(
     """
     config = config or DefencesConfig()
     executor.check()
-    plan = cells(config, pack.path)
+    plan = cells(config, pack.path.absolute())
     described = {
         "defences": runs.to_dict(config),
         "verifier": None if verifier is None else str(verifier),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
     runs.claim(out, described, resume=resume)
-    store = Store(path=out, pack=pack.path, verifier=verifier)
+    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
     store.make([cell.setting for cell in plan], executor=executor, progress=progress)
     results: dict[str, Any] = {
         "schema": runs.SCHEMA,

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import cycle, islice
 from multiprocessing import active_children, get_context
@@ -57,6 +58,8 @@ class Executor:
             raise InputError(
                 f"job_cpus must be above 0 and job_gpus not below it, not {self.job_cpus}, {self.job_gpus}"
             )
+        if self.job_gpus is not None and self.job_gpus > 1 and self.job_gpus % 1:
+            raise InputError(f"job_gpus must be whole where it is above 1, not {self.job_gpus}")
         if self.kind == "local" and (self.job_cpus, self.job_gpus, self.gather) != (1.0, None, None):
             raise InputError("job_cpus, job_gpus and gather are for a Ray cluster; add --executor ray")
 
@@ -118,6 +121,11 @@ def _processes(work: Work[Item], items: Sequence[Item], jobs: int) -> Iterator[I
         for done in as_completed(futures):
             done.result()
             yield futures[done]
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"one of {jobs} processes died, perhaps for lack of memory; what is finished is kept, add --resume to the "
+            "same command to continue, with fewer --jobs"
+        ) from error
     except BaseException:
         for worker in active_children():  # what they were at is kept in checkpoints
             worker.terminate()
@@ -155,7 +163,7 @@ def _ray() -> Any:
     if not ray.is_initialized():
         try:
             ray.init(logging_level=logging.WARNING)
-        except (ConnectionError, ValueError) as error:
+        except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"the Ray cluster cannot be joined ({error}); check RAY_ADDRESS") from error
     return ray
 
@@ -172,8 +180,8 @@ def _result(ray: Any, done: Any) -> None:
     except ray.exceptions.RayTaskError as error:
         raise (error.cause or error) from None
     except ray.exceptions.RayError as error:
-        reason = str(error).splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
-            f"a setting's node or process died {RETRIES + 1} times ({reason}); what is finished is kept, "
-            "add --resume to the same command to continue"
+            f"a setting could not be made on the cluster, also not when it was begun again ({reason}); what is "
+            "finished is kept, add --resume to the same command to continue"
         ) from error

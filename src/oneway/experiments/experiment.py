@@ -14,14 +14,14 @@ from oneway.auditing.control import PICTURES
 from oneway.auditing.faces import shown
 from oneway.data.join import join
 from oneway.data.packed import Pack
-from oneway.errors import unknown
+from oneway.errors import InputError, unknown
 from oneway.experiments import layers, strength, tradeoff, tsne
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.line import Line, row
 from oneway.experiments.paper import METRICS, Effect, judge
-from oneway.experiments.sweep import Setting, Store
+from oneway.experiments.sweep import Setting, Store, absolute
 from oneway.report.experiments import write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
@@ -115,6 +115,11 @@ def experiment(
 
     """
     executor.check()
+    if extra is not None and executor.gather is not None:
+        raise InputError(
+            "executor.gather: the pack that is joined of two lies beside the results, where nodes that share no folder "
+            "have none; leave out the extra pack, or share the folder"
+        )
     plan(names, config, pack.path, None)  # what is wrong is said before anything is written
     described = {
         "experiments": list(names),
@@ -124,9 +129,9 @@ def experiment(
         "extra": None if extra is None else {"path": str(extra.path.absolute()), "hash": extra.hash},
     }
     runs.claim(out, described, resume=resume, finished=PAGE)
-    joined = None if extra is None else join(pack, extra, out / JOINED).path
-    planned = plan(names, config, pack.path, joined)
-    store = Store(path=out / STORE, pack=pack.path, verifier=verifier, images=True)
+    joined = None if extra is None else join(pack, extra, out / JOINED).path.absolute()
+    planned = plan(names, config, pack.path.absolute(), joined)
+    store = Store(path=(out / STORE).absolute(), pack=pack.path.absolute(), verifier=absolute(verifier), images=True)
     audited = _audited(planned)
     store.make(audited, executor=executor, progress=progress)
     if "tsne" in planned:

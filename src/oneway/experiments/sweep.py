@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from oneway import runs
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
+from oneway.errors import InputError
 from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
 from oneway.models.identification import OWN, open_verifier
@@ -101,15 +104,28 @@ class Store:
         """
         wanted = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
         open_verifier(Pack.open(self.pack), self.verifier, progress=progress)  # before several processes train it
-        gathering = None if executor.gather is None else Gathering(executor.gather)
-        work = partial(_make, self, audits, progress and executor.alone, gathering)
+        judged = replace(self, verifier=self.verifier or _own(self.pack))  # no node trains another
+        gathering = None if executor.gather is None else Gathering(f"{executor.gather.rstrip('/')}/{judged.kind}")
+        work = partial(_make, judged, audits, progress and executor.alone, gathering)
         with track("settings", len(wanted), "settings", enabled=progress) as advance:
             for stage in _stages(wanted):
                 for setting in executor.each(work, stage):
                     if gathering is not None:
                         for folder in self._folders(setting, audits):
                             gathering.pull(str(folder.relative_to(self.path)), folder)
+                    for folder in self._folders(setting, audits):
+                        if not (folder / runs.RESULTS).exists():
+                            raise InputError(
+                                f"{folder} was not made here; the pack must be the same and lie at the same path on "
+                                "every node, and without executor.gather so must the results"
+                            )
                     advance(1)
+
+    @property
+    def kind(self) -> str:
+        """Name all that decides results beside the settings, so that sweeps that differ in it share no place."""
+        judge = None if self.verifier is None else hashlib.sha256(self.verifier.read_bytes()).hexdigest()
+        return runs.digest([judge, self.images, version("oneway")])
 
     def _folders(self, setting: Setting, audits: bool) -> list[Path]:
         """Say where a setting is kept: its run, and its audit if it has one."""
@@ -135,6 +151,11 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
             stages.append([])
         stages[place].append(setting)
     return stages
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Give a path that means the same in every process."""
+    return None if path is None else path.absolute()
 
 
 def _own(pack: Path) -> Path | None:
