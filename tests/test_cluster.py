@@ -84,7 +84,10 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     threading.Thread(target=kill, daemon=True).start()
     survived = compare_defences(people, tmp_path / "bench", asked, executor=executor, **given)
     assert killed.is_set()
-    assert len([node for node in ray.nodes() if node["Alive"]]) == 1
+    until = time.monotonic() + 120
+    while len([node for node in ray.nodes() if node["Alive"]]) > 1:  # the cluster takes a while to notice
+        assert time.monotonic() < until, "the killed node is still there"
+        time.sleep(0.1)
     for row in survived["rows"]:
         assert shared or (gathered / place / row["audit"] / runs.RESULTS).is_file()
         assert (tmp_path / "bench" / row["run"] / "protector.safetensors").is_file()
