@@ -132,13 +132,8 @@ def _link(
         raise InputError(f"linked: the images of the {source.layout} layout are no files; leave out linked")
     if skip_bad:
         raise InputError("skip_bad: a linked pack looks at no image before it is used; leave one of the two out")
-    if out.exists():
-        raise InputError(f"{out}: exists already; give another --out, or delete it first")
-    if partial.exists() and not resume:
-        raise InputError(f"{partial}: left by an interrupted run; go on with --resume, or delete it")
-    foreign = sorted({path.name.removesuffix(".new") for path in partial.glob("*")} - {SPANS, LABELS, DESCRIPTION})
-    if foreign:
-        raise InputError(f"{partial}: holds {foreign[0]!r}, so it was not left by this command; move it away")
+    _check_free(out, partial, resume=resume)
+    _check_partial(partial, settings, {SPANS, LABELS, DESCRIPTION})
     partial.mkdir(parents=True, exist_ok=True)
     spans = reader.spans
     write_spans(partial / SPANS, [spans[index] for index in order])
@@ -180,11 +175,8 @@ class Work:
 def _start(work: Work, out: Path, settings: dict[str, Any], *, resume: bool, skip_bad: bool) -> dict[int, Bad]:
     """Make the partial folder, or take up the one that is there; return its finished chunks."""
     partial, count = work.file.path.parent, work.file.count
-    if out.exists():
-        raise InputError(f"{out}: exists already; give another --out, or delete it first")
-    if partial.exists() and not resume:
-        raise InputError(f"{partial}: left by an interrupted run; go on with --resume, or delete it")
-    _check_partial(partial, settings)
+    _check_free(out, partial, resume=resume)
+    _check_partial(partial, settings, OWN)
     done: dict[int, Bad] = {}
     # The settings are written when the file of images is there, so without both nothing was begun.
     if (partial / SETTINGS).exists() and work.file.exists():
@@ -204,8 +196,15 @@ def _start(work: Work, out: Path, settings: dict[str, Any], *, resume: bool, ski
     return done
 
 
-def _check_partial(partial: Path, settings: dict[str, Any]) -> None:
-    foreign = sorted({path.name.removesuffix(".new") for path in partial.glob("*")} - OWN)
+def _check_free(out: Path, partial: Path, *, resume: bool) -> None:
+    if out.exists():
+        raise InputError(f"{out}: exists already; give another --out, or delete it first")
+    if partial.exists() and not resume:
+        raise InputError(f"{partial}: left by an interrupted run; go on with --resume, or delete it")
+
+
+def _check_partial(partial: Path, settings: dict[str, Any], own: set[str]) -> None:
+    foreign = sorted({path.name.removesuffix(".new") for path in partial.glob("*")} - own)
     if foreign:
         raise InputError(f"{partial}: holds {foreign[0]!r}, so it was not left by an interrupted run; move it away")
     if not (partial / SETTINGS).exists():

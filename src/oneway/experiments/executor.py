@@ -146,9 +146,9 @@ def gpus() -> list[str]:
 
 def _enter(threads: int, devices: SimpleQueue[str]) -> None:
     """Take a share of the processors, and the next GPU."""
+    serve()  # before what takes seconds to import: its parent may be gone by then
     import torch
 
-    serve()
     os.environ["CUDA_VISIBLE_DEVICES"] = devices.get()
     torch.set_num_threads(threads)
 

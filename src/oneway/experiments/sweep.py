@@ -106,7 +106,10 @@ class Store:
         open_verifier(Pack.open(self.pack), self.verifier, progress=progress)  # before several processes train it
         judged = replace(self, verifier=self.verifier or _own(self.pack))  # no node trains another
         gathering = None if executor.gather is None else Gathering(f"{executor.gather.rstrip('/')}/{judged.kind}")
-        work = partial(_make, judged, audits, progress and executor.alone, gathering)
+        if gathering is None:
+            work = partial(_make, judged, audits, progress and executor.alone)
+        else:
+            work = partial(_make_apart, judged, audits, gathering)
         with track("settings", len(wanted), "settings", enabled=progress) as advance:
             for stage in _stages(wanted):
                 for setting in executor.each(work, stage):
@@ -173,11 +176,8 @@ def _hash(path: Path) -> str:
     return Pack.open(path).hash
 
 
-def _make(store: Store, audits: bool, bars: bool, gathering: Gathering | None, setting: Setting) -> None:
+def _make(store: Store, audits: bool, bars: bool, setting: Setting) -> None:
     """Train and audit one setting, unless that is done."""
-    if gathering is not None:
-        _make_apart(store, audits, gathering, setting)
-        return
     run, report = store.run(setting), store.report(setting)
     if not (run / runs.RESULTS).exists():
         protect(Pack.open(setting.data), run, setting.protect, resume=True, progress=bars)
@@ -198,9 +198,9 @@ def _make(store: Store, audits: bool, bars: bool, gathering: Gathering | None, s
 def _make_apart(store: Store, audits: bool, gathering: Gathering, setting: Setting) -> None:
     """Make a setting on a node's own disk, with what others left at the gathering, and leave it there too."""
     here = replace(store, path=scratch(gathering))
-    for each in (setting.control, setting):
-        for folder in [] if each is None else here._folders(each, audits):
-            gathering.pull(str(folder.relative_to(here.path)), folder)
-    _make(here, audits, False, None, setting)
-    for folder in here._folders(setting, audits):
+    own = here._folders(setting, audits)
+    for folder in own if setting.control is None else [here.report(setting.control), *own]:
+        gathering.pull(str(folder.relative_to(here.path)), folder)
+    _make(here, audits, False, setting)
+    for folder in own:
         gathering.push(folder, str(folder.relative_to(here.path)))
