@@ -1,7 +1,8 @@
 """Time our protect step against the plain fp32 version of the same step, interleaved in one run.
 
 The plain step is what one writes first: fp32, contiguous, `detach` instead of `no_grad`, every weight's gradient, the
-encoder asked again for each decoder step. Prints one JSON object: medians in milliseconds and their ratio.
+encoder asked again for each decoder step. Prints one JSON object: medians in milliseconds and their ratio; what our
+step computes, beside the rate of a large matrix product in the same run; and the share of it that waits for pictures.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch.optim import AdamW
+from torch.utils.flop_counter import FlopCounterMode
 
 from oneway import runs
 from oneway.data.batches import Batches
@@ -29,15 +31,22 @@ from oneway.models.decoder import mirror
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.run import build
 from oneway.protection.train import Training
-from oneway.runtime import RuntimeConfig, launch
+from oneway.runtime import RuntimeConfig, has_bf16, launch
+
+SIDE = 2048
+"""Rows of the matrices whose product says what the machine can do."""
 
 
-def ours(pack: Pack, config: ProtectConfig, folder: Path) -> Callable[[], object]:
-    """Give our step, in the middle of the game."""
-    fabric = launch(config.runtime)
+def begin(pack: Pack, config: ProtectConfig, folder: Path) -> Training:
+    """Begin a run in the middle of the game."""
     protector = build(config, size=pack.size, num_attributes=len(pack.attributes))
-    training = Training(fabric, pack, pack.attributes, config, protector, folder)
+    training = Training(launch(config.runtime), pack, pack.attributes, config, protector, folder)
     training.step = training.warm_steps
+    return training
+
+
+def ours(training: Training) -> Callable[[], object]:
+    """Give our step."""
 
     def step() -> None:
         torch.set_flush_denormal(True)
@@ -79,6 +88,28 @@ def plain(pack: Pack, config: ProtectConfig) -> Callable[[], object]:
     return step
 
 
+def pictures(training: Training) -> Callable[[], object]:
+    """Give what our step does before it computes: the batches of both players."""
+
+    def read() -> None:
+        for turn in range(training.config.game.decoder_steps):
+            training.public(training.step * training.config.game.decoder_steps + turn)
+        training.private(training.step)
+
+    return read
+
+
+def product(training: Training) -> Callable[[], object]:
+    """Give a large matrix product in the precision of our step."""
+    left, right = torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE)
+
+    def multiply() -> None:
+        with training.fabric.autocast():
+            left @ right
+
+    return multiply
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cut", default="layer2", help="layer after which features leave the device")
@@ -90,7 +121,15 @@ def main() -> None:
     config = replace(small(), network=network, runtime=RuntimeConfig(device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         pack = prepare(synthetic_source(100, 4, 0), Path(folder) / "faces", size=arguments.size, progress=False)
-        steps = {"ours": ours(pack, config, Path(folder)), "plain": plain(pack, config)}
+        training = begin(pack, config, Path(folder))
+        with FlopCounterMode(display=False) as counter:
+            training.play()
+        steps = {
+            "ours": ours(training),
+            "plain": plain(pack, config),
+            "pictures": pictures(training),
+            "product": product(training),
+        }
         times: dict[str, list[float]] = {name: [] for name in steps}
         for number in range(arguments.rounds + 2):
             for name, step in steps.items():
@@ -98,10 +137,26 @@ def main() -> None:
                 step()
                 if number >= 2:
                     times[name].append(1000 * (time.perf_counter() - begun))
-    medians = {f"{name}_ms": round(statistics.median(values), 1) for name, values in times.items()}
+    medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = statistics.median(p / o for p, o in zip(times["plain"], times["ours"], strict=True))
-    settings = {"cut": arguments.cut, "width": arguments.width, "size": arguments.size, "batch": config.batch_size}
-    print(json.dumps({**settings, **medians, "ratio": round(ratio, 2), "machine": runs.provenance()["machine"]}))
+    settings = {**vars(arguments), "batch": config.batch_size, "bf16": has_bf16(training.fabric.device.type)}
+    step, best = counter.get_total_flops() / medians["ours"] / 1e6, 2 * SIDE**3 / medians["product"] / 1e6
+    print(
+        json.dumps(
+            {
+                "settings": settings,
+                "ours_ms": round(medians["ours"], 1),
+                "plain_ms": round(medians["plain"], 1),
+                "ratio": round(ratio, 2),
+                "gflop_a_step": round(counter.get_total_flops() / 1e9, 1),
+                "gflop_a_second": round(step, 1),
+                "gflop_a_second_of_a_product": round(best, 1),
+                "share_of_a_product": round(step / best, 2),
+                "share_for_pictures": round(medians["pictures"] / medians["ours"], 3),
+                "machine": runs.provenance()["machine"],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

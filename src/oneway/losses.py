@@ -8,7 +8,6 @@ from typing import Literal, get_args
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from oneway.errors import InputError
 
@@ -74,14 +73,22 @@ def ssim(reconstructed: Tensor, pictures: Tensor) -> Tensor:
     ours, theirs = reconstructed.float(), pictures.float()
     if ours.shape[-1] < WINDOW:
         raise InputError(f"structural similarity needs pictures of {WINDOW} pixels a side, not {ours.shape[-1]}")
-    blurred = gaussian_blur(torch.cat([ours, theirs, ours * ours, theirs * theirs, ours * theirs]), WINDOW, 1.5)
-    edge = WINDOW // 2
-    mean_a, mean_b, square_a, square_b, product = blurred[..., edge:-edge, edge:-edge].chunk(5)
+    blurred = _blur(torch.cat([ours, theirs, ours * ours, theirs * theirs, ours * theirs]))
+    mean_a, mean_b, square_a, square_b, product = blurred.chunk(5)
     light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
     variances = square_a - mean_a**2 + square_b - mean_b**2
     structure = (2 * (product - mean_a * mean_b) + 0.03**2) / (variances + 0.03**2)
     similarity: Tensor = (light * structure).mean(dim=(1, 2, 3))
     return similarity
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Average (n, c, side, side) over the window where it fits, by a banded matrix on each side: no convolution of few
+    channels is as fast."""
+    places = torch.arange(WINDOW, device=images.device) - WINDOW // 2
+    weights = torch.softmax(-places.square() / (2 * 1.5**2), dim=0)
+    band = F.conv1d(torch.eye(images.shape[-1], device=images.device)[:, None], weights[None, None])[:, 0]
+    return band.T @ (images @ band)
 
 
 def perceptual(reconstructed: Sequence[Tensor], pictures: Sequence[Tensor]) -> Tensor:
