@@ -113,12 +113,14 @@ def product(training: Training) -> Callable[[], object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="resnet18", help="resnet18, resnet34 or resnet50")
+    parser.add_argument("--stem", default="small", choices=("small", "full"), help="as EncoderConfig takes it")
     parser.add_argument("--cut", default="layer2", help="layer after which features leave the device")
     parser.add_argument("--width", type=float, default=0.25, help="factor on the network's channels")
     parser.add_argument("--size", type=int, default=64, help="pixels a side")
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each version")
     arguments = parser.parse_args()
-    network = replace(small().network, backbone=arguments.backbone, cut=arguments.cut, width=arguments.width)
+    chosen = {name: getattr(arguments, name) for name in ("backbone", "stem", "cut", "width")}
+    network = replace(small().network, **chosen)
     config = replace(small(), network=network, runtime=RuntimeConfig(device="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         pack = prepare(synthetic_source(100, 4, 0), Path(folder) / "faces", size=arguments.size, progress=False)
