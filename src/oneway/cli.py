@@ -384,7 +384,7 @@ def experiment(
             for line in lines:
                 console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
         told = duration(expected.seconds / jobs)
-        console.print(f"{expected.runs} encoders to train, {expected.audits} to audit: at most about {told} here")
+        console.print(f"{expected.runs} encoders to train, {expected.audits} to audit: about {told} here")
         return
     found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=maker, resume=resume)
     for results in found.values():

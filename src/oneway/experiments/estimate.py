@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import torch
+import numpy as np
 
-from oneway import losses
-from oneway.attacks.inversion import attackers, draw_decoder
+from oneway.attacks.access import BlackBox
+from oneway.attacks.feature import FeatureConfig, learn
+from oneway.attacks.fit import Place
+from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, invert
 from oneway.data.batches import load
-from oneway.data.packed import Pack
+from oneway.data.packed import Pack, Part, Public, Validation
 from oneway.experiments.sweep import Setting, Store
 from oneway.models.decoder import stages_of
 from oneway.models.identification import OWN, open_verifier
-from oneway.models.split import features_shape
+from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import build
 from oneway.protection.train import Training, open_sight
 from oneway.runtime import launch
@@ -31,7 +34,8 @@ class Estimate:
     """What a plan will take.
 
     Attributes:
-        seconds: at most, one setting after the other: attackers mostly end before their budget does.
+        seconds: one setting after the other, each attacker as long as its budget lasts; the solved attackers, linkage
+            and pictures come on top.
         runs: encoders to be trained.
         audits: audits to be made.
 
@@ -98,20 +102,37 @@ def _judging(store: Store) -> float:
 
 
 def _attacking(setting: Setting) -> float:
+    """Time steps of the attackers that are trained, by the difference of two short trainings."""
     pack, audit = Pack.open(setting.attacked), setting.audit
-    encoder = build(setting.protect, size=pack.size, num_attributes=1).encoder.eval()
-    shape, stages = features_shape(encoder, pack.size), stages_of(encoder, pack.size)
-    seconds = 0.0
-    for name in audit.attackers:
-        config = attackers()[name]
-        decoder = draw_decoder(config, shape, stages, pack.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        pictures = load(pack.public, slice(0, config.batch_size))
-        with torch.no_grad():
-            features = encoder(pictures)
-        steps = config.max_steps if audit.steps is None else min(audit.steps, config.max_steps)
-        for turn in range(1 + TIMED):
-            if turn == 1:
+    encoder = build(setting.protect, size=pack.size, num_attributes=1).encoder
+    fabric = launch(audit.runtime)
+    access = BlackBox(encoder, fabric, pack.size)
+    public = Public(pack=pack, rows=_first(pack.public, 64))
+    few = Validation(pack=pack, rows=_first(pack.validation, 1))
+    known = {part.split: np.ones((len(part), 512), dtype=np.float32) for part in (public, few)}
+    sight = None if audit.perceptual is None else open_perceptual(audit.perceptual).to(fabric.device)
+
+    def draw(config: InversionConfig, place: Place) -> None:
+        decoder = draw_decoder(config, access.shape, stages_of(encoder, pack.size), pack.size)
+        invert(access, public, few, decoder, config, place, perceptual=sight)
+
+    def predict(config: FeatureConfig, place: Place) -> None:
+        learn(access, public, few, known, config, place)
+
+    def seconds_of(attack: Callable[[Any, Place], None], config: InversionConfig | FeatureConfig) -> float:
+        took = []
+        for steps in (1, 1 + TIMED):
+            with TemporaryDirectory() as folder:
+                place = Place(fabric=fabric, checkpoint=Path(folder) / "attack.safetensors", progress=False)
                 begun = time.perf_counter()
-            losses.reconstruction(decoder(features), pictures).mean().backward()  # type: ignore[no-untyped-call]
-        seconds += audit.seeds * steps * (time.perf_counter() - begun) / TIMED
-    return seconds
+                attack(replace(config, max_steps=steps, check_every=steps), place)
+                took.append(time.perf_counter() - begun)
+        budget = config.max_steps if audit.steps is None else min(audit.steps, config.max_steps)
+        return budget * max(0.0, took[1] - took[0]) / TIMED
+
+    drawn = sum(seconds_of(draw, attackers()[name]) for name in audit.attackers)
+    return audit.seeds * drawn + seconds_of(predict, audit.feature)
+
+
+def _first(part: Part, count: int) -> slice:
+    return slice(part.rows.start, min(part.rows.start + count, part.rows.stop))
