@@ -20,10 +20,13 @@ def draw_pareto(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         path: the PNG.
 
     """
-    from matplotlib.figure import Figure  # its import takes half a second
+    from matplotlib import colormaps  # its import takes half a second
+    from matplotlib.figure import Figure
 
     cuts = list(dict.fromkeys(row["cut"] for row in rows))
     names = list(dict.fromkeys(row["defence"] for row in rows))
+    twenty = colormaps["tab20"].colors  # type: ignore[attr-defined]
+    colours = [*twenty[::2], *twenty[1::2]]  # strong ones first
     figure = Figure(figsize=(5.5 * len(SHOWN), 4.5 * len(cuts)), layout="constrained")
     panels = figure.subplots(len(cuts), len(SHOWN), squeeze=False)
     for cut, line in zip(cuts, panels, strict=True):
@@ -44,7 +47,10 @@ def draw_pareto(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
                         for side in (0, 1)
                     )
                     mark = MARKS[place % len(MARKS)]
-                    panel.errorbar(x, y, xerr=across, yerr=upward, fmt=f"{mark}-", ms=5, lw=0.8, label=name)
+                    color = colours[place % len(colours)]
+                    panel.errorbar(
+                        x, y, yerr=upward, xerr=across, fmt=f"{mark}-", color=color, ms=5, lw=0.8, label=name
+                    )
             panel.axvline(0, color="0.6", lw=0.8)
             panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
     panels[0][0].legend(fontsize="small")
