@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-from oneway.data import CorruptImage, folder, huggingface
+from oneway.data import CorruptImage, folder, huggingface, rowgroups
 from oneway.data.prepare import prepare
 from oneway.errors import InputError
 from trees import photograph
@@ -80,6 +80,54 @@ def test_it_is_packed_by_several_processes(parquet: Path, tmp_path: Path) -> Non
     ]
     assert packs[0].hash == packs[1].hash
     assert (len(packs[0].validation), len(packs[0].test)) == (4, 4)
+
+
+@pytest.mark.parametrize("pattern", ["{}/**/*.parquet", "file://{}/data/*.parquet", "file://{}/**/*.parquet"])
+def test_parquet_is_read_where_it_lies(parquet: Path, tmp_path: Path, pattern: str) -> None:
+    source = huggingface.read(pattern.format(parquet))
+    folder_of_them = huggingface.read(str(parquet))
+    assert (source.attributes, source.identities) == (folder_of_them.attributes, folder_of_them.identities)
+    assert source.partition == folder_of_them.partition
+    reader = pickle.loads(pickle.dumps(source.reader))
+    for index in (13, 0, 19, 7):
+        np.testing.assert_array_equal(reader(index, 16), folder_of_them.reader(index, 16))
+    assert not (tmp_path / "cache").exists()  # nothing was copied
+
+
+def test_each_row_group_is_read_once_by_who_asks_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "test"  # a split by the name of its folder, as the hub converts datasets
+    place.mkdir()
+    for number in range(2):
+        shard = part(tmp_path / "images", range(4 * number, 4 * number + 4))
+        shard.to_parquet(place / f"000{number}.parquet", batch_size=3)
+    source = huggingface.read(str(tmp_path / "test"))
+    assert source.partition is None
+    opened: list[str] = []
+    read = rowgroups.opened
+    monkeypatch.setattr(rowgroups, "opened", lambda file: opened.append(file) or read(file))
+    drawn = [source.reader(index, 16) for index in range(16)]
+    assert len(opened) == 6  # groups of 3, 3 and 2 pictures in each file
+    loose = folder.read(tmp_path / "images")
+    for index, name in ((0, "0-0.png"), (5, "2-1.png"), (15, "7-1.png")):
+        np.testing.assert_array_equal(drawn[index], loose.reader(loose.names.index(name), 16))
+
+
+def test_parquet_that_does_not_fit_is_named(parquet: Path, tmp_path: Path) -> None:
+    file = parquet / "data" / "train-00001-of-00002.parquet"
+    every = parts(tmp_path / "images")["train"]
+    every.remove_columns("Male").to_parquet(file)
+    with pytest.raises(InputError, match=r"train-00001.*lacks the column 'Male'.*train-00000"):
+        huggingface.read(str(parquet))
+    every.cast_column("celeb_id", Value("string")).to_parquet(file)
+    with pytest.raises(InputError, match=r"train-00001.*of other types than those of .*train-00000.*celeb_id"):
+        huggingface.read(str(parquet))
+    file.write_bytes(b"none")
+    with pytest.raises(InputError, match=r"train-00001.*cannot be read as Parquet"):
+        huggingface.read(str(parquet))
+    with pytest.raises(InputError, match="holds no .parquet file"):
+        huggingface.read(f"file://{tmp_path}/*.parquet")
+    with pytest.raises(InputError, match="cannot be listed"):
+        huggingface.read("nowhere://faces/*.parquet")
 
 
 def test_one_split_is_divided_anew_by_person(parquet: Path, tmp_path: Path) -> None:

@@ -131,10 +131,11 @@ class Webdataset(Packing):
 
 @dataclass(frozen=True, kw_only=True)
 class Huggingface(Packing):
-    """A Hugging Face dataset: by its name on the hub, or a folder of Parquet files.
+    """A Hugging Face dataset: by its name on the hub, or Parquet files wherever they lie.
 
     Attributes:
-        path: The name, or the folder.
+        path: The name, which is downloaded; or a folder, pattern or URL of Parquet files, which are read where they
+            lie: 'hf://datasets/NAME/**/*.parquet' for the hub's.
         identity: Column that says who a picture shows; identity, person, celeb_id, person_id or subject by default.
         split: Only this split, divided anew by person; all splits by default.
         attributes: Columns that are the task; by default all of type bool or of two classes.

@@ -34,13 +34,13 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
             raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
         return _source(root, images, {}, None, None)
     table = read_table(Path(labels))
-    name = chosen(table, "name", name, NAME_COLUMNS, labels)
+    name = chosen(table.column_names, "name", name, NAME_COLUMNS, labels)
     if name is None:
         raise InputError(
             f"{labels}: no column is called {', '.join(NAME_COLUMNS)}; name the one that holds the images' "
             f"paths, its columns are: {', '.join(table.column_names)}"
         )
-    identity = chosen(table, "identity", identity, IDENTITY_COLUMNS, labels)
+    identity = chosen(table.column_names, "identity", identity, IDENTITY_COLUMNS, labels)
     order = _matched(labels, texts(table, name, labels), images)
     people = texts(table, identity, labels) if identity is not None else None
     partition = partition_of(texts(table, "split", labels), labels) if "split" in table.column_names else None

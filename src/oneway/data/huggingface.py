@@ -1,21 +1,27 @@
-"""Datasets of Hugging Face: a name on its hub, a folder of Parquet files, or one that `save_to_disk` wrote."""
+"""Datasets of Hugging Face: a name on its hub, Parquet files wherever they lie, or what `save_to_disk` wrote."""
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from oneway.data import rowgroups
 from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, texts
-from oneway.data.source import Source, decode
+from oneway.data.source import Reader, Source, decode
+from oneway.data.span import matching
 from oneway.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
+
+T = TypeVar("T")
 
 PARTITIONS = {
     "train": "train",
@@ -39,17 +45,37 @@ class Column:
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`."""
-        stored = self.dataset[index][self.column]
-        file: Any = BytesIO(stored["bytes"]) if stored["bytes"] is not None else Path(stored["path"])
-        return decode(file, self.names[index], size)
+        return decode(rowgroups.encoded(self.dataset[index][self.column]), self.names[index], size)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset that can be asked for its columns.
+
+    Attributes:
+        splits: rows of each, in their order.
+        features: the columns and their types.
+        columns: reads some of them into memory.
+        reader: makes a reader of a column of images, which have the names given.
+
+    """
+
+    splits: dict[str, int]
+    features: Features
+    columns: Callable[[list[str]], pa.Table]
+    reader: Callable[[str, tuple[str, ...]], Reader]
 
 
 def read(path: str, identity: str | None = None, split: str | None = None, attributes: tuple[str, ...] = ()) -> Source:
-    """Read what a dataset says of its images; those of Parquet files and of the hub lie in the library's own cache.
+    """Read what a dataset says of its images.
+
+    Images in Parquet files stay there and are read where they lie; those of a name on the hub are downloaded into the
+    library's own cache.
 
     Args:
-        path: a dataset's name on the hub, which is downloaded once, a folder of Parquet files, or what `save_to_disk`
-            wrote.
+        path: a dataset's name on the hub; Parquet files as a folder of them, a pattern (`'faces/*.parquet'`) or a URL
+            as fsspec takes it (`'hf://datasets/NAME/**/*.parquet'` reads the hub's without a download of them); or
+            what `save_to_disk` wrote.
         identity: the column that says who an image shows; identity, person, celeb_id, person_id or subject by default.
         split: only this split, of which private, public, validation and test people are then made; all splits by
             default, which are kept if they are train, validation and test.
@@ -59,82 +85,114 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
         InputError: for anything that does not fit, naming the column or the split.
 
     """
-    splits = _load(path)
-    from datasets import Image, concatenate_datasets
+    opened = _open(path, split)
+    from datasets import Image
 
-    if split is not None:
-        if split not in splits:
-            raise unknown(f"{path}: split", split, tuple(splits))
-        splits = {split: splits[split]}
-    odd = [name for name in splits if name not in PARTITIONS]
-    if len(splits) > 1 and odd:
+    odd = [name for name in opened.splits if name not in PARTITIONS]
+    if len(opened.splits) > 1 and odd:
         raise InputError(f"{path}: the split {odd[0]!r} is none of {', '.join(PARTITIONS)}; choose one with --split")
-    parts = [part for name, each in splits.items() for part in [PARTITIONS.get(name, "train")] * len(each)]
-    names = tuple(f"{path}/{name}/{row:07d}" for name, each in splits.items() for row in range(len(each)))
-    dataset = concatenate_datasets(list(splits.values()))
-    images = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    parts = [part for name, rows in opened.splits.items() for part in [PARTITIONS.get(name, "train")] * rows]
+    names = tuple(f"{path}/{name}/{row:07d}" for name, rows in opened.splits.items() for row in range(rows))
+    images = [name for name, feature in opened.features.items() if isinstance(feature, Image)]
     if len(images) != 1:
         raise InputError(
             f"{path}: has {len(images)} columns of images ({', '.join(images) or 'none'}) and needs one; "
-            f"its columns are: {', '.join(dataset.column_names)}"
+            f"its columns are: {', '.join(opened.features)}"
         )
-    dataset = dataset.cast_column(images[0], Image(decode=False))
-    table = dataset.remove_columns(images).with_format("arrow")[:] if len(dataset.column_names) > 1 else None
-    identity = None if table is None else chosen(table, "identity", identity, IDENTITIES, path)
-    chosen_attributes = tuple(_attribute(path, dataset, name) for name in attributes) or _binary_columns(dataset)
+    others = [name for name in opened.features if name not in images]
+    for name in attributes:
+        if name not in opened.features:
+            raise unknown(f"{path}: attribute", name, list(opened.features))
+    task = attributes or _binary_columns(opened.features)
+    identity = chosen(others, "identity", identity, IDENTITIES, path)
+    table = opened.columns([*task, *([] if identity is None or identity in task else [identity])])
     return Source(
         layout="huggingface",
         names=names,
-        attributes=chosen_attributes,
-        labels=binaries(table, chosen_attributes, path, len(names)),
+        attributes=task,
+        labels=binaries(table, task, path, len(names)),
         identities=None if identity is None else tuple(texts(table, identity, path)),
-        partition=tuple(parts) if len(splits) > 1 else None,
+        partition=tuple(parts) if len(opened.splits) > 1 else None,
         landmarks=None,
-        reader=Column(dataset, images[0], names),
+        reader=opened.reader(images[0], names),
         crop="the largest square in the middle",
     )
 
 
-def _load(path: str) -> dict[str, Dataset]:
-    """Open a dataset by its splits."""
+def _open(path: str, split: str | None) -> Opened:
     try:
         import datasets
     except ImportError as error:
         raise InputError("Hugging Face's datasets is not installed; install oneway[huggingface]") from error
     place = Path(path)
+    if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
+        return _loaded(path, split, datasets.load_from_disk)
+    if place.is_dir() or glob.has_magic(path) or "://" in path:
+        return _placed(path, split)
+    return _loaded(path, split, datasets.load_dataset)
+
+
+def _loaded(path: str, split: str | None, load: Callable[[str], Any]) -> Opened:
+    """Open a dataset as the library has it."""
+    from datasets import Image, concatenate_datasets
+
     try:
-        if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
-            found = datasets.load_from_disk(path)
-        elif place.is_dir():
-            files = sorted(str(file) for file in place.rglob("*.parquet"))
-            if not files:
-                raise InputError(f"{path}: holds no .parquet file; use the folder layout for plain image files")
-            by_split: dict[str, list[str]] = {}
-            for file in files:  # train-00000-of-00012.parquet, as the hub names them
-                name = Path(file).stem.split("-")[0]
-                by_split.setdefault(name if name in PARTITIONS else "train", []).append(file)
-            found = datasets.load_dataset("parquet", data_files=by_split)
-        else:
-            found = datasets.load_dataset(path)
-    except InputError:
-        raise
+        found = load(path)
     except Exception as error:  # the library raises many kinds, of its own and of its transports
         raise InputError(f"{path}: cannot be opened as a dataset ({type(error).__name__}: {error})") from error
-    splits = dict(found) if isinstance(found, dict) else {"train": found}
+    splits: dict[str, Dataset] = _ordered(path, dict(found) if isinstance(found, dict) else {"train": found}, split)
+    dataset = concatenate_datasets(list(splits.values()))
+    return Opened(
+        splits={name: len(each) for name, each in splits.items()},
+        features=dataset.features,
+        columns=lambda names: dataset.select_columns(names).with_format("arrow")[:] if names else pa.table({}),
+        reader=lambda column, names: Column(dataset.cast_column(column, Image(decode=False)), column, names),
+    )
+
+
+def _placed(path: str, split: str | None) -> Opened:
+    """Open Parquet files where they lie."""
+    from datasets import Features
+
+    files = matching(f"{path}/**/*.parquet" if Path(path).is_dir() else path)
+    if not files:
+        raise InputError(f"{path}: holds no .parquet file; use the folder layout for plain image files")
+    by_split: dict[str, list[str]] = {}
+    for file in files:
+        by_split.setdefault(_split_of(PurePosixPath(file)), []).append(file)
+    splits = _ordered(path, by_split, split)
+    groups = {name: rowgroups.groups(each) for name, each in splits.items()}
+    chosen_files = [file for each in splits.values() for file in each]
+    return Opened(
+        splits={name: sum(group.rows for group in each) for name, each in groups.items()},
+        features=Features.from_arrow_schema(rowgroups.schema(chosen_files[0])),
+        columns=lambda names: rowgroups.columns(chosen_files, names),
+        reader=lambda column, names: rowgroups.RowGroups(
+            tuple(group for each in groups.values() for group in each), column, names
+        ),
+    )
+
+
+def _split_of(file: PurePosixPath) -> str:
+    """Tell the split by train-00000-of-00012.parquet or train/0000.parquet, as the hub names them."""
+    told = (file.stem.split("-")[0], file.parent.name)
+    return next((name for name in told if name in PARTITIONS), "train")
+
+
+def _ordered(path: str, splits: dict[str, T], only: str | None) -> dict[str, T]:
+    """Put splits in the order of `PARTITIONS`, or leave one."""
+    if only is not None:
+        if only not in splits:
+            raise unknown(f"{path}: split", only, tuple(splits))
+        return {only: splits[only]}
     return dict(sorted(splits.items(), key=lambda each: [*PARTITIONS, each[0]].index(each[0])))
 
 
-def _binary_columns(dataset: Dataset) -> tuple[str, ...]:
+def _binary_columns(features: Features) -> tuple[str, ...]:
     from datasets import ClassLabel
 
     return tuple(
         name
-        for name, feature in dataset.features.items()
+        for name, feature in features.items()
         if getattr(feature, "dtype", None) == "bool" or (isinstance(feature, ClassLabel) and feature.num_classes == 2)
     )
-
-
-def _attribute(path: str, dataset: Dataset, name: str) -> str:
-    if name not in dataset.column_names:
-        raise unknown(f"{path}: attribute", name, dataset.column_names)
-    return name

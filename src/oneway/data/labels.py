@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +43,14 @@ def read_table(path: Path) -> pa.Table:
     return table
 
 
-def chosen(table: pa.Table, role: str, given: str | None, usual: tuple[str, ...], path: Path | str) -> str | None:
+def chosen(
+    columns: Sequence[str], role: str, given: str | None, usual: tuple[str, ...], path: Path | str
+) -> str | None:
     """Give the column that the user named, or the first with one of the `usual` names, if there is one."""
     if given is None:
-        return next((column for column in table.column_names if column in usual), None)
-    if given not in table.column_names:
-        raise unknown(f"{path}: {role} column", given, table.column_names)
+        return next((column for column in columns if column in usual), None)
+    if given not in columns:
+        raise unknown(f"{path}: {role} column", given, columns)
     return given
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,3 +59,23 @@ class Span:
         except Exception as error:  # every transport has errors of its own
             raise InputError(f"{self.file}: cannot be read ({error})") from error
         return content
+
+
+def matching(pattern: str) -> list[str]:
+    """List the files that a pattern of paths, or of URLs as fsspec takes them, matches, in order.
+
+    Raises:
+        InputError: if the place cannot be listed.
+
+    """
+    if "://" not in pattern:
+        return [str(Path(name).absolute()) for name in sorted(glob.glob(pattern, recursive=True))]
+    try:
+        files, path = fsspec.core.url_to_fs(pattern)
+        names = sorted(files.glob(path))
+    except Exception as error:  # every transport has errors of its own
+        raise InputError(f"{pattern}: cannot be listed ({error})") from error
+    start = pattern.removesuffix(path)  # with the host, where there is one
+    if start == pattern:
+        raise InputError(f"{pattern}: cannot be read as a URL of {path}; give one that ends in the path")
+    return [start + name for name in names]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import tarfile
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from numpy.typing import NDArray
 from oneway.data.folder import SUFFIXES
 from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, partition_of, some, texts
 from oneway.data.source import Source, decode
-from oneway.data.span import Span, opened
+from oneway.data.span import Span, matching, opened
 from oneway.errors import InputError
 
 LABELS = ".json"
@@ -47,7 +45,7 @@ def read(pattern: str, identity: str | None = None) -> Source:
     test, private or public), the same fields in every sample. The crop is the largest square in the middle. Raise
     `InputError` for anything that does not fit, naming the shard and the sample.
     """
-    shards = _matching(pattern)
+    shards = matching(pattern)
     if not shards:
         raise InputError(f"{pattern}: no such file; give the tar files, for example 'shards/*.tar' in quotes")
     images: dict[str, Span] = {}
@@ -62,7 +60,7 @@ def read(pattern: str, identity: str | None = None) -> Source:
         raise InputError(f"{pattern}: {len(shards)} shards hold no image ({', '.join(SUFFIXES)})")
     names = tuple(images)
     table = _table(pattern, names, told)
-    identity = chosen(table, "identity", identity, IDENTITY_COLUMNS, pattern)
+    identity = chosen(table.column_names, "identity", identity, IDENTITY_COLUMNS, pattern)
     attributes = tuple(column for column in table.column_names if column not in (identity, "split"))
     partition = tuple(partition_of(texts(table, "split", pattern), pattern)) if "split" in table.column_names else None
     return Source(
@@ -76,21 +74,6 @@ def read(pattern: str, identity: str | None = None) -> Source:
         reader=Shards(tuple(images.values()), names),
         crop="the largest square in the middle",
     )
-
-
-def _matching(pattern: str) -> list[str]:
-    """List the shards that a pattern of paths, or of URLs as fsspec takes them, matches."""
-    if "://" not in pattern:
-        return [str(Path(name).absolute()) for name in sorted(glob.glob(pattern))]
-    try:
-        files, path = fsspec.core.url_to_fs(pattern)
-        names = sorted(files.glob(path))
-    except Exception as error:  # every transport has errors of its own
-        raise InputError(f"{pattern}: cannot be listed ({error})") from error
-    start = pattern.removesuffix(path)  # with the host, where there is one
-    if start == pattern:
-        raise InputError(f"{pattern}: cannot be read as a URL of {path}; give one that ends in the path")
-    return [start + name for name in names]
 
 
 def _files(shard: str) -> list[tuple[str, str, Span]]:

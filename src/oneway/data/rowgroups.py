@@ -1,0 +1,122 @@
+"""Images in the row groups of Parquet files, which stay where they are: on this machine or behind a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+from numpy.typing import NDArray
+
+from oneway.data.source import decode
+from oneway.data.span import opened
+from oneway.errors import InputError
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group: the `number`-th of a file, of so many `rows`."""
+
+    file: str
+    number: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """Reads images out of row groups, the largest square in the middle of each.
+
+    Nothing is copied to this machine's disk. A process holds two groups' images in memory, so that images which are
+    asked for in their order are read once.
+
+    Args:
+        groups: in the order of the images.
+        column: of images, as encoded bytes or as Hugging Face's pairs of bytes and path.
+        names: of the images.
+
+    """
+
+    groups: tuple[Group, ...]
+    column: str
+    names: tuple[str, ...]
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum([group.rows for group in self.groups])
+
+    def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
+        """Return image `index`, (size, size, 3); raise `CorruptImage`."""
+        place = int(np.searchsorted(self._ends, index, side="right"))
+        group = self.groups[place]
+        row = index - int(self._ends[place]) + group.rows
+        stored: Any = _images(group, self.column)[row].as_py()
+        return decode(encoded(stored), f"{group.file}: {self.names[index]}", size)
+
+
+def encoded(stored: Any) -> BytesIO | Path:
+    """Give an image as it is stored: its bytes, or a pair of bytes and path of which one may be missing."""
+    if not isinstance(stored, dict):
+        return BytesIO(stored or b"")
+    content, path = stored["bytes"], stored["path"]
+    return BytesIO(content) if content is not None else Path(path or "")
+
+
+def schema(file: str) -> pa.Schema:
+    """Read the columns of a file and what else is said of them."""
+    with _reading(file) as table:
+        return table.schema_arrow
+
+
+def groups(files: Sequence[str]) -> tuple[Group, ...]:
+    """List the row groups of several files, in their order."""
+    found = []
+    for file in files:
+        with _reading(file) as table:
+            found += [
+                Group(file, number, table.metadata.row_group(number).num_rows) for number in range(table.num_row_groups)
+            ]
+    return tuple(found)
+
+
+def columns(files: Sequence[str], names: Sequence[str]) -> pa.Table:
+    """Read some columns of several files into memory, and no others.
+
+    Raises:
+        InputError: if a file lacks one, or has it of another type.
+
+    """
+    tables: list[pa.Table] = []
+    for file in files:
+        with _reading(file) as table:
+            missing = [name for name in names if name not in table.schema_arrow.names]
+            if missing:
+                raise InputError(f"{file}: lacks the column {missing[0]!r}, which {files[0]} has; give all the same")
+            tables.append(table.read(columns=list(names)).replace_schema_metadata())
+        if tables[-1].schema != tables[0].schema:
+            raise InputError(
+                f"{file}: its columns are of other types than those of {files[0]}: "
+                f"{tables[-1].schema.to_string()!r} is not {tables[0].schema.to_string()!r}; give all the same"
+            )
+    return pa.concat_tables(tables)
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[parquet.ParquetFile]:
+    with opened(file) as stream:
+        try:
+            yield parquet.ParquetFile(stream)
+        except pa.ArrowException as error:
+            raise InputError(f"{file}: cannot be read as Parquet ({error}); repair the file") from error
+
+
+@lru_cache(maxsize=2)
+def _images(group: Group, column: str) -> pa.ChunkedArray:
+    with _reading(group.file) as table:
+        return table.read_row_group(group.number, columns=[column]).column(column)
