@@ -115,7 +115,7 @@ def audited() -> Results:
     )
     mean_face = scores(0.052, 0.001, 0.281, 13.1, 0.0512, 0.293, 13.9)
     public_face = scores(0.041, 0.001, 0.142, 10.2, 0.0994, 0.171, 12.2)
-    by_output = scores(0.118, 0.012, 0.168, 10.9, 0.0861, 0.192, 12.6)
+    decided = scores(0.118, 0.012, 0.168, 10.9, 0.0861, 0.192, 12.6)
     output = _inference(0.11, 0.03)
     control = {
         "name": "unprotected: the same network and task, --pixel 0",
@@ -126,7 +126,7 @@ def audited() -> Results:
         "attacks": {
             "inversion": stronger,
             "feature": {"feature_similarity": figure(0.702), "converged": True, "steps": 5200, "seconds": 88.0},
-            "linkage": linked(0.91, 0.78, 0.72, 0.88) | {"strongest": "trained", "ways": {}, "by_output": None},
+            "linkage": linked(0.91, 0.78, 0.72, 0.88) | {"strongest": "trained", "ways": {}},
             "scatter": {
                 "between": figure(6.41, "", 0.2),
                 "within": figure(2.02, "", 0.06),
@@ -224,7 +224,6 @@ def audited() -> Results:
                     "whitened cosine": linked(0.541, 0.352, 0.262, 0.487) | {"seconds": 5.7},
                     "trained": linked(0.612, 0.403, 0.318, 0.551) | {"converged": False, "seconds": 141.0},
                 },
-                "by_output": linked(0.084, 0.017, 0.021, 0.079),
             },
             "scatter": {
                 "between": figure(3.122, "", 0.1),
@@ -259,12 +258,21 @@ def audited() -> Results:
         "floors": {
             "mean_face": mean_face,
             "random_public_face": public_face,
-            "nearest_by_output": by_output,
             "constant_prediction": {"mean_mcc": 0.0},
             "mean_feature": {"feature_similarity": figure(0.112)},
             "chance": {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.00123, "rank_5": 0.00616},
         },
         "control": control,
+        "decisions": decided
+        | linked(0.084, 0.017, 0.021, 0.079)
+        | {
+            "feature_similarity": figure(0.203),
+            "leakage": {
+                "face_similarity": figure(0.109, "leakage", 0.013),
+                "feature_similarity": figure(0.154, "leakage", 0.017),
+                "linkage": figure(0.021, "leakage", 0.011),
+            },
+        },
         "leakage": {
             "face_similarity": figure(0.5, "leakage", 0.031),
             "feature_similarity": figure(0.541, "leakage", 0.036),

@@ -203,7 +203,9 @@ def test_what_no_setting_keeps_is_said(cut: str, bounds: dict[str, float], messa
 
 def test_the_picture_leaves_out_what_was_refused(tmp_path: Path) -> None:
     refused = ROWS[1] | {"leakage": {name: {"refused": "no verifier"} for name in NAMES}}
-    draw_pareto([*ROWS, refused, refused | {"cut": "fc"}, ROWS[0] | {"cut": "fc"}], tmp_path / "pareto.png")
+    rows = [*ROWS, refused, refused | {"cut": "fc"}, ROWS[0] | {"cut": "fc"}]
+    decisions = {"layer2": ROWS[3]["leakage"], "fc": refused["leakage"]}
+    draw_pareto({"rows": rows, "decisions": decisions}, tmp_path / "pareto.png")
     width, height = Image.open(tmp_path / "pareto.png").size
     assert height > 0.7 * width  # two cuts, two panels each
 

@@ -124,7 +124,7 @@ def test_parquet_that_does_not_fit_is_named(parquet: Path, tmp_path: Path) -> No
     file.write_bytes(b"none")
     with pytest.raises(InputError, match=r"train-00001.*cannot be read as Parquet"):
         huggingface.read(str(parquet))
-    with pytest.raises(InputError, match="holds no .parquet file"):
+    with pytest.raises(InputError, match="holds no"):
         huggingface.read(f"file://{tmp_path}/*.parquet")
     with pytest.raises(InputError, match="cannot be listed"):
         huggingface.read("nowhere://faces/*.parquet")

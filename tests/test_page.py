@@ -179,8 +179,8 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
             found += 1
         elif isinstance(block, dict):
             for key, part in block.items():
-                # Attributes by the output alone, and linkage by it, are marks on the bars of the attack's own.
-                if key not in hidden | {"output", "by_output"}:
+                # Attributes by the output alone are marks on the bars of the attack's own.
+                if key not in hidden | {"output"}:
                     look(part, f"{name}.{key}")
         elif isinstance(block, list):
             for place, part in enumerate(block):
@@ -189,8 +189,13 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
     for block in ("verdict", "attacks", "bound", "queries", "utility", "leakage"):
         look(results[block], block)
     assert found > 100
-    for output in (results["attacks"]["inference"]["output"]["mcc"], results["attacks"]["linkage"]["by_output"]):
+    decisions = results["decisions"]
+    linked = {name: decisions[name] for name in decisions if name in results["attacks"]["linkage"]}
+    assert len(linked) == 4
+    for output in (results["attacks"]["inference"]["output"]["mcc"], linked):
         assert all(plain(f"output {value(shown)}") in text for shown in output.values())
+    told = text.partition("decisions alone, a bit")[2][:300]
+    assert all(plain(value(shown)) in told for shown in decisions["leakage"].values())
     for shown in results["control"]["attacks"]["inference"]["mcc"].values():
         assert plain(f"control {value(shown)}") in text
 
@@ -307,7 +312,8 @@ def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) 
         inversion,
         inversion["strongest"],
         *inversion["attackers"].values(),
-        *(results["floors"][name] for name in ("mean_face", "random_public_face", "nearest_by_output")),
+        *(results["floors"][name] for name in ("mean_face", "random_public_face")),
+        results["decisions"],
         results["attacks"]["optimisation"],
         results["attacks"]["averaging"],
         *results["queries"]["curve"],

@@ -10,15 +10,26 @@ from numpy.typing import NDArray
 
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.data.packed import Pack
+from oneway.auditing.verdict import TITLES
 from oneway.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.leakage import NoLeakError, leakage
 
 Plain = dict[str, Any]
 
 
-def leakage_of(scores: Mapping[str, NDArray[np.float64]], control: Control | None, pack: Pack) -> Plain:
-    """Give the three leakages of docs/audit.md, or why there is none."""
+def leakage_of(
+    scores: Mapping[str, NDArray[np.float64]],
+    control: Mapping[str, NDArray[np.float64]] | None,
+    people: NDArray[np.int64],
+) -> Plain:
+    """Give the three leakages of docs/audit.md, or why there is none.
+
+    Args:
+        scores: of every test picture, as in `scores.npz`.
+        control: the same of the unprotected encoder.
+        people: of the test pictures.
+
+    """
     names = {
         "face_similarity": ("inversion face_similarity", "floor mean_face face_similarity"),
         "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
@@ -28,14 +39,14 @@ def leakage_of(scores: Mapping[str, NDArray[np.float64]], control: Control | Non
     for name, (score, floor) in names.items():
         if control is None:
             shares[name] = {"refused": "there is no control to take a share of; give one with --control"}
-        elif score not in scores or score not in control.scores:
+        elif score not in scores or score not in control:
             missing = "this audit" if score not in scores else "the control's audit"
             few = ", for which its validation people may be too few" if name == "linkage" else ""
             shares[name] = {"refused": f"{missing} did not measure it{few}"}
         else:
             least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
             try:
-                share = leakage(scores[score], control.scores[score], least, pack.test.identities)
+                share = leakage(scores[score], control[score], least, people)
                 shares[name] = share.to_dict()
             except NoLeakError as error:
                 shares[name] = {"refused": str(error)}
@@ -108,6 +119,19 @@ def further(attacks: Plain) -> list[str]:
                 f"of {panel['value']:.2f}; the leakage above does not count that"
             )
     return reasons
+
+
+def least(results: Plain) -> list[str]:
+    """Say what the task's decisions alone give away, which is the least for any encoder that they can be read from."""
+    shares = {TITLES[name]: share for name, share in results["decisions"].get("leakage", {}).items()}
+    said = [f"{title} {share['value']:.2f}" for title, share in shares.items() if "refused" not in share]
+    if not said:
+        return []
+    whose = "this encoder" if results["control"] is None else "the unprotected encoder"
+    return [
+        f"of what {whose} gives away, the task's decisions alone give away: {', '.join(said)}; "
+        "no encoder that they can be read from gives away less"
+    ]
 
 
 def untested(attacks: Plain, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:

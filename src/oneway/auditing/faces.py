@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from oneway.attacks import optimisation
 from oneway.attacks.access import Access
 from oneway.attacks.fit import Fitted, Place
-from oneway.attacks.floors import nearest_by_output
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert, reconstruct
 from oneway.attacks.linear import chosen_rows, draw
 from oneway.auditing.room import Room, course
@@ -38,16 +37,9 @@ def shown(pack: Pack) -> NDArray[np.int64]:
 
 
 def floors(room: Room, _: Place) -> Found:
-    """Score attackers who know nothing, or the task's output alone."""
+    """Score attackers who know nothing."""
     pack, judge = room.pack, room.judge
-    chosen = {
-        "random_public_face": np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))
-    }
-    if room.victim.outputs is not None:
-        outputs = room.victim.outputs
-        chosen["nearest_by_output"] = nearest_by_output(
-            outputs["test"] > 0, outputs["public"] > 0, seed=room.config.seed
-        )
+    random = np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))
     mean = mean_picture(pack.public, torch.device("cpu"))
     seen = None if judge.verifier is None else judge.verifier(mean)
     public = None if judge.verifier is None else judge.known(pack.public)
@@ -57,9 +49,8 @@ def floors(room: Room, _: Place) -> Found:
         return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
 
     scores = {"mean_face": mean_face(pack.test, tuple(UNITS))}
-    for name, index in chosen.items():
-        vectors = None if public is None else public[index]
-        scores[name] = judge.measure(chosen_pictures(index, pack), pack.test, vectors=vectors)
+    vectors = None if public is None else public[random]
+    scores["random_public_face"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
     validation: dict[str, float] = {}
     if public is not None:

@@ -88,13 +88,8 @@ def linked(room: Room, _: Place, found: dict[str, Found]) -> Found:
     scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(scored, key=lambda name: scored[name].strength)
     facts = {name: one.facts for name, one in scored.items()}
-    result = scored[strongest].facts | {"strongest": strongest, "ways": facts, "by_output": None}
+    result = scored[strongest].facts | {"strongest": strongest, "ways": facts}
     result["validation"] = scored[strongest].strength
-    if room.victim.outputs is not None:
-        outputs = room.victim.outputs
-        mean, deviation = outputs["public"].mean(axis=0), outputs["public"].std(axis=0) + 1e-6
-        told = {split: linkage.normalise((outputs[split] - mean) / deviation) for split in ("validation", "test")}
-        result["by_output"] = link(told, told, pack).facts
     return Found(facts=result, arrays=scored[strongest].arrays)
 
 

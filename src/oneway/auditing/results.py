@@ -12,6 +12,7 @@ from oneway import runs
 from oneway.auditing import conclusions, guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
+from oneway.auditing.decisions import told
 from oneway.auditing.faces import shown
 from oneway.auditing.faces import strongest as strongest_of
 from oneway.auditing.measures import few_queries
@@ -80,13 +81,15 @@ def assemble(
         "seconds": {name: step.facts["seconds"] for name, step in found.items()},
         "provenance": runs.provenance(**described),
     }
-    results["leakage"] = conclusions.leakage_of(per_picture(found, results), control, victim.pack)
+    scores, theirs = per_picture(found, results), None if control is None else control.scores
+    results["leakage"] = conclusions.leakage_of(scores, theirs, victim.pack.test.identities)
+    results["decisions"] = told(found["decisions"], scores, scores if theirs is None else theirs, judge)
     linked = attacks["linkage"].get("tar_at_far_1e-3")
     converged = all(attacker["converged"] for attacker in inversion["attackers"].values())
     results["verdict"] = verdict(results["leakage"], linked, converged=converged) | {
         "numbers": conclusions.numbers(results)
     }
-    results["verdict"]["reasons"] += conclusions.further(attacks)
+    results["verdict"]["reasons"] += conclusions.further(attacks) + conclusions.least(results)
     return results
 
 
@@ -212,10 +215,9 @@ def _inference(step: Found, pack: Pack) -> Plain:
         mean_mcc = estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC")
         return {"mean_mcc": mean_mcc.to_dict(), "mcc": each}
 
-    told = step.arrays.get("confusion output")
-    return (
-        step.facts | correlations(step.arrays["confusion"]) | {"output": None if told is None else correlations(told)}
-    )
+    output = step.arrays.get("confusion output")
+    beside = None if output is None else correlations(output)
+    return step.facts | correlations(step.arrays["confusion"]) | {"output": beside}
 
 
 def _information(step: Found, pack: Pack) -> Plain:
@@ -237,7 +239,7 @@ def _bound(step: Found, pack: Pack) -> Plain:
 
 
 def _floors(step: Found, pack: Pack) -> Plain:
-    floors: Plain = {"mean_face": {}, "random_public_face": {}, "nearest_by_output": None, "mean_feature": None}
+    floors: Plain = {"mean_face": {}, "random_public_face": {}, "mean_feature": None}
     for key, values in step.arrays.items():
         floor, name = key.split(" ")
         unit = UNITS.get(name, "cosine")

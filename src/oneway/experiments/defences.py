@@ -122,10 +122,11 @@ def compare_defences(
         "schema": runs.SCHEMA,
         "kind": "benchmark",
         "rows": [_row(store, cell) for cell in plan],
+        "decisions": {cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
         "provenance": runs.provenance(**described),
     }
     _write_table(out / TABLE, results["rows"])
-    draw_pareto(results["rows"], out / PICTURE)
+    draw_pareto(results, out / PICTURE)
     runs.write_json(out / runs.RESULTS, results)
     return results
 
@@ -152,6 +153,12 @@ def _row(store: Store, cell: Cell) -> dict[str, Any]:
         "run": str(store.run(cell.setting).relative_to(store.path)),
         "audit": str(store.report(cell.setting).relative_to(store.path)),
     }
+
+
+def _decisions(store: Store, control: Cell) -> dict[str, Any]:
+    """Give what the control's decisions alone give away: the least for who keeps all of its utility."""
+    decisions: dict[str, Any] = store.results(control.setting)[1]["decisions"]
+    return dict(decisions["leakage"])
 
 
 def _shares(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:

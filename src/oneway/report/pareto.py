@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
 MARKS = "osD^v<>PX*hpd"
 
 
-def draw_pareto(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
     """Draw mean MCC against leakage on test people, with 95 % intervals, as a PNG.
 
     Args:
-        rows: of a benchmark, as docs/results.md describes them; a leakage that was refused is left out.
+        results: of a benchmark, as docs/results.md describes them; a leakage that was refused is left out.
         path: the PNG.
 
     """
+    rows = results["rows"]
     from matplotlib import colormaps  # its import takes half a second
     from matplotlib.figure import Figure
 
@@ -52,6 +53,9 @@ def draw_pareto(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
                         x, y, yerr=upward, xerr=across, fmt=f"{mark}-", color=color, ms=5, lw=0.8, label=name
                     )
             panel.axvline(0, color="0.6", lw=0.8)
+            decided = results["decisions"][cut][leakage]
+            if "refused" not in decided:
+                panel.axvline(decided["value"], color="0.3", ls=":", label="the task's decisions alone")
             panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
     panels[0][0].legend(fontsize="small")
     with runs.whole(path) as partial:

@@ -83,9 +83,8 @@ def audit_table(results: Mapping[str, Any]) -> Table:
         "scatter": _block(attacks["scatter"]).get("chance"),
         "inference": 0.0,
     }
-    columns["floor: by output labels"] = {
-        **_block(floors.get("nearest_by_output")),
-        **_block(_block(attacks["linkage"]).get("by_output")),
+    columns["its decisions alone"] = {
+        **_block(results["decisions"]),
         "inference": _block(_block(attacks["inference"]).get("output")).get("mean_mcc"),
     }
     leakage: dict[str, Any] = dict(_block(results["leakage"]))
@@ -205,7 +204,12 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
         **{name: attacks[name] for name in ("feature", "inference", "information", "averaging")},
     }
     late = [name for name, facts in trained.items() if facts.get("converged") is False]
-    parts = {**attacks, "queries": results["queries"], "error of unbiased attackers": results.get("bound")}
+    parts = {
+        **attacks,
+        "queries": results["queries"],
+        "decisions": results["decisions"],
+        "error of unbiased attackers": results.get("bound"),
+    }
     remarks = [f"not measured: {name}, {part['refused']}" for name, part in parts.items() if part and not _block(part)]
     if late:
         remarks.append(f"ended by the budget before they converged, so more may be had: {', '.join(late)}")

@@ -1,0 +1,77 @@
+"""What the task's decisions alone give away: no encoder from which they can be read gives away less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.attacks.access import FeatureDump
+from oneway.attacks.fit import Place
+from oneway.auditing import faces, facts
+from oneway.auditing.conclusions import leakage_of
+from oneway.auditing.linked import RANKS, RATES
+from oneway.auditing.room import Room
+from oneway.auditing.steps import Found, refused
+from oneway.auditing.victim import Stolen
+from oneway.judge import UNITS, Judge
+from oneway.metrics.estimate import mean
+
+
+def decided(room: Room, place: Place) -> Found:
+    """Attack the task's decisions, a bit for each attribute, as if these were the features.
+
+    Faces are drawn from them by the solved attacker alone; the other attacks are those on features.
+    """
+    outputs = room.victim.outputs
+    if outputs is None:
+        return refused("what the encoder's task decides is not known")
+    bits: dict[str, NDArray[np.generic]] = {
+        split: np.where(logits > 0, 1.0, -1.0).astype(np.float32) for split, logits in outputs.items()
+    }
+    dump = FeatureDump(bits, place.fabric.device)
+    stolen = Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
+    inner = replace(room, stolen=stolen)
+    found = {"inversion linear": faces.inversion(inner, place, None, "linear")}
+    found["feature"] = facts.predicted(inner, place)
+    linkage = facts.linked(inner, place, found)
+    drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in UNITS}
+    features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
+    linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
+    return Found(facts={"linkage": linked}, arrays={**drawn, **features, **linkage.arrays})
+
+
+def told(
+    step: Found,
+    scores: Mapping[str, NDArray[np.float64]],
+    against: Mapping[str, NDArray[np.float64]],
+    judge: Judge,
+) -> dict[str, Any]:
+    """Give the scores of the decisions, and their leakages.
+
+    Args:
+        step: what `decided` found.
+        scores: of every test picture, of the encoder and the floors, as in `scores.npz`.
+        against: those of the control, or, where there is none, the encoder's own.
+        judge: who measured them.
+
+    """
+    if "refused" in step.facts:
+        return step.facts
+    arrays, people = step.arrays, judge.test.identities
+    theirs = {name: values for name, values in scores.items() if name.startswith("floor ")}
+    names = {
+        "face_similarity": "inversion face_similarity",
+        "feature_similarity": "feature_similarity",
+        "accepted": "linkage accepted",
+        "pairs": "linkage pairs",
+    }
+    theirs |= {name: arrays[key] for key, name in names.items() if key in arrays}
+    estimates: dict[str, Any] = {name: score.to_dict() for name, score in judge.estimates(dict(arrays)).items()}
+    if "feature_similarity" in arrays:
+        estimates["feature_similarity"] = mean(arrays["feature_similarity"], people, unit="cosine").to_dict()
+    estimates |= step.facts["linkage"]
+    return estimates | {"leakage": leakage_of(theirs, against, people)}
