@@ -23,10 +23,11 @@ from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
 from oneway.experiments import executor, sweep
-from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, recommend
+from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee, recommend
 from oneway.experiments.executor import Executor
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
+from oneway.report.table import benchmark_table
 
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
@@ -92,7 +93,11 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     monkeypatch.setattr(sweep, "audit", audit)
     with pytest.raises(oneway.InputError, match="--resume"):
         compare_defences(people, tmp_path / "one", asked, **given)
+    expected = foresee(people, tmp_path / "one", asked, verifier=people_judge)
+    assert (expected.runs, expected.audits) == (1, 2)  # the control is made, the second was trained
+    assert expected.seconds > 0
     one = compare_defences(people, tmp_path / "one", asked, resume=True, **given)
+    assert foresee(people, tmp_path / "one", asked, verifier=people_judge).seconds == 0
     two = compare_defences(people, tmp_path / "two", asked, executor=Executor(jobs=2), **given)
     assert [figures(row) for row in one["rows"]] == [figures(row) for row in two["rows"]]
 
@@ -107,6 +112,11 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
         lines = list(csv.DictReader(file))
     assert [float(line["mean_mcc"]) for line in lines] == [row["mean_mcc"]["value"] for row in one["rows"]]
     assert Image.open(tmp_path / "one" / PICTURE).size[0] > 600
+
+    decided = runs.read_json(tmp_path / "one" / control["audit"] / runs.RESULTS)["decisions"]["leakage"]
+    assert one["decisions"] == two["decisions"] == {"layer2": decided}
+    shown = [str(cell) for cell in benchmark_table(one).columns[1].cells]
+    assert shown == ["none", "noise", "noise", "the control's decisions alone"]
 
 
 STARTED = """

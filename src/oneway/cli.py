@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -14,6 +14,9 @@ from tyro.conf import Positional, UseAppendAction
 from oneway.errors import DivergedError, InputError, LostError
 from oneway.experiments.executor import Executor
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
+
+if TYPE_CHECKING:
+    from oneway.experiments.estimate import Estimate
 
 Settings = UseAppendAction[tuple[str, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -278,12 +281,12 @@ def benchmark(
         jobs: Settings at a time, each in a process of its own, one for each GPU.
         executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
             setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
-        dry_run: Only list the settings.
+        dry_run: Only list the settings, and how long they will take.
         set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
         resume: Continue a benchmark that was interrupted.
     """
     from oneway.data.packed import Pack
-    from oneway.experiments.defences import PICTURE, DefencesConfig, cells, compare_defences
+    from oneway.experiments.defences import PICTURE, DefencesConfig, cells, compare_defences, foresee
     from oneway.protection.config import PRESETS
     from oneway.report.table import benchmark_table
     from oneway.runs import override
@@ -296,6 +299,7 @@ def benchmark(
     if dry_run:
         for cell in cells(config, data):
             console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
+        console.print(_told(foresee(Pack.open(data), out, config, verifier=verifier), jobs))
         return
     results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=maker, resume=resume)
     console.print(benchmark_table(results))
@@ -322,7 +326,7 @@ def recommend(
         raise InputError(f"{benchmark} is not a benchmark; give the --out of a `oneway benchmark`")
     row = choose(results, cut, utility=utility, leakage=leakage)
     console = Console()
-    console.print(benchmark_table({"rows": [row]}))
+    console.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))
     command = f"oneway protect DATA --cut {cut} --defence {row['defence']}={row['strength']:g} --out RUN"
     console.print(command, highlight=False, soft_wrap=True)
 
@@ -368,7 +372,6 @@ def experiment(
     from oneway.experiments.config import PRESETS
     from oneway.experiments.experiment import NAMES, PAGE, foresee
     from oneway.experiments.experiment import experiment as run_experiments
-    from oneway.report.figure import duration
     from oneway.report.table import experiment_table
     from oneway.runs import override
 
@@ -383,8 +386,7 @@ def experiment(
         for title, lines in planned.items():
             for line in lines:
                 console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
-        told = duration(expected.seconds / jobs)
-        console.print(f"{expected.runs} encoders to train, {expected.audits} to audit: about {told} here")
+        console.print(_told(expected, jobs))
         return
     found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=maker, resume=resume)
     for results in found.values():
@@ -470,6 +472,14 @@ def _executor(kind: Literal["local", "ray"], jobs: int, pairs: dict[str, Any]) -
     made = override(Executor(kind=kind, jobs=jobs), own)
     made.check()
     return made, {name: value for name, value in pairs.items() if not name.startswith(prefix)}
+
+
+def _told(expected: Estimate, jobs: int) -> str:
+    """Say how long what is planned will take."""
+    from oneway.report.figure import duration
+
+    told = duration(expected.seconds / jobs)
+    return f"{expected.runs} encoders to train, {expected.audits} to audit: about {told} here"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

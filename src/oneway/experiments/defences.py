@@ -13,6 +13,7 @@ from oneway import runs
 from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.sweep import Setting, Store, absolute
 from oneway.protection.config import ProtectConfig
@@ -77,6 +78,13 @@ def cells(config: DefencesConfig, data: Path) -> list[Cell]:
                 made = Setting(protect=prescribe(base, name, strength), control=control, **given)
                 plan.append(Cell(cut=cut, defence=name, strength=strength, setting=made))
     return plan
+
+
+def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | None = None) -> Estimate:
+    """Say how long what is not made yet will take on this machine; arguments as `compare_defences` takes them."""
+    data = pack.path.absolute()
+    store = Store(path=out.absolute(), pack=data, verifier=absolute(verifier))
+    return estimate([cell.setting for cell in cells(config, data)], store)
 
 
 def compare_defences(

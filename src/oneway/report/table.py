@@ -113,14 +113,23 @@ def audit_table(results: Mapping[str, Any]) -> Table:
 
 
 def benchmark_table(results: Mapping[str, Any]) -> Table:
-    """Lay out a benchmark of defences (docs/results.md): a row for each setting, on test people."""
+    """Lay out a benchmark of defences (docs/results.md): a row for each setting, on test people.
+
+    Last of each cut stands what the control's decisions alone give away.
+    """
     table = Table(title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %)")
     for name in ("cut", "defence", "strength", "mean MCC ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
         table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
-    for row in results["rows"]:
-        shares = [row["leakage"][name] for name in ("face_similarity", "feature_similarity", "linkage")]
-        figures = [_text(row["mean_mcc"]), *(_percent(share) or "–" for share in shares)]
-        table.add_row(row["cut"], row["defence"], f"{row['strength']:g}", *figures)
+
+    def add(cut: str, defence: str, strength: str, utility: str, leakage: Mapping[str, Any]) -> None:
+        shares = [leakage[name] for name in ("face_similarity", "feature_similarity", "linkage")]
+        table.add_row(cut, defence, strength, utility, *(_percent(share) or "–" for share in shares))
+
+    for cut, decided in results["decisions"].items():
+        for row in results["rows"]:
+            if row["cut"] == cut:
+                add(cut, row["defence"], f"{row['strength']:g}", _text(row["mean_mcc"]), row["leakage"])
+        add(cut, "the control's decisions alone", "", "", decided)
     return table
 
 
