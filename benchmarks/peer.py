@@ -10,7 +10,7 @@ features and minimise the squared error. These differences are left, since each 
 - Structural similarity is its decoder's loss as well, which ours has in squared error. Its classifier learns one label
   of as many classes as we have attributes.
 - Our step reads its pictures from the pack and whitens features in front of the decoder; its are ready in memory.
-- Ours lays memory out channels last, which batch normalisation of few channels, as in its decoder, pays for on a CPU.
+- Ours lays memory out channels last, except for batch normalisation of few channels, as in its decoder.
 
 Needed are a clone of aidecentralized/InferenceBenchmark (tried at f432656) and pytorch-msssim. Its log is left out, and
 so is its perceptual network, which neither step asks for. Prints one JSON object: medians in milliseconds, and how many

@@ -1,4 +1,4 @@
-"""The one door to Lightning Fabric: device, precision, processes, seeds."""
+"""The one door to Lightning Fabric: device, precision, processes, seeds, and the layout of memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from oneway.errors import DivergedError, InputError, LostError
 
@@ -83,6 +84,28 @@ def launch(config: RuntimeConfig) -> Fabric:
     torch.set_flush_denormal(True)
     fabric.launch()
     return fabric
+
+
+LANES = 8
+"""Channels that batch normalisation takes at once on a processor, where they lie last."""
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def lay_out(network: Network, device: torch.device) -> Network:
+    """Move a network to a device, its memory laid out channels last, as convolutions are fastest.
+
+    Batch normalisation of a number of channels that is no multiple of 8 takes up to twenty times as long in that
+    layout on a processor, so there such a layer is handed its input channel by channel.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.num_features % LANES and device.type == "cpu":
+            module.register_forward_pre_hook(_by_channel)
+    placed: Network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
+
+
+def _by_channel(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    return (given[0].contiguous(),)
 
 
 def is_first() -> bool:

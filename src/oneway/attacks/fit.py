@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
@@ -19,6 +18,7 @@ from oneway import runs
 from oneway.attacks.access import Access
 from oneway.errors import DivergedError, InputError
 from oneway.progress import track
+from oneway.runtime import lay_out
 
 DROP = 0.3
 IMPROVEMENT = 0.01
@@ -161,7 +161,7 @@ class _State(Generic[Network]):
         access: Access,
     ) -> None:
         self.schedule, self.fabric, self.others, self.name, self.access = schedule, fabric, others, name, access
-        self.network: Network = network.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = lay_out(network.train(), fabric.device)
         self.step, self.drops, self.best, self.converged = 0, 0, math.inf, False
         self.kept = copy.deepcopy(self.network)
         optimizer = AdamW(self.network.parameters(), lr=schedule.learning_rate, weight_decay=0.0, fused=True)

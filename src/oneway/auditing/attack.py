@@ -28,7 +28,7 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict
 from oneway.report.grid import draw_grid
-from oneway.runtime import RuntimeConfig, launch
+from oneway.runtime import RuntimeConfig, launch, lay_out
 
 SHOWN = 8
 DECODER, SHOWN_FILE, GRID = "decoder.safetensors", "shown.npy", "grid.png"
@@ -87,7 +87,7 @@ def attack(
 
     runtime = runtime or RuntimeConfig()
     fabric = launch(runtime)
-    protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    protector = lay_out(protector, fabric.device)
     access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
     judge = Judge(pack.test, pack.validation, verifier)
     decoder = draw_decoder(config, access.shape, stages, pack.size)

@@ -25,6 +25,7 @@ from oneway.models.onnx import OnnxEncoder
 from oneway.models.split import features_shape, split
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
+from oneway.runtime import lay_out
 
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
@@ -68,7 +69,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None) -> Vict
     """Take the encoder of a finished protect run."""
     protector = run.load(network)
     stages = stages_of(protector.encoder, run.pack.size)
-    protector = protector.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    protector = lay_out(protector, fabric.device)
     parts = (run.pack.public, run.pack.validation, run.pack.test)
     return Victim(
         name=run.path.name,

@@ -19,7 +19,7 @@ from oneway.errors import InputError
 from oneway.models.encoder import EncoderConfig, backbone
 from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
 from oneway.progress import track
-from oneway.runtime import RuntimeConfig, launch
+from oneway.runtime import RuntimeConfig, launch, lay_out
 
 SCALE, MARGIN = 24.0, 0.2
 OWN = "verifier.safetensors"
@@ -83,13 +83,13 @@ def identify(
     fabric = launch(runtime or RuntimeConfig())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _network(config, pack.size).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = lay_out(_network(config, pack.size), fabric.device)
         centres = nn.Parameter(torch.randn(len(names), config.feature_width))
     head = nn.ParameterList([centres])
     optimizer = AdamW(
         [*network.parameters(), *head.parameters()], lr=config.learning_rate, weight_decay=0.05, fused=True
     )
-    network, head = network.to(fabric.device), head.to(fabric.device)
+    head = head.to(fabric.device)
     batches = Batches(part, people, batch_size=config.batch_size, seed=config.seed, device=fabric.device)
     with track("train the verifier", config.steps, "steps", enabled=progress) as advance:
         for step in range(config.steps):

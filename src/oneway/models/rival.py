@@ -9,6 +9,7 @@ from torch.optim import AdamW
 
 from oneway import losses
 from oneway.models.discriminator import Discriminator
+from oneway.runtime import lay_out
 
 LEARNING_RATE = 5e-4
 """The discriminator's, constant."""
@@ -29,7 +30,7 @@ class Rival:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = Discriminator(size)
-        self.network = network.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = lay_out(network, fabric.device)
         optimizer = AdamW(self.network.parameters(), lr=LEARNING_RATE, betas=(0.5, 0.999), weight_decay=0.0, fused=True)
         self._wrapped, self.optimizer = fabric.setup(self.network, optimizer)
 

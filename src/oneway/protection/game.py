@@ -22,6 +22,7 @@ from oneway.models.classifier import Classifier
 from oneway.models.decoder import Decoder
 from oneway.models.perceptual import Distance
 from oneway.models.rival import Rival
+from oneway.runtime import lay_out
 
 
 class Protector(nn.Module):
@@ -63,7 +64,7 @@ def player(fabric: Fabric, network: Network, learning_rate: float, weight_decay:
                 "number; set network.norm=group for one that does not",
                 stacklevel=2,
             )
-    network = network.train().to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = lay_out(network.train(), fabric.device)
     optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     wrapped, optimizer = fabric.setup(network, optimizer)
     return Player(network=network, wrapped=wrapped, optimizer=optimizer)

@@ -1,0 +1,35 @@
+"""Where a network's memory lies changes its speed, and nothing that it computes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from oneway.runtime import lay_out
+
+
+@pytest.mark.parametrize("channels", [3, 8, 12])
+def test_a_network_computes_the_same_wherever_its_memory_lies(channels: int) -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, 4, 3))
+    laid_out = lay_out(copy.deepcopy(plain), torch.device("cpu"))
+    pictures = torch.rand(4, 3, 12, 12)
+    outputs = []
+    for network in (plain, laid_out):
+        outputs.append(network(pictures))
+        outputs[-1].square().mean().backward()
+    torch.testing.assert_close(outputs[1], outputs[0])
+    for ours, theirs in zip(laid_out.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    assert laid_out.state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize(("channels", "last"), [(12, False), (16, True)])
+def test_batch_normalisation_of_odd_channels_is_handed_one_after_the_other(channels: int, last: bool) -> None:
+    network = lay_out(nn.Sequential(nn.Conv2d(3, channels, 3), nn.BatchNorm2d(channels)), torch.device("cpu"))
+    given = torch.rand(4, 3, 12, 12).contiguous(memory_format=torch.channels_last)
+    assert network[0](given).is_contiguous(memory_format=torch.channels_last)
+    assert network(given).is_contiguous(memory_format=torch.channels_last) == last
