@@ -94,8 +94,8 @@ Network = TypeVar("Network", bound=nn.Module)
 def lay_out(network: Network, device: torch.device) -> Network:
     """Move a network to a device, its memory laid out channels last, as convolutions are fastest.
 
-    Batch normalisation of a number of channels that is no multiple of 8 takes up to twenty times as long in that
-    layout on a processor, so there such a layer is handed its input channel by channel.
+    Batch normalisation of a number of channels that is no multiple of 8 is many times slower in that layout on a
+    processor, so there such a layer is handed its input channel by channel.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and module.num_features % LANES and device.type == "cpu":
