@@ -1,0 +1,57 @@
+"""The command line: one function a command, which says what it takes and hands over."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+from rich.console import Console
+
+from oneway.cli.compare import benchmark, experiment, recommend
+from oneway.cli.make import demo, prepare, protect, verifier
+from oneway.cli.measure import attack, audit
+from oneway.errors import DivergedError, InputError, LostError
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "prepare": prepare,
+    "protect": protect,
+    "attack": attack,
+    "audit": audit,
+    "benchmark": benchmark,
+    "recommend": recommend,
+    "experiment": experiment,
+    "verifier": verifier,
+    "demo": demo,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            COMMANDS,
+            prog="oneway",
+            description="Train image encoders whose features keep a task and cannot be turned back into the image, "
+            "and measure how far that holds.",
+            args=arguments,
+            config=(
+                tyro.conf.FlagCreatePairsOff,
+                tyro.conf.DisallowNone,
+                tyro.conf.OmitArgPrefixes,
+                tyro.conf.OmitSubcommandPrefixes,
+            ),
+        )
+    except (InputError, DivergedError, LostError) as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        way = {"demo": "give the same command again to continue", "verifier": "give the same command to start again"}
+        hint = way.get(given[0] if given else "", "add --resume to the same command to continue")
+        Console(stderr=True).print(f"stopped; {hint}", highlight=False)
+        sys.exit(130)
+
+
+def _escaped(error: Exception) -> str:
+    return " ".join(str(error).split()).replace("[", r"\[")

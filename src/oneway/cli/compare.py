@@ -1,0 +1,167 @@
+"""The commands that train and attack many encoders: benchmarks and the paper's experiments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from rich.console import Console
+from tyro.conf import Positional, UseAppendAction
+
+from oneway.cli.options import Settings, open_executor, pairs
+from oneway.errors import InputError
+
+if TYPE_CHECKING:
+    from oneway.experiments.estimate import Estimate
+
+
+def benchmark(
+    what: Positional[Literal["defences"]],
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    cut: UseAppendAction[tuple[str, ...]] = (),
+    defence: UseAppendAction[tuple[str, ...]] = (),
+    preset: Literal["small", "paper"] = "small",
+    verifier: Path | None = None,
+    jobs: int = 1,
+    executor: Literal["local", "ray"] = "local",
+    dry_run: bool = False,
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Compare defences: train each at several strengths, audit all by the same panel, draw utility against leakage.
+
+    Writes table.csv, pareto.png and results.json, and keeps every run and audit. `oneway recommend` reads it.
+
+    Args:
+        what: What is compared: defences.
+        data: A pack made by `oneway prepare`.
+        out: The new benchmark's folder.
+        cut: Layer after which features leave the device; can be given several times; layer2 by default.
+        defence: A defence at several strengths, or NAME=STRENGTH for one; can be given several times; all by default.
+        preset: Network and budget of every setting.
+        verifier: Judge of faces, as `oneway audit` takes it.
+        jobs: Settings at a time, each in a process of its own, one for each GPU.
+        executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
+            setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
+        dry_run: Only list the settings, and how long they will take.
+        set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
+        resume: Continue a benchmark that was interrupted.
+    """
+    from oneway.data.packed import Pack
+    from oneway.experiments.defences import PICTURE, DefencesConfig, cells, compare_defences, foresee
+    from oneway.protection.config import PRESETS
+    from oneway.report.table import benchmark_table
+    from oneway.runs import override
+
+    assert what == "defences"
+    maker, settings = open_executor(executor, jobs, pairs(set))
+    given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
+    config = override(DefencesConfig(protect=PRESETS[preset]()), given | settings)
+    console = Console()
+    if dry_run:
+        for cell in cells(config, data):
+            console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
+        console.print(_told(foresee(Pack.open(data), out, config, verifier=verifier), jobs))
+        return
+    results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=maker, resume=resume)
+    console.print(benchmark_table(results))
+    console.print(f"picture: {out / PICTURE}", highlight=False, soft_wrap=True)
+
+
+def recommend(
+    benchmark: Positional[Path], /, *, cut: str, utility: float | None = None, leakage: float | None = None
+) -> None:
+    """Name the defence and strength to use, from a benchmark; chosen by validation people, reported by test people.
+
+    Args:
+        benchmark: The folder of a finished `oneway benchmark`.
+        cut: Layer after which features leave the device.
+        utility: Least share of the unprotected mean MCC, such as 0.95; the least leaking setting above it is named.
+        leakage: Largest leakage of faces and of linkage, such as 0.25; the most useful setting below it is named.
+    """
+    from oneway.experiments.defences import recommend as choose
+    from oneway.report.table import benchmark_table
+    from oneway.runs import read_json
+
+    results = read_json(benchmark / "results.json")
+    if results.get("kind") != "benchmark":
+        raise InputError(f"{benchmark} is not a benchmark; give the --out of a `oneway benchmark`")
+    row = choose(results, cut, utility=utility, leakage=leakage)
+    console = Console()
+    console.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))
+    command = f"oneway protect DATA --cut {cut} --defence {row['defence']}={row['strength']:g} --out RUN"
+    console.print(command, highlight=False, soft_wrap=True)
+
+
+def experiment(
+    name: Positional[str],
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    preset: Literal["small", "middle", "paper"] = "small",
+    extra_public: Path | None = None,
+    perceptual_network: str | None = None,
+    verifier: Path | None = None,
+    jobs: int = 1,
+    executor: Literal["local", "ray"] = "local",
+    dry_run: bool = False,
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Run an experiment of the paper's and show its table beside the paper's; `all` runs every one.
+
+    Writes results.json, table.csv and pictures for each, and experiments.html and reproduction.md for all. Runs that
+    several experiments share are made once.
+
+    Args:
+        name: strength (Table 1), tradeoff (Table 2), layers (Table 3), tsne (Fig. 4), or all.
+        data: A pack made by `oneway prepare`.
+        out: The new folder.
+        preset: Network and budgets: `small` takes two processors hours, `middle` is for one GPU, `paper` is ResNet-50.
+        extra_public: A pack of further people, whose pictures the attacker has too in rows 5 to 8 of Table 1.
+        perceptual_network: Through which the trade-off's perceptual term sees: vgg16 (downloaded), a safetensors file
+            of VGG-16, or BACKBONE:FILE for one of timm's.
+        verifier: Judge of faces, as `oneway audit` takes it.
+        jobs: Settings at a time, each in a process of its own, one for each GPU.
+        executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
+            setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
+        dry_run: Only list the settings, and how long they will take.
+        set: Any other field, such as protect.steps=600, audit.attackers=mirror or pixel=3.
+        resume: Continue experiments that were interrupted.
+    """
+    from oneway.data.packed import Pack
+    from oneway.experiments.config import PRESETS
+    from oneway.experiments.experiment import NAMES, PAGE, foresee
+    from oneway.experiments.experiment import experiment as run_experiments
+    from oneway.report.table import experiment_table
+    from oneway.runs import override
+
+    maker, settings = open_executor(executor, jobs, pairs(set))
+    names = NAMES if name == "all" else (name,)
+    given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
+    config = override(PRESETS[preset](), given | settings)
+    pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
+    console = Console()
+    if dry_run:
+        planned, expected = foresee(names, pack, out, config, extra=extra, verifier=verifier)
+        for title, lines in planned.items():
+            for line in lines:
+                console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
+        console.print(_told(expected, jobs))
+        return
+    found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=maker, resume=resume)
+    for results in found.values():
+        console.print(experiment_table(results))
+    console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
+
+
+def _told(expected: Estimate, jobs: int) -> str:
+    """Say how long what is planned will take."""
+    from oneway.report.figure import duration
+
+    told = duration(expected.seconds / jobs)
+    return f"{expected.runs} encoders to train, {expected.audits} to audit: about {told} here"

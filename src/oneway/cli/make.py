@@ -1,0 +1,152 @@
+"""The commands that make something: a pack of pictures, an encoder, a judge of faces, the demonstration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+from oneway.cli.options import Device, Settings, pairs
+from oneway.errors import InputError
+from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
+
+
+def prepare(
+    layout: Annotated[Celeba, tyro.conf.subcommand("celeba")]
+    | Annotated[Lfw, tyro.conf.subcommand("lfw")]
+    | Annotated[Folder, tyro.conf.subcommand("folder")]
+    | Annotated[Huggingface, tyro.conf.subcommand("huggingface")]
+    | Annotated[Webdataset, tyro.conf.subcommand("webdataset")]
+    | Annotated[Synthetic, tyro.conf.subcommand("synthetic")],
+) -> None:
+    """Turn a dataset into a pack: pictures of one size in one file, people divided into private, public and test."""
+    from oneway.data.prepare import prepare as pack
+
+    made = pack(
+        layout.source(),
+        layout.out,
+        size=layout.size,
+        public=layout.public,
+        seed=layout.seed,
+        jobs=layout.jobs,
+        skip_bad=layout.skip_bad,
+        resume=layout.resume,
+        **layout.further(),
+    )
+    parts = (made.private, made.public, made.validation, made.test)
+    counts = ", ".join(f"{part.split} {len(part)} of {part.num_people} people" for part in parts)
+    summary = f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}"
+    Console().print(summary, highlight=False, soft_wrap=True)
+
+
+def protect(
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    preset: Literal["small", "paper"] = "small",
+    cut: str | None = None,
+    defence: str | None = None,
+    pixel: float | None = None,
+    decoder_steps: int | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Train an encoder whose features keep the attributes and resist inversion, by the game or another defence.
+
+    What it resists is not known until it is attacked afresh: run `oneway attack` on the result.
+
+    Args:
+        data: A pack made by `oneway prepare`.
+        out: The new run's folder.
+        preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
+        cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
+        defence: NAME or NAME=STRENGTH, each on its own scale: game (the default), paper (its one-step game),
+            deepobfuscator, noise, dropout, pruning, nopeek, vib, cem, blur, downscale, pca, or none.
+        pixel: Weight of the decoder's error; 0 trains the unprotected control.
+        decoder_steps: Steps of the simulated attacker for each step of the encoder.
+        steps: Steps of the encoder.
+        seed: Of the initial weights and of the order of the pictures.
+        set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
+            runtime.device=cpu, --set runtime.devices=8 (processes that share every batch), --set runtime.num_nodes=2.
+        resume: Continue a run that was interrupted.
+    """
+    from oneway.data.packed import Pack
+    from oneway.protection.config import PRESETS
+    from oneway.protection.recipes import prescribe, read_recipe
+    from oneway.protection.train import protect as train
+    from oneway.report.table import probe_line, utility_line
+    from oneway.runs import override, read_json
+    from oneway.runtime import is_first
+
+    given = {
+        "network.cut": cut,
+        "game.pixel": pixel,
+        "game.decoder_steps": decoder_steps,
+        "steps": steps,
+        "seed": seed,
+    }
+    config = PRESETS[preset]()
+    if defence is not None:
+        config = prescribe(config, *read_recipe(defence))
+    config = override(config, {name: value for name, value in given.items() if value is not None})
+    run = train(Pack.open(data), out, override(config, pairs(set)), resume=resume)
+    if not is_first():
+        return
+    results = read_json(run.path / "results.json")
+    for line in filter(None, (utility_line(results), probe_line(results))):
+        Console().print(line, highlight=False)
+    Console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", highlight=False, soft_wrap=True)
+
+
+def verifier(
+    data: Positional[Path],
+    /,
+    *,
+    out: Path,
+    steps: int | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    set: Settings = (),
+) -> None:
+    """Train a face verifier on a pack's private and public people, to judge attacks with.
+
+    Args:
+        data: A pack whose people appear more than once.
+        out: The new safetensors file.
+        steps: Steps of training.
+        seed: Of the initial weights and of the order of the pictures.
+        device: Where to train.
+        set: Any other field of the configuration: --set width=0.5.
+    """
+    from oneway.data.packed import Pack
+    from oneway.judge import Judge
+    from oneway.models.identification import IdentificationConfig, identify
+    from oneway.report.table import verifier_line
+    from oneway.runs import override
+    from oneway.runtime import RuntimeConfig
+
+    if out.exists():
+        raise InputError(f"{out} exists; choose another --out, or delete it")
+    pack = Pack.open(data)
+    given = {"seed": seed} | ({} if steps is None else {"steps": steps})
+    config = override(IdentificationConfig(), given | pairs(set))
+    made = identify(pack, out, config, runtime=RuntimeConfig(device=device))
+    Console().print(verifier_line(Judge(pack.test, pack.validation, made).about_verifier()), highlight=False)
+
+
+def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
+    """Draw faces, protect an encoder, attack it and its unprotected twin, and show what leaks; a few minutes.
+
+    Args:
+        out: Folder for all of it; what is there and finished is not made again.
+        seed: Of the people drawn, of the training and of the attacks.
+    """
+    from oneway.demo import demo as run_demo
+
+    run_demo(out, seed=seed)

@@ -1,0 +1,150 @@
+"""The commands that attack one encoder: by one attacker, or by all of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from oneway.cli.options import Device, Settings, pairs
+from oneway.errors import InputError
+
+
+def attack(
+    run: Positional[Path],
+    /,
+    *,
+    out: Path | None = None,
+    data: Path | None = None,
+    control: Path | None = None,
+    verifier: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Attack a run's frozen encoder with a decoder trained from scratch, and score it on the test people.
+
+    Args:
+        run: The folder of a finished `oneway protect`.
+        out: The new attack's folder; RUN/attack by default.
+        data: The run's pack, if it has moved.
+        control: Folder of the same attack on the unprotected run, to stand beside the results.
+        verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
+            which is trained on its identities the first time.
+        steps: The attacker's budget; it stops earlier when it no longer gets better.
+        seed: Of the attacker's weights and of the order of its pictures.
+        device: Where to train.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4.
+        resume: Continue an attack that was interrupted.
+    """
+    from oneway.attacks.inversion import InversionConfig
+    from oneway.auditing.attack import GRID
+    from oneway.auditing.attack import attack as attack_run
+    from oneway.data.packed import Pack
+    from oneway.models.identification import open_verifier
+    from oneway.protection.run import Run
+    from oneway.report.table import attack_table
+    from oneway.runs import override
+    from oneway.runtime import RuntimeConfig
+
+    opened = Run.open(run, None if data is None else Pack.open(data))
+    out = run / "attack" if out is None else out
+    given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
+    results = attack_run(
+        opened,
+        out,
+        override(InversionConfig(), given | pairs(set)),
+        verifier=open_verifier(opened.pack, verifier),
+        control=control,
+        runtime=RuntimeConfig(device=device),
+        resume=resume,
+    )
+    console = Console()
+    console.print(attack_table(results))
+    if not results["attacks"]["inversion"]["converged"]:
+        console.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
+    console.print(f"pictures: {out / GRID}", highlight=False, soft_wrap=True)
+
+
+def audit(
+    victim: Positional[Path | None] = None,
+    /,
+    *,
+    out: Path,
+    features: Path | None = None,
+    data: Path | None = None,
+    control: Path | None = None,
+    verifier: Path | None = None,
+    thorough: bool = False,
+    fail_above: Settings = (),
+    no_images: bool = False,
+    set: Settings = (),
+    resume: bool = False,
+) -> None:
+    """Audit any encoder: what does someone learn who steals its features? Runs every attack; minutes to hours.
+
+    Writes report.html, results.json and scores.npz. Each number stands beside its floor (an attacker who knows
+    nothing) and, with --control, beside the same attack on an unprotected encoder. docs/audit.md says how to read it.
+
+    Args:
+        victim: The folder of a finished `oneway protect`, or an ONNX file.
+        out: The new audit's folder.
+        features: Stored features (npz, Parquet, safetensors, or a folder of them) instead of an encoder.
+        data: The pack to audit on; a run's own by default.
+        control: The unprotected run, or the audit of an unprotected encoder, to compare with.
+        verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
+            which is trained on its identities the first time.
+        thorough: Add the attackers that take longest, and train each three times.
+        fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
+        no_images: Leave pictures of test people out of the report.
+        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan.
+        resume: Continue an audit that was interrupted.
+    """
+    from oneway.auditing.audit import PAGE
+    from oneway.auditing.audit import audit as run_audit
+    from oneway.auditing.config import AuditConfig
+    from oneway.auditing.config import thorough as more
+    from oneway.auditing.limits import check_limits, read_limits
+    from oneway.data.packed import Pack
+    from oneway.models.identification import open_verifier
+    from oneway.protection.run import Run
+    from oneway.report.junit import write_junit
+    from oneway.report.table import audit_table
+    from oneway.runs import override
+
+    limits = read_limits(pairs(fail_above, flag="--fail-above"))
+    config = override(AuditConfig(), pairs(set))
+    config = more(config) if thorough else config
+    pack = None if data is None else Pack.open(data)
+    opened: Run | Path | None = victim
+    if victim is not None and victim.suffix != ".onnx":
+        opened = Run.open(victim, pack)
+        pack = opened.pack
+    if pack is None:
+        raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
+    results = run_audit(
+        opened,
+        features=features,
+        data=pack,
+        control=control,
+        out=out,
+        config=config,
+        verifier=open_verifier(pack, verifier),
+        images=not no_images,
+        resume=resume,
+    )
+    console = Console()
+    console.print(audit_table(results))
+    console.print(f"[bold]{results['verdict']['level']}[/]: {results['verdict']['sentence']}", highlight=False)
+    console.print(f"report: {out / PAGE}", highlight=False, soft_wrap=True)
+    if limits:
+        checks = check_limits(results, limits)
+        write_junit(out / "junit.xml", checks)
+        for check in checks:
+            console.print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", highlight=False, soft_wrap=True)
+        if not all(check.passed for check in checks):
+            sys.exit(3)
