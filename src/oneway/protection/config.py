@@ -104,7 +104,7 @@ class ProtectConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     calibrate: bool = True
     attributes: tuple[str, ...] = ()
-    steps: int = 1500
+    steps: int = 3000
     batch_size: int = 32
     learning_rate: float = 2e-3
     decoder_learning_rate: float = 4e-3
