@@ -189,11 +189,14 @@ ROWS = [
 ]
 
 
+RESULTS = {"rows": ROWS, "decisions": {"layer2": dict.fromkeys(NAMES, figure(0.2, "leakage"))}}
+
+
 def test_the_choice_is_made_by_validation_people() -> None:
-    assert recommend({"rows": ROWS}, "layer2", utility=0.95) == ROWS[2]
-    assert recommend({"rows": ROWS}, "layer2", utility=0.96) == ROWS[3]
-    assert recommend({"rows": ROWS}, "layer2", leakage=0.25) == ROWS[4]
-    assert recommend({"rows": ROWS}, "layer2", leakage=0.45) == ROWS[3]
+    assert recommend(RESULTS, "layer2", utility=0.95) == ROWS[2]
+    assert recommend(RESULTS, "layer2", utility=0.96) == ROWS[3]
+    assert recommend(RESULTS, "layer2", leakage=0.25) == ROWS[4]
+    assert recommend(RESULTS, "layer2", leakage=0.45) == ROWS[3]
 
 
 @pytest.mark.parametrize(
@@ -202,13 +205,13 @@ def test_the_choice_is_made_by_validation_people() -> None:
         ("layer2", {}, "either"),
         ("layer2", {"utility": 0.9, "leakage": 0.2}, "either"),
         ("layer2", {"utility": 0.99}, "the most is 0.970"),
-        ("layer2", {"leakage": 0.05}, "the least is 0.100"),
+        ("layer2", {"leakage": 0.05}, "the least is 0.100, and the decisions of the unprotected task alone leak 0.200"),
         ("fc", {"leakage": 0.5}, "it has layer2"),
     ],
 )
 def test_what_no_setting_keeps_is_said(cut: str, bounds: dict[str, float], message: str) -> None:
     with pytest.raises(oneway.InputError, match=message):
-        recommend({"rows": ROWS}, cut, **bounds)
+        recommend(RESULTS, cut, **bounds)
 
 
 def test_the_picture_leaves_out_what_was_refused(tmp_path: Path) -> None:

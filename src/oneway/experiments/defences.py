@@ -230,5 +230,12 @@ def recommend(
     assert leakage is not None
     kept = [row for row in rows if leaks(row) <= leakage]
     if not kept:
-        raise InputError(f"no setting leaks at most {leakage:g} at {cut}; the least is {min(map(leaks, rows)):.3f}")
+        told = results["decisions"][cut]
+        least = max(
+            (told[name]["value"] for name in ("face_similarity", "linkage") if "value" in told[name]), default=0
+        )
+        raise InputError(
+            f"no setting leaks at most {leakage:g} at {cut}; the least is {min(map(leaks, rows)):.3f}, and the "
+            f"decisions of the unprotected task alone leak {least:.3f} on test people"
+        )
     return dict(max(kept, key=lambda row: float(row["validation"]["utility"])))
