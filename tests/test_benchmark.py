@@ -205,7 +205,7 @@ def test_the_choice_is_made_by_validation_people() -> None:
         ("layer2", {}, "either"),
         ("layer2", {"utility": 0.9, "leakage": 0.2}, "either"),
         ("layer2", {"utility": 0.99}, "the most is 0.970"),
-        ("layer2", {"leakage": 0.05}, "the least is 0.100, and the decisions of the unprotected task alone leak 0.200"),
+        ("layer2", {"leakage": 0.05}, "the least is 0.100; the task's decisions alone leak 0.200 of face_similarity"),
         ("fc", {"leakage": 0.5}, "it has layer2"),
     ],
 )

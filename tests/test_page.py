@@ -193,7 +193,7 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
     linked = {name: decisions[name] for name in decisions if name in results["attacks"]["linkage"]}
     assert len(linked) == 4
     for output in (results["attacks"]["inference"]["output"]["mcc"], linked):
-        assert all(plain(f"output {value(shown)}") in text for shown in output.values())
+        assert all(plain(f"task {value(shown)}") in text for shown in output.values())
     told = text.partition("decisions alone, a bit")[2][:300]
     assert all(plain(value(shown)) in told for shown in decisions["leakage"].values())
     for shown in results["control"]["attacks"]["inference"]["mcc"].values():

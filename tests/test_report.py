@@ -97,7 +97,7 @@ def test_an_audit_is_a_row_a_figure_beside_control_floors_and_leakage() -> None:
         "this encoder",
         "control (unprotected)",
         "floor: knows nothing",
-        "its decisions alone",
+        "the task's answers alone",
         "leakage",
     ]
     assert list(rows) == [*AUDIT_ROWS.values(), "pairs until recognised is 0.1 ↑"]
@@ -139,7 +139,7 @@ def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
 
 def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> None:
     table = audit_table(refused())
-    assert headers(table) == ["", "this encoder", "floor: knows nothing", "its decisions alone"]
+    assert headers(table) == ["", "this encoder", "floor: knows nothing", "the task's answers alone"]
     assert cells(table) == {}
     for name, block in refused()["attacks"].items():
         assert f"not measured: {name}, {block['refused']}" in str(table.caption)

@@ -57,5 +57,11 @@ def test_an_attacker_that_did_not_converge_is_told_and_forbids_a_low_verdict() -
     assert "converge" not in " ".join(found[0]["reasons"])
 
 
+def test_a_panel_that_got_less_than_the_decisions_give_away_is_no_ground_for_a_low_verdict() -> None:
+    found = verdict(leaks(LITTLE, LITTLE), None, converged=True, beaten=True)
+    assert found["level"] == "partial"
+    assert "give away more than the panel got" in " ".join(found["reasons"])
+
+
 def test_a_low_verdict_says_that_it_speaks_of_what_was_tried() -> None:
     assert "attacks tried here" in verdict(leaks(LITTLE, LITTLE), None, converged=True)["sentence"]

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from oneway.errors import InputError, unknown
 
 Config = TypeVar("Config")
-SCHEMA = 1
+SCHEMA = 2
 """Version of the layout of `results.json`, described in docs/results.md."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 

@@ -124,12 +124,16 @@ def further(attacks: Plain) -> list[str]:
 def least(results: Plain) -> list[str]:
     """Say what the task's decisions alone give away, which is the least for any encoder that they can be read from."""
     shares = {TITLES[name]: share for name, share in results["decisions"].get("leakage", {}).items()}
-    said = [f"{title} {share['value']:.2f}" for title, share in shares.items() if "refused" not in share]
+    said = [
+        f"{title} {share['value']:.2f} [{share['low']:.2f}, {share['high']:.2f}]"
+        for title, share in shares.items()
+        if share.get("low", 0) > 0
+    ]
     if not said:
         return []
     whose = "this encoder" if results["control"] is None else "the unprotected encoder"
     return [
-        f"of what {whose} gives away, the task's decisions alone give away: {', '.join(said)}; "
+        f"of what {whose} gives away, the task's decisions alone give away at least: {', '.join(said)}; "
         "no encoder that they can be read from gives away less"
     ]
 

@@ -20,6 +20,10 @@ from oneway.auditing.victim import Stolen
 from oneway.judge import UNITS, Judge
 from oneway.metrics.estimate import mean
 
+JITTER = 0.03
+"""Deviation of noise on decisions of -1 and 1: it hides none, and breaks the ties between people with equal ones, since
+no threshold lets in one of a thousand pairs where one of a hundred is equal."""
+
 
 def decided(room: Room, place: Place) -> Found:
     """Attack the task's decisions, a bit for each attribute, as if these were the features.
@@ -29,9 +33,15 @@ def decided(room: Room, place: Place) -> Found:
     outputs = room.victim.outputs
     if outputs is None:
         return refused("what the encoder's task decides is not known")
-    bits: dict[str, NDArray[np.generic]] = {
-        split: np.where(logits > 0, 1.0, -1.0).astype(np.float32) for split, logits in outputs.items()
-    }
+    decisions = outputs["public"] > 0
+    vary = decisions.any(axis=0) & ~decisions.all(axis=0)
+    if not vary.any():
+        return refused("the task decides alike for every public picture")
+    drawn_from = np.random.default_rng(room.config.seed)
+    bits: dict[str, NDArray[np.generic]] = {}
+    for split, logits in outputs.items():
+        signs = np.where(logits[:, vary] > 0, 1.0, -1.0)
+        bits[split] = (signs + JITTER * drawn_from.standard_normal(signs.shape)).astype(np.float32)
     dump = FeatureDump(bits, place.fabric.device)
     stolen = Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
     inner = replace(room, stolen=stolen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,21 @@ def check_attackers(attackers: dict[str, Any]) -> list[dict[str, Any]]:
         message = f"{', '.join(late)}: ended by the budget, not by convergence, so a longer attack may get more"
         return [{"name": "convergence", "passed": False, "message": message}]
     return [_passed("convergence", f"all {len(attackers)} inversion attackers ended by convergence")]
+
+
+def check_decisions(leakage: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Mark a panel that got less from the features than the decisions give away, which can be read from them."""
+    least = decisions.get("leakage", {})
+    known = [name for name in least if "value" in least[name] and "value" in leakage.get(name, {})]
+    if not known:
+        return []
+    lost = [name for name in known if least[name]["low"] > leakage[name]["high"]]
+    if lost:
+        message = (
+            f"{', '.join(lost)}: the panel got less than the task's decisions alone give away, so it has not got all"
+        )
+        return [{"name": "decisions", "passed": False, "message": message}]
+    return [_passed("decisions", "the panel got no less than the task's decisions alone give away")]
 
 
 def _passed(name: str, message: str) -> dict[str, Any]:

@@ -84,11 +84,13 @@ def assemble(
     scores, theirs = per_picture(found, results), None if control is None else control.scores
     results["leakage"] = conclusions.leakage_of(scores, theirs, victim.pack.test.identities)
     results["decisions"] = told(found["decisions"], scores, scores if theirs is None else theirs, judge)
+    beside = guards.check_decisions(results["leakage"], results["decisions"])
+    results["guards"] += beside
     linked = attacks["linkage"].get("tar_at_far_1e-3")
     converged = all(attacker["converged"] for attacker in inversion["attackers"].values())
-    results["verdict"] = verdict(results["leakage"], linked, converged=converged) | {
-        "numbers": conclusions.numbers(results)
-    }
+    beaten = not all(guard["passed"] for guard in beside)
+    judged = verdict(results["leakage"], linked, converged=converged, beaten=beaten)
+    results["verdict"] = judged | {"numbers": conclusions.numbers(results)}
     results["verdict"]["reasons"] += conclusions.further(attacks) + conclusions.least(results)
     return results
 

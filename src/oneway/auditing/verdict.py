@@ -14,18 +14,22 @@ TITLES = {
 }
 
 
-def verdict(leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, converged: bool) -> dict[str, Any]:
+def verdict(
+    leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, converged: bool, beaten: bool = False
+) -> dict[str, Any]:
     """Judge an encoder by its leakage.
 
-    The worst leakage decides: `low` if all three are known, the upper end of every interval is at most 0.25 and every
-    attacker ended by convergence; `open` if the lower end of any is at least 0.5; `partial` otherwise. Without a
-    single leakage (no control, no verifier) it is `undecided`, but for one case: features that link more than a tenth
-    of the pairs of one person, by the lower end of the interval, are `open`, whatever else.
+    The worst leakage decides: `low` if all three are known, the upper end of every interval is at most 0.25, every
+    attacker ended by convergence and the panel got no less than the task's decisions alone give away; `open` if the
+    lower end of any is at least 0.5; `partial` otherwise. Without a single leakage (no control, no verifier) it is
+    `undecided`, but for one case: features that link more than a tenth of the pairs of one person, by the lower end of
+    the interval, are `open`, whatever else.
 
     Args:
         leakage: estimates or refusals by name, as in `results.json`.
         linked: verification from stolen features at a false accept rate of 1e-3, an estimate, if it was measured.
         converged: whether every attacker ended by convergence.
+        beaten: whether the task's decisions alone give away more than the panel got.
 
     Returns:
         `level`, `sentence` and `reasons`.
@@ -45,7 +49,7 @@ def verdict(leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, con
         return {"level": "undecided", "sentence": sentence, "reasons": reasons}
     worst = max(known, key=lambda name: known[name]["value"])
     share = f"{known[worst]['value']:.0%}"
-    complete = converged and len(known) == len(TITLES)
+    complete = converged and not beaten and len(known) == len(TITLES)
     if complete and all(value["high"] <= LOW for value in known.values()):
         level, sentence = "low", f"At most {share} of what the unprotected encoder gives away was recovered"
     elif any(value["low"] >= OPEN for value in known.values()):
@@ -56,6 +60,8 @@ def verdict(leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, con
     sentence += ", by the attacks tried here." if level == "low" else "."
     if not converged:
         reasons.append("not every attacker ended by convergence: longer ones may get more")
+    if beaten:
+        reasons.append("the task's decisions alone give away more than the panel got, so there is more to get")
     if len(known) < len(TITLES):
         reasons.append(f"{len(TITLES) - len(known)} of {len(TITLES)} leakages could not be measured")
     return {"level": level, "sentence": sentence, "reasons": reasons}

@@ -84,11 +84,16 @@ def recommend(
     """
     from oneway.experiments.defences import recommend as choose
     from oneway.report.table import benchmark_table
-    from oneway.runs import read_json
+    from oneway.runs import SCHEMA, read_json
 
     results = read_json(benchmark / "results.json")
     if results.get("kind") != "benchmark":
         raise InputError(f"{benchmark} is not a benchmark; give the --out of a `oneway benchmark`")
+    if results["schema"] != SCHEMA:
+        raise InputError(
+            f"{benchmark} was summed up by another version (schema {results['schema']}, not {SCHEMA}); "
+            "run the same `oneway benchmark` again with --resume, which makes nothing anew that is finished"
+        )
     row = choose(results, cut, utility=utility, leakage=leakage)
     console = Console()
     console.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))

@@ -165,8 +165,9 @@ def _row(store: Store, cell: Cell) -> dict[str, Any]:
 
 def _decisions(store: Store, control: Cell) -> dict[str, Any]:
     """Give what the control's decisions alone give away: the least for who keeps all of its utility."""
-    decisions: dict[str, Any] = store.results(control.setting)[1]["decisions"]
-    return dict(decisions["leakage"])
+    made_before = {"refused": "the control was audited before this was measured; audit it again"}
+    decisions = store.results(control.setting)[1].get("decisions", made_before)
+    return dict(decisions.get("leakage", dict.fromkeys(LEAKAGES, decisions)))
 
 
 def _shares(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
@@ -230,12 +231,11 @@ def recommend(
     assert leakage is not None
     kept = [row for row in rows if leaks(row) <= leakage]
     if not kept:
-        told = results["decisions"][cut]
-        least = max(
-            (told[name]["value"] for name in ("face_similarity", "linkage") if "value" in told[name]), default=0
-        )
-        raise InputError(
-            f"no setting leaks at most {leakage:g} at {cut}; the least is {min(map(leaks, rows)):.3f}, and the "
-            f"decisions of the unprotected task alone leak {least:.3f} on test people"
-        )
+        least = min(map(leaks, rows))
+        if least == float("inf"):
+            raise InputError(f"no leakage was measured at {cut}; give the benchmark a verifier and people seen twice")
+        decided = results["decisions"][cut]
+        told = [f"{decided[name]['value']:.3f} of {name}" for name in LEAKAGES if "value" in decided[name]]
+        beside = f"; the task's decisions alone leak {', '.join(told)} on test people" if told else ""
+        raise InputError(f"no setting leaks at most {leakage:g} at {cut}; the least is {least:.3f}{beside}")
     return dict(max(kept, key=lambda row: float(row["validation"]["utility"])))

@@ -90,7 +90,7 @@ class Store:
 
     def made(self, setting: Setting) -> bool:
         """Say whether a setting is finished."""
-        return all((path / runs.RESULTS).exists() for path in (self.run(setting), self.report(setting)))
+        return _finished([self.run(setting), self.report(setting)])
 
     def make(self, settings: Sequence[Setting], *, executor: Executor, progress: bool, audits: bool = True) -> None:
         """Train and audit every setting that is not made yet, controls first; what was begun is continued.
@@ -102,7 +102,8 @@ class Store:
             audits: audit them too; else only train them.
 
         """
-        wanted = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
+        every = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
+        wanted = [setting for setting in every if not _finished(self._folders(setting, audits))]
         open_verifier(Pack.open(self.pack), self.verifier, progress=progress)  # before several processes train it
         judged = replace(self, verifier=self.verifier or _own(self.pack))  # no node trains another
         gathering = None if executor.gather is None else Gathering(f"{executor.gather.rstrip('/')}/{judged.kind}")
@@ -110,7 +111,8 @@ class Store:
             work = partial(_make, judged, audits, progress and executor.alone)
         else:
             work = partial(_make_apart, judged, audits, gathering)
-        with track("settings", len(wanted), "settings", enabled=progress) as advance:
+        before = len(every) - len(wanted)
+        with track("settings", len(every), "settings", enabled=progress, before=before) as advance:
             for stage in _stages(wanted):
                 for setting in executor.each(work, stage):
                     if gathering is not None:
@@ -133,6 +135,10 @@ class Store:
     def _folders(self, setting: Setting, audits: bool) -> list[Path]:
         """Say where a setting is kept: its run, and its audit if it has one."""
         return [self.run(setting), self.report(setting)] if audits else [self.run(setting)]
+
+
+def _finished(folders: Sequence[Path]) -> bool:
+    return all((folder / runs.RESULTS).exists() for folder in folders)
 
 
 def _controls(settings: Sequence[Setting], audits: bool) -> list[Setting]:

@@ -57,6 +57,6 @@ def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
             if "refused" not in decided:
                 panel.axvline(decided["value"], color="0.3", ls=":", label="the task's decisions alone")
             panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
-    panels[0][0].legend(fontsize="small")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     with runs.whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

@@ -83,7 +83,7 @@ def audit_table(results: Mapping[str, Any]) -> Table:
         "scatter": _block(attacks["scatter"]).get("chance"),
         "inference": 0.0,
     }
-    columns["its decisions alone"] = {
+    columns["the task's answers alone"] = {
         **_block(results["decisions"]),
         "inference": _block(_block(attacks["inference"]).get("output")).get("mean_mcc"),
     }
