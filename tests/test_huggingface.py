@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import pickle
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet_files
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-from oneway.data import CorruptImage, folder, huggingface, rowgroups
+from oneway.data import CorruptImage, folder, huggingface, rowgroups, span
 from oneway.data.prepare import prepare
 from oneway.errors import InputError
 from trees import photograph
@@ -103,8 +107,12 @@ def test_each_row_group_is_read_once_by_who_asks_in_order(tmp_path: Path, monkey
     source = huggingface.read(str(tmp_path / "test"))
     assert source.partition is None
     opened: list[str] = []
-    read = rowgroups.opened
-    monkeypatch.setattr(rowgroups, "opened", lambda file: opened.append(file) or read(file))
+
+    def watched(file: str) -> AbstractContextManager[BinaryIO]:
+        opened.append(file)
+        return span.opened(file)
+
+    monkeypatch.setattr(rowgroups, "opened", watched)
     drawn = [source.reader(index, 16) for index in range(16)]
     assert len(opened) == 6  # groups of 3, 3 and 2 pictures in each file
     loose = folder.read(tmp_path / "images")
@@ -115,12 +123,16 @@ def test_each_row_group_is_read_once_by_who_asks_in_order(tmp_path: Path, monkey
 def test_parquet_that_does_not_fit_is_named(parquet: Path, tmp_path: Path) -> None:
     file = parquet / "data" / "train-00001-of-00002.parquet"
     every = parts(tmp_path / "images")["train"]
-    every.remove_columns("Male").to_parquet(file)
-    with pytest.raises(InputError, match=r"train-00001.*lacks the column 'Male'.*train-00000"):
-        huggingface.read(str(parquet))
-    every.cast_column("celeb_id", Value("string")).to_parquet(file)
-    with pytest.raises(InputError, match=r"train-00001.*of other types than those of .*train-00000.*celeb_id"):
-        huggingface.read(str(parquet))
+    turned = every.features.copy() | {"Male": ClassLabel(names=["yes", "no"])}
+    for changed, column in (
+        (every.remove_columns("Male"), "Male"),
+        (every.remove_columns("image"), "image"),
+        (every.cast_column("celeb_id", Value("string")), "celeb_id"),
+        (Dataset.from_dict(every.with_format("python")[:], features=Features(turned)), "Male"),
+    ):
+        changed.to_parquet(file)
+        with pytest.raises(InputError, match=rf"train-00001.*its column '{column}' is .*train-00000"):
+            huggingface.read(str(parquet))
     file.write_bytes(b"none")
     with pytest.raises(InputError, match=r"train-00001.*cannot be read as Parquet"):
         huggingface.read(str(parquet))
@@ -128,6 +140,39 @@ def test_parquet_that_does_not_fit_is_named(parquet: Path, tmp_path: Path) -> No
         huggingface.read(f"file://{tmp_path}/*.parquet")
     with pytest.raises(InputError, match="cannot be listed"):
         huggingface.read("nowhere://faces/*.parquet")
+
+
+def test_parquet_is_found_however_it_is_named(parquet: Path, tmp_path: Path) -> None:
+    whole = huggingface.read(str(parquet))
+    parquet.rename(tmp_path / "faces[64]")
+    for path in (tmp_path / "faces[64]", tmp_path / "faces[64]" / "data" / "valid-00000-of-00001.parquet"):
+        found = huggingface.read(str(path))
+        assert found.identities is not None
+        assert whole.identities is not None
+        assert set(found.identities) <= set(whole.identities)
+    (tmp_path / "faces[64]").rename(parquet)
+    assert huggingface.read(f"file://{parquet}").identities == whole.identities
+    partial = parquet / "partial-test"
+    partial.mkdir()
+    (parquet / "data" / "test-00000-of-00001.parquet").rename(partial / "0000.parquet")
+    assert huggingface.read(str(partial)).names[0].endswith("test/0000000")
+
+
+def test_configurations_of_a_dataset_are_not_mixed(parquet: Path) -> None:
+    for name in ("default", "cropped"):
+        (parquet / name / "train").mkdir(parents=True)
+        (parquet / name / "train" / "0000.parquet").hardlink_to(parquet / "data" / "train-00000-of-00001.parquet")
+    with pytest.raises(InputError, match=r"one split has files in .*cropped and in .*data.* two configurations"):
+        huggingface.read(str(parquet))
+    assert len(huggingface.read(str(parquet / "cropped")).names) == 12
+
+
+def test_images_that_another_library_wrote_are_found(tmp_path: Path) -> None:
+    picture = photograph(tmp_path / "a.png", 30, 40, 1)
+    parquet_files.write_table(pa.table({"jpg": [picture.read_bytes()], "Smiling": [True]}), tmp_path / "a.parquet")
+    source = huggingface.read(str(tmp_path / "a.parquet"))
+    assert source.attributes == ("Smiling",)
+    np.testing.assert_array_equal(source.reader(0, 16), folder.read(tmp_path).reader(0, 16))
 
 
 def test_one_split_is_divided_anew_by_person(parquet: Path, tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ def lay_out(network: Network, device: torch.device) -> Network:
     return placed
 
 
-def _by_channel(_: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
-    return (given[0].contiguous(),)
+def _by_channel(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(each.contiguous() for each in given)
 
 
 def is_first() -> bool:

@@ -127,8 +127,13 @@ def _open(path: str, split: str | None) -> Opened:
     place = Path(path)
     if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
         return _loaded(path, split, datasets.load_from_disk)
-    if place.is_dir() or glob.has_magic(path) or "://" in path:
-        return _placed(path, split)
+    if place.is_dir():
+        return _placed(path, f"{glob.escape(path)}/**/*.parquet", split)
+    if place.is_file():
+        return _placed(path, glob.escape(path), split)
+    if glob.has_magic(path) or "://" in path:
+        named = path if path.endswith(".parquet") else f"{path.rstrip('/')}/**/*.parquet"
+        return _placed(path, named, split)
     return _loaded(path, split, datasets.load_dataset)
 
 
@@ -150,33 +155,71 @@ def _loaded(path: str, split: str | None, load: Callable[[str], Any]) -> Opened:
     )
 
 
-def _placed(path: str, split: str | None) -> Opened:
+def _placed(path: str, pattern: str, split: str | None) -> Opened:
     """Open Parquet files where they lie."""
-    from datasets import Features
-
-    files = matching(f"{path}/**/*.parquet" if Path(path).is_dir() else path)
+    files = matching(pattern)
     if not files:
         raise InputError(f"{path}: holds no .parquet file; use the folder layout for plain image files")
     by_split: dict[str, list[str]] = {}
     for file in files:
         by_split.setdefault(_split_of(PurePosixPath(file)), []).append(file)
     splits = _ordered(path, by_split, split)
+    _check_one(path, splits)
     groups = {name: rowgroups.groups(each) for name, each in splits.items()}
-    chosen_files = [file for each in splits.values() for file in each]
+    asked = [file for each in splits.values() for file in each]
+    features = {file: _features(rowgroups.schema(file)) for file in asked}
+
+    def same(names: list[str]) -> list[str]:
+        """Refuse columns that are not the same in every file, such as classes in another order."""
+        for file in asked:
+            for name in names:
+                if features[file].get(name) != features[asked[0]][name]:
+                    raise InputError(
+                        f"{file}: its column {name!r} is {features[file].get(name)}, in {asked[0]} it is "
+                        f"{features[asked[0]][name]}; give all files the same"
+                    )
+        return names
+
     return Opened(
         splits={name: sum(group.rows for group in each) for name, each in groups.items()},
-        features=Features.from_arrow_schema(rowgroups.schema(chosen_files[0])),
-        columns=lambda names: rowgroups.columns(chosen_files, names),
+        features=features[asked[0]],
+        columns=lambda names: rowgroups.columns(asked, same(names)),
         reader=lambda column, names: rowgroups.RowGroups(
-            tuple(group for each in groups.values() for group in each), column, names
+            tuple(group for each in groups.values() for group in each), same([column])[0], names
         ),
     )
 
 
+def _features(schema: pa.Schema) -> Features:
+    """Tell the columns of a file; encoded bytes, or pairs of bytes and path, are images, whoever wrote them."""
+    from datasets import Features, Image, Value
+
+    found = Features.from_arrow_schema(schema)
+    stored = (Value("binary"), {"bytes": Value("binary"), "path": Value("string")})
+    return Features({name: Image() if feature in stored else feature for name, feature in found.items()})
+
+
 def _split_of(file: PurePosixPath) -> str:
     """Tell the split by train-00000-of-00012.parquet or train/0000.parquet, as the hub names them."""
-    told = (file.stem.split("-")[0], file.parent.name)
+    told = (file.stem.split("-")[0], _split_folder(file.parent))
     return next((name for name in told if name in PARTITIONS), "train")
+
+
+def _split_folder(folder: PurePosixPath) -> str:
+    """Tell the split that a folder is named after: the hub calls a part of one partial-train."""
+    return folder.name.removeprefix("partial-")
+
+
+def _check_one(path: str, splits: dict[str, list[str]]) -> None:
+    """Refuse files of several configurations of a dataset, which may hold the same pictures."""
+    for files in splits.values():
+        folders = {PurePosixPath(file).parent for file in files}
+        homes = sorted({str(each.parent if _split_folder(each) in PARTITIONS else each) for each in folders})
+        if len(homes) > 1:
+            raise InputError(
+                f"{path}: one split has files in {homes[0]} and in {homes[1]}, which may be the same pictures in two "
+                "configurations; name the files of one, or put them into one folder"
+            )
 
 
 def _ordered(path: str, splits: dict[str, T], only: str | None) -> dict[str, T]:

@@ -61,7 +61,7 @@ def estimate(settings: Sequence[Setting], store: Store, *, audits: bool = True) 
     seconds = sum(_training(setting) for setting in trained.values())
     judged = _judging(store) if audited else 0.0
     for each in audited.values():
-        seconds += _attacking(each) + (len(each.audit.attackers) * each.audit.seeds + 1) * judged
+        seconds += _attacking(each) + (len(each.audit.attackers) * each.audit.seeds + 2) * judged
     return Estimate(seconds=seconds, runs=len(trained), audits=len(audited))
 
 
