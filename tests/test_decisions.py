@@ -16,7 +16,7 @@ import oneway
 from audited import figure
 from conftest import RUNTIME, Once
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.decisions import decided
+from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.guards import check_decisions
 from oneway.auditing.room import Room
 from oneway.auditing.steps import Steps
@@ -86,7 +86,7 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
         config=CONFIG,
         steps=steps,
     )
-    found = steps.take("decisions", lambda place: decided(room, place)).facts["linkage"]["tar_at_far_1e-2"]
+    found = steps.take("decisions", lambda place: attack_decisions(room, place)).facts["linkage"]["tar_at_far_1e-2"]
     assert 0.005 < found["value"] < 0.08
 
 
@@ -94,7 +94,7 @@ def test_decisions_that_are_all_alike_are_refused() -> None:
     outputs = {split: np.ones((4, 2), dtype=np.float32) for split in ("public", "validation", "test")}
     room: Any = SimpleNamespace(victim=SimpleNamespace(outputs=outputs))
     place: Any = None
-    assert decided(room, place).facts == {"refused": "the task decides alike for every public picture"}
+    assert attack_decisions(room, place).facts == {"refused": "the task decides alike for every public picture"}
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])

@@ -121,7 +121,7 @@ def further(attacks: Plain) -> list[str]:
     return reasons
 
 
-def least(results: Plain) -> list[str]:
+def told_by_decisions(results: Plain) -> list[str]:
     """Say what the task's decisions alone give away, which is the least for any encoder that they can be read from."""
     shares = {TITLES[name]: share for name, share in results["decisions"].get("leakage", {}).items()}
     said = [

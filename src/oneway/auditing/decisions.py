@@ -25,7 +25,7 @@ JITTER = 0.03
 no threshold lets in one of a thousand pairs where one of a hundred is equal."""
 
 
-def decided(room: Room, place: Place) -> Found:
+def attack_decisions(room: Room, place: Place) -> Found:
     """Attack the task's decisions, a bit for each attribute, as if these were the features.
 
     Faces are drawn from them by the solved attacker alone; the other attacks are those on features.
@@ -54,7 +54,7 @@ def decided(room: Room, place: Place) -> Found:
     return Found(facts={"linkage": linked}, arrays={**drawn, **features, **linkage.arrays})
 
 
-def told(
+def summarise(
     step: Found,
     scores: Mapping[str, NDArray[np.float64]],
     against: Mapping[str, NDArray[np.float64]],
@@ -63,7 +63,7 @@ def told(
     """Give the scores of the decisions, and their leakages.
 
     Args:
-        step: what `decided` found.
+        step: what `attack_decisions` found.
         scores: of every test picture, of the encoder and the floors, as in `scores.npz`.
         against: those of the control, or, where there is none, the encoder's own.
         judge: who measured them.

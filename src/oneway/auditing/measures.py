@@ -8,7 +8,7 @@ from typing import Any
 
 from oneway.attacks.inversion import InversionConfig, attackers
 from oneway.auditing import faces, facts
-from oneway.auditing.decisions import decided
+from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.room import Room, budget
 from oneway.auditing.steps import Found, refused
 
@@ -30,7 +30,7 @@ def measure(room: Room) -> dict[str, Found]:
     take("feature", facts.predicted)
     take("linkage", facts.linked, found)
     take("scatter", facts.scattered)
-    take("decisions", decided)
+    take("decisions", attack_decisions)
     beside("inference", facts.inferred)
     beside("information", facts.informed)
     beside("bound", facts.bounded)

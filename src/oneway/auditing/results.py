@@ -12,7 +12,7 @@ from oneway import runs
 from oneway.auditing import conclusions, guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.decisions import told
+from oneway.auditing.decisions import summarise
 from oneway.auditing.faces import shown
 from oneway.auditing.faces import strongest as strongest_of
 from oneway.auditing.measures import few_queries
@@ -83,7 +83,7 @@ def assemble(
     }
     scores, theirs = per_picture(found, results), None if control is None else control.scores
     results["leakage"] = conclusions.leakage_of(scores, theirs, victim.pack.test.identities)
-    results["decisions"] = told(found["decisions"], scores, scores if theirs is None else theirs, judge)
+    results["decisions"] = summarise(found["decisions"], scores, scores if theirs is None else theirs, judge)
     beside = guards.check_decisions(results["leakage"], results["decisions"])
     results["guards"] += beside
     linked = attacks["linkage"].get("tar_at_far_1e-3")
@@ -91,7 +91,7 @@ def assemble(
     beaten = not all(guard["passed"] for guard in beside)
     judged = verdict(results["leakage"], linked, converged=converged, beaten=beaten)
     results["verdict"] = judged | {"numbers": conclusions.numbers(results)}
-    results["verdict"]["reasons"] += conclusions.further(attacks) + conclusions.least(results)
+    results["verdict"]["reasons"] += conclusions.further(attacks) + conclusions.told_by_decisions(results)
     return results
 
 

@@ -126,18 +126,18 @@ def _open(path: str, split: str | None) -> Opened:
         raise InputError("Hugging Face's datasets is not installed; install oneway[huggingface]") from error
     place = Path(path)
     if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
-        return _loaded(path, split, datasets.load_from_disk)
+        return _open_dataset(path, split, datasets.load_from_disk)
     if place.is_dir():
-        return _placed(path, f"{glob.escape(path)}/**/*.parquet", split)
+        return _open_parquet(path, f"{glob.escape(path)}/**/*.parquet", split)
     if place.is_file():
-        return _placed(path, glob.escape(path), split)
+        return _open_parquet(path, glob.escape(path), split)
     if glob.has_magic(path) or "://" in path:
         named = path if path.endswith(".parquet") else f"{path.rstrip('/')}/**/*.parquet"
-        return _placed(path, named, split)
-    return _loaded(path, split, datasets.load_dataset)
+        return _open_parquet(path, named, split)
+    return _open_dataset(path, split, datasets.load_dataset)
 
 
-def _loaded(path: str, split: str | None, load: Callable[[str], Any]) -> Opened:
+def _open_dataset(path: str, split: str | None, load: Callable[[str], Any]) -> Opened:
     """Open a dataset as the library has it."""
     from datasets import Image, concatenate_datasets
 
@@ -155,7 +155,7 @@ def _loaded(path: str, split: str | None, load: Callable[[str], Any]) -> Opened:
     )
 
 
-def _placed(path: str, pattern: str, split: str | None) -> Opened:
+def _open_parquet(path: str, pattern: str, split: str | None) -> Opened:
     """Open Parquet files where they lie."""
     files = matching(pattern)
     if not files:
