@@ -150,7 +150,7 @@ def audited() -> Results:
         (40_960, 0.352, 0.171, 0.0236, False),
     ]
     return {
-        "schema": 1,
+        "schema": 2,
         "kind": "audit",
         "victim": {
             "name": "faces64-layer2-pixel3",

@@ -44,7 +44,7 @@ def reconstructions(run: oneway.Run, attack: Attacked) -> np.ndarray:
 def test_the_file_holds_what_the_call_returns(protected: oneway.Run, attacked: Attacked) -> None:
     results = attacked.results
     assert {"schema", "kind", "utility", "attacks", "floors", "control", "verifier", "provenance"} <= set(results)
-    assert (results["schema"], results["kind"]) == (1, "attack")
+    assert (results["schema"], results["kind"]) == (2, "attack")
     assert results["utility"] == json.loads((protected.path / "results.json").read_text())["utility"]
 
 
