@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.verdict import TITLES
+from oneway.auditing.verdict import TITLES, said
 from oneway.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.leakage import NoLeakError, leakage
 
@@ -115,8 +115,8 @@ def further(attacks: Plain) -> list[str]:
         more = attacks[name].get("face_similarity")
         if panel is not None and more is not None and more["low"] > panel["high"]:
             reasons.append(
-                f"{who} gets more: face similarity {more['value']:.2f} [{more['low']:.2f}, {more['high']:.2f}] instead "
-                f"of {panel['value']:.2f}; the leakage above does not count that"
+                f"{who} gets more: face similarity {said(more)} instead of {panel['value']:.2f}; "
+                "the leakage above does not count that"
             )
     return reasons
 
@@ -124,16 +124,12 @@ def further(attacks: Plain) -> list[str]:
 def told_by_decisions(results: Plain) -> list[str]:
     """Say what the task's decisions alone give away, which is the least for any encoder that they can be read from."""
     shares = {TITLES[name]: share for name, share in results["decisions"].get("leakage", {}).items()}
-    said = [
-        f"{title} {share['value']:.2f} [{share['low']:.2f}, {share['high']:.2f}]"
-        for title, share in shares.items()
-        if share.get("low", 0) > 0
-    ]
-    if not said:
+    known = [f"{title} {said(share)}" for title, share in shares.items() if share.get("low", 0) > 0]
+    if not known:
         return []
     whose = "this encoder" if results["control"] is None else "the unprotected encoder"
     return [
-        f"of what {whose} gives away, the task's decisions alone give away at least: {', '.join(said)}; "
+        f"of what {whose} gives away, the task's decisions alone give away at least: {', '.join(known)}; "
         "no encoder that they can be read from gives away less"
     ]
 

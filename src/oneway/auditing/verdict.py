@@ -36,7 +36,7 @@ def verdict(
 
     """
     known = {name: value for name, value in leakage.items() if "refused" not in value}
-    reasons = [f"{TITLES[name]}: leakage {_said(value)}" for name, value in known.items()]
+    reasons = [f"{TITLES[name]}: leakage {said(value)}" for name, value in known.items()]
     reasons += [f"{TITLES[name]}: {value['refused']}" for name, value in leakage.items() if "refused" in value]
     if not known:
         if linked is not None and linked["low"] > 0.1:
@@ -67,5 +67,6 @@ def verdict(
     return {"level": level, "sentence": sentence, "reasons": reasons}
 
 
-def _said(value: Mapping[str, Any]) -> str:
+def said(value: Mapping[str, Any]) -> str:
+    """Write an estimate in a sentence, with its interval."""
     return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"

@@ -165,9 +165,10 @@ def _open_parquet(path: str, pattern: str, split: str | None) -> Opened:
         by_split.setdefault(_split_of(PurePosixPath(file)), []).append(file)
     splits = _ordered(path, by_split, split)
     _check_one(path, splits)
-    groups = {name: rowgroups.groups(each) for name, each in splits.items()}
-    asked = [file for each in splits.values() for file in each]
-    features = {file: _features(rowgroups.schema(file)) for file in asked}
+    layouts = {file: rowgroups.layout(file) for each in splits.values() for file in each}
+    asked = list(layouts)
+    features = {file: _features(schema) for file, (schema, _) in layouts.items()}
+    groups = {file: own for file, (_, own) in layouts.items()}
 
     def same(names: list[str]) -> list[str]:
         """Refuse columns that are not the same in every file, such as classes in another order."""
@@ -181,7 +182,7 @@ def _open_parquet(path: str, pattern: str, split: str | None) -> Opened:
         return names
 
     return Opened(
-        splits={name: sum(group.rows for group in each) for name, each in groups.items()},
+        splits={name: sum(group.rows for file in each for group in groups[file]) for name, each in splits.items()},
         features=features[asked[0]],
         columns=lambda names: rowgroups.columns(asked, same(names)),
         reader=lambda column, names: rowgroups.RowGroups(

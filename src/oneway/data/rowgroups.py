@@ -68,36 +68,23 @@ def encoded(stored: Any) -> BytesIO | Path:
     return BytesIO(content) if content is not None else Path(path or "")
 
 
-def schema(file: str) -> pa.Schema:
-    """Read the columns of a file and what else is said of them."""
+def layout(file: str) -> tuple[pa.Schema, tuple[Group, ...]]:
+    """Read the columns of a file, with what else is said of them, and list its row groups in their order."""
     with _reading(file) as table:
-        return table.schema_arrow
-
-
-def groups(files: Sequence[str]) -> tuple[Group, ...]:
-    """List the row groups of several files, in their order."""
-    found = []
-    for file in files:
-        with _reading(file) as table:
-            found += [
-                Group(file, number, table.metadata.row_group(number).num_rows) for number in range(table.num_row_groups)
-            ]
-    return tuple(found)
+        sizes = [table.metadata.row_group(number).num_rows for number in range(table.num_row_groups)]
+        return table.schema_arrow, tuple(Group(file, number, rows) for number, rows in enumerate(sizes))
 
 
 def columns(files: Sequence[str], names: Sequence[str]) -> pa.Table:
     """Read some columns of several files into memory, and no others.
 
     Raises:
-        InputError: if a file lacks one, or has it of another type.
+        InputError: if a file lacks one that others have, or has it of another type.
 
     """
     tables: list[pa.Table] = []
     for file in files:
         with _reading(file) as table:
-            missing = [name for name in names if name not in table.schema_arrow.names]
-            if missing:
-                raise InputError(f"{file}: lacks the column {missing[0]!r}, which {files[0]} has; give all the same")
             tables.append(table.read(columns=list(names)).replace_schema_metadata())
         if tables[-1].schema != tables[0].schema:
             raise InputError(

@@ -90,7 +90,7 @@ class Store:
 
     def made(self, setting: Setting) -> bool:
         """Say whether a setting is finished."""
-        return _finished([self.run(setting), self.report(setting)])
+        return _finished(self._folders(setting, audits=True))
 
     def make(self, settings: Sequence[Setting], *, executor: Executor, progress: bool, audits: bool = True) -> None:
         """Train and audit every setting that is not made yet, controls first; what was begun is continued.

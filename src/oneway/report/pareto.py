@@ -20,10 +20,10 @@ def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
         path: the PNG.
 
     """
-    rows = results["rows"]
     from matplotlib import colormaps  # its import takes half a second
     from matplotlib.figure import Figure
 
+    rows = results["rows"]
     cuts = list(dict.fromkeys(row["cut"] for row in rows))
     names = list(dict.fromkeys(row["defence"] for row in rows))
     twenty = colormaps["tab20"].colors  # type: ignore[attr-defined]
