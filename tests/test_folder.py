@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from oneway.data import CorruptImage, folder
-from oneway.data.source import FORMATS, SUFFIXES
 from oneway.errors import InputError
 from trees import folder_tree, photograph, truncate
 
@@ -123,15 +122,6 @@ def test_images_that_cannot_be_used(tmp_path: Path) -> None:
 def test_hidden_files_are_not_images(tmp_path: Path) -> None:
     folder_tree(tmp_path, ("a.jpg", "._a.jpg", ".cache/b.jpg"))
     assert folder.read(tmp_path).names == ("a.jpg",)
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_every_announced_format_is_read_whatever_the_case_of_its_suffix(tmp_path: Path, suffix: str) -> None:
-    pixels = Image.fromarray(np.full((30, 40, 3), (200, 40, 90), dtype=np.uint8))
-    pixels.save(tmp_path / f"x{suffix.upper()}", FORMATS[suffix])
-    source = folder.read(tmp_path)
-    assert source.names == (f"x{suffix.upper()}",)
-    assert np.abs(source.reader(0, 16).astype(int) - (200, 40, 90)).max() < 8
 
 
 def test_no_folder_no_image(tmp_path: Path) -> None:
