@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import ast
+import os
+import resource
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,38 @@ def test_all_names_come_with_a_star() -> None:
     exec("from oneway import *", names)
     assert set(oneway.__all__) <= set(names)
     assert names["Pack"] is oneway.Pack
+
+
+def test_dir_lists_the_names_before_they_are_imported() -> None:
+    listed = python("import oneway; print(*dir(oneway))").split()
+    assert {*oneway.__all__, "__version__"} <= set(listed)
+    assert listed == sorted(set(listed))
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert oneway.__version__ == version("oneway")
+
+
+@pytest.mark.parametrize("start", [["-m", "oneway"], ["-c", "from oneway.cli import main; main()"]])
+def test_the_command_says_its_version(start: list[str]) -> None:
+    done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"oneway {version('oneway')}\n", "")
+
+
+def test_importing_and_helping_take_under_half_a_second(tmp_path: Path) -> None:
+    """Of processor time, once Python has kept the bytecode; the least of three, as other work slows caches down."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+
+    def seconds(start: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", start], capture_output=True, check=False, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    for start in ("from oneway.cli import main; main(['--help'])", "import oneway; dir(oneway); oneway.__version__"):
+        assert min(seconds(start) for _ in range(3)) < 0.5, start
+
+
+def test_importing_the_command_line_imports_no_processes() -> None:
+    assert python("import oneway.cli, sys; print({'asyncio', 'multiprocessing'} & set(sys.modules))") == "set()"

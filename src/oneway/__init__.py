@@ -48,6 +48,14 @@ __all__ = list(_HOMES)
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch alone takes seconds."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("oneway")
     if name not in _HOMES:
         raise AttributeError(f"module 'oneway' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "__version__"})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import tyro
 from rich.console import Console
 
+import oneway
 from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
@@ -28,12 +29,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
+    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+        print(f"oneway {oneway.__version__}")
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="oneway",
             description="Train image encoders whose features keep a task and cannot be turned back into the image, "
-            "and measure how far that holds.",
+            "and measure how far that holds. `oneway --version` says which version this is.",
             args=arguments,
             config=(
                 tyro.conf.FlagCreatePairsOff,

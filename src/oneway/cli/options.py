@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import UseAppendAction
 
 from oneway.errors import InputError
-from oneway.experiments.executor import Executor
+
+if TYPE_CHECKING:
+    from oneway.experiments.executor import Executor
 
 Settings = UseAppendAction[tuple[str, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -30,6 +32,7 @@ def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, Any]:
 
 def open_executor(kind: Literal["local", "ray"], jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
     """Make the executor that a command names; gives the settings of its configuration too."""
+    from oneway.experiments.executor import Executor
     from oneway.runs import override
 
     prefix = "executor."
