@@ -12,7 +12,8 @@ import pytest
 import oneway
 from oneway.data import celeba, folder, webdataset
 from oneway.data.join import join
-from oneway.data.source import CorruptImage, Source, synthetic_source
+from oneway.data.picture import CorruptImage
+from oneway.data.source import Source, synthetic_source
 from oneway.runs import read_tensors
 from test_webdataset import people, shard
 from trees import celeba_tree, photograph, truncate

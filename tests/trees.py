@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from oneway.data.source import CorruptImage, Source
+from oneway.data.picture import CorruptImage
+from oneway.data.source import Source
 
 ATTRIBUTES = ("5_o_Clock_Shadow", "Eyeglasses", "Male", "Smiling", "Young")
 

@@ -1,8 +1,9 @@
 """Datasets: read in their own layouts, divided by person, packed once, opened in no time."""
 
 from oneway.data.packed import Pack, Part, Private, Public, Test, Validation
+from oneway.data.picture import CorruptImage
 from oneway.data.prepare import prepare
-from oneway.data.source import CorruptImage, Source, synthetic_source
+from oneway.data.source import Source, synthetic_source
 
 __all__ = [
     "CorruptImage",

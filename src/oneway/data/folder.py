@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.data.labels import IDENTITY_COLUMNS, binary, chosen, partition_of, read_table, some, texts
+from oneway.data.picture import SUFFIXES
 from oneway.data.source import Photographs, Source
 from oneway.errors import InputError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 NAME_COLUMNS = ("image", "file", "filename", "name", "path", "image_id")
 
 

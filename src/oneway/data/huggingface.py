@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from oneway.data import rowgroups
 from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, texts
-from oneway.data.source import Reader, Source, decode
+from oneway.data.picture import decode
+from oneway.data.source import Reader, Source
 from oneway.data.span import matching
 from oneway.errors import InputError, unknown
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from PIL import Image
 
-from oneway.data.source import decode
+from oneway.data.picture import decode
 from oneway.data.span import Span
 from oneway.errors import InputError
 

@@ -23,7 +23,8 @@ from oneway.data.description import describe, fingerprint
 from oneway.data.disk import ImageFile, write
 from oneway.data.linked import SPANS, write_spans
 from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
-from oneway.data.source import CorruptImage, Files, Reader, Source
+from oneway.data.picture import CorruptImage
+from oneway.data.source import Files, Reader, Source
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track

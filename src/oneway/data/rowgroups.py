@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from oneway.data.source import decode
+from oneway.data.picture import decode
 from oneway.data.span import opened
 from oneway.errors import InputError
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
+from oneway.data.picture import decode
 from oneway.data.span import Span
 from oneway.errors import InputError
 
 Landmarks = tuple[tuple[float, float], ...]
 RESERVED = ("name", "identity", "split")
-
-
-class CorruptImage(InputError):
-    """One image file cannot be decoded; the message names the file and says why."""
 
 
 class Reader(Protocol):
@@ -110,60 +104,6 @@ class Photographs:
         """Where the images lie: each is a whole file."""
         root = self.root.absolute()
         return [Span(str(root / name)) for name in self.names]
-
-
-def decode(
-    file: Path | BinaryIO,
-    name: str,
-    size: int,
-    frame: tuple[int, int] | None = None,
-    box: tuple[float, float, float, float] | None = None,
-) -> NDArray[np.uint8]:
-    """Decode an image file that messages call `name`, (size, size, 3); `frame` and `box` as `Photographs` has them."""
-    try:
-        with Image.open(file) as image:
-            found = image.size
-            if frame in (None, found):
-                return _square(image, box or _middle(*found), size)
-    # PIL reports bad bytes as any of these, by format.
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise CorruptImage(f"{name}: cannot be decoded ({error})") from error
-    assert frame is not None
-    raise InputError(
-        f"{name}: the frame must be {frame[0]}x{frame[1]} pixels as in the official release, "
-        f"it is {found[0]}x{found[1]}; use the aligned images, or the folder layout for others"
-    )
-
-
-def _middle(width: int, height: int) -> tuple[float, float, float, float]:
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return (left, top, left + side, top + side)
-
-
-def _square(image: Image.Image, box: Sequence[float], size: int) -> NDArray[np.uint8]:
-    width, height = image.size
-    # The JPEG decoder does the coarse part of a large reduction, and leaves a factor of two to the filter.
-    shrink = min(1.0, 2 * size / (box[2] - box[0]))
-    image.draft(None, (ceil(width * shrink), ceil(height * shrink)))
-    across, down = image.size[0] / width, image.size[1] / height
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"pixels of mode {image.mode} have more than 8 bits a channel; convert it to 8 bits")
-    colour = image if image.mode == "RGB" else image.convert("RGB")
-    scaled = colour.resize(
-        (size, size),
-        Image.Resampling.BILINEAR,
-        box=(box[0] * across, box[1] * down, box[2] * across, box[3] * down),
-    )
-    # A square stays the same square under the rotations that cameras write into EXIF.
-    return np.asarray(ImageOps.exif_transpose(scaled))
 
 
 @dataclass(frozen=True)

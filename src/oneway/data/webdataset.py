@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from oneway.data.folder import SUFFIXES
 from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, partition_of, some, texts
-from oneway.data.source import Source, decode
+from oneway.data.picture import SUFFIXES, decode
+from oneway.data.source import Source
 from oneway.data.span import Span, matching, opened
 from oneway.errors import InputError
 

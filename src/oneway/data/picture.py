@@ -1,0 +1,212 @@
+"""One picture in a file: which formats are read, and how each becomes a square of RGB."""
+
+from __future__ import annotations
+
+import stat
+import zlib
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from math import ceil
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from oneway.errors import InputError
+
+FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+"""The suffixes of pictures, and what they promise; a file in any of these formats is read under any of them."""
+SUFFIXES = tuple(FORMATS)
+BACKGROUND = (255, 255, 255)
+"""White: what shows through where a picture is transparent, as on the page of nearly every editor and browser."""
+LARGEST = 64_000_000
+"""Pixels of the largest picture that is decoded; it takes some 250 MB of memory, and as much again if transparent."""
+LARGEST_FILE = 2**30
+"""Bytes of the largest file, or piece of one, that is read for one picture."""
+_ORIENTATION = 0x0112  # the tag of EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DECODERS = tuple(dict.fromkeys(FORMATS.values()))
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+
+
+class CorruptImage(InputError):
+    """One image file cannot be decoded; the message names the file and says why."""
+
+
+def decode(
+    file: Path | BinaryIO,
+    name: str,
+    size: int,
+    frame: tuple[int, int] | None = None,
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[np.uint8]:
+    """Decode an image file, cut it to a square and scale it with an antialiased triangle filter.
+
+    Of several frames the first is taken. What is transparent shows `BACKGROUND`, never the colours that lie under it.
+    Grey, palettes and CMYK become RGB; colours of 16 bits keep the upper 8. The rotation that a camera wrote is made;
+    no other metadata counts, and none that is damaged spoils the pixels.
+
+    Args:
+        file: a path, or an open file.
+        name: what messages call it.
+        size: pixels a side of the square that is returned.
+        frame: the (width, height) that it must have, or None for any.
+        box: the square (left, top, right, bottom) in pixels of that frame, or None for the largest in the middle.
+
+    Returns:
+        (size, size, 3), RGB in 0..255.
+
+    Raises:
+        CorruptImage: if it cannot be decoded, for whatever reason: it is damaged, no regular file, of none of
+            `FORMATS`, larger than `LARGEST`, wholly transparent, or its greys or numbers have more than 8 bits.
+        InputError: if it is of another size than `frame`.
+
+    """
+    try:
+        content = _read(file)
+        try:
+            return _pixels(content, name, size, frame, box)
+        except InputError:
+            raise
+        except Exception:  # a second try without metadata, which changes nothing for what can be read with it
+            return _pixels(_without_metadata(content), name, size, frame, box)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise anything over bad bytes, MemoryError included
+        raise CorruptImage(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
+
+
+def _read(file: Path | BinaryIO) -> bytes:
+    if isinstance(file, Path):
+        about = file.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("it is no regular file")  # opening a named pipe would wait for ever
+        with file.open("rb") as opened:
+            return _read(opened)
+    content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
+    return content
+
+
+def _pixels(
+    content: bytes,
+    name: str,
+    size: int,
+    frame: tuple[int, int] | None,
+    box: tuple[float, float, float, float] | None,
+) -> NDArray[np.uint8]:
+    try:
+        # Only what is announced: among the others are formats that start programs.
+        image = Image.open(BytesIO(content), formats=_DECODERS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"more pixels than the {LARGEST:,} that are decoded; scale it down") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is damaged, or none of {', '.join(_DECODERS)}") from error
+    with image:
+        width, height = image.size
+        if frame is not None and image.size != frame:
+            raise InputError(
+                f"{name}: the frame must be {frame[0]}x{frame[1]} pixels as in the official release, "
+                f"it is {width}x{height}; use the aligned images, or the folder layout for others"
+            )
+        if width * height > LARGEST:
+            raise ValueError(
+                f"its {width}x{height} pixels are more than the {LARGEST:,} that are decoded; scale it down"
+            )
+        return _square(image, box or _middle(width, height), size)
+
+
+def _middle(width: int, height: int) -> tuple[float, float, float, float]:
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return (left, top, left + side, top + side)
+
+
+def _square(image: Image.Image, box: Sequence[float], size: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    # The JPEG decoder does the coarse part of a large reduction, and leaves a factor of two to the filter.
+    shrink = min(1.0, 2 * size / (box[2] - box[0]))
+    image.draft(None, (ceil(width * shrink), ceil(height * shrink)))
+    across, down = image.size[0] / width, image.size[1] / height
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"pixels of mode {image.mode} have more than 8 bits a channel; convert it to 8 bits")
+    scaled = _opaque(image).resize(
+        (size, size),
+        Image.Resampling.BILINEAR,
+        box=(box[0] * across, box[1] * down, box[2] * across, box[3] * down),
+    )
+    # A square stays the same square under the rotations that cameras write into EXIF.
+    turn = _turn(scaled)
+    return np.asarray(scaled if turn is None else scaled.transpose(turn))
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Make RGB of a picture, what is transparent on `BACKGROUND`; its metadata goes with it."""
+    image.load()
+    if not image.has_transparency_data:
+        return image if image.mode == "RGB" else image.convert("RGB")
+    layer = image.convert("RGBA")
+    if layer.getchannel("A").getextrema()[1] == 0:
+        raise ValueError("every pixel of it is transparent")
+    canvas = Image.new("RGB", image.size, BACKGROUND)
+    canvas.paste(layer, mask=layer)
+    canvas.info = image.info
+    return canvas
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # metadata may hold anything, and what cannot be read says nothing
+        return None
+
+
+def _without_metadata(content: bytes) -> bytes:
+    """Leave a PNG or JPEG what makes its pixels and turns them; everything else is returned as it is."""
+    if content.startswith(_PNG):
+        return _PNG + b"".join(_chunks(content))
+    return _JPEG + b"".join(_segments(content)) if content.startswith(_JPEG) else content
+
+
+def _chunks(content: bytes) -> Iterator[bytes]:
+    """Give the chunks of a PNG without those that a reader may pass over."""
+    place = len(_PNG)
+    while place + 12 <= len(content):
+        kind, end = content[place + 4 : place + 8], place + 12 + int.from_bytes(content[place : place + 4])
+        whole = zlib.crc32(content[place + 4 : end - 4]) == int.from_bytes(content[end - 4 : end])
+        if kind[:1].isupper() or kind == b"tRNS" or (kind == b"eXIf" and whole):
+            yield content[place:end]
+        place = end
+
+
+def _segments(content: bytes) -> Iterator[bytes]:
+    """Give the segments of a JPEG without comments and applications' own, but for EXIF and Adobe's kind of colours."""
+    place = len(_JPEG)
+    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
+        end = place + 2 + max(2, int.from_bytes(content[place + 2 : place + 4]))
+        told, own = content[place + 4 : end], content[place + 1] in (*range(0xE0, 0xF0), 0xFE)
+        if not own or told.startswith(b"Exif\0\0") or (told.startswith(b"Adobe") and len(told) >= 12):
+            yield content[place:end]
+        place = end
+    yield content[place:]  # from the pixels on
