@@ -15,7 +15,9 @@ import oneway
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
-    {"progress", "workers", "runs", "runtime"},
+    {"progress", "workers", "storage", "runtime"},
+    {"runs"},
+    {"claims"},
     {"data", "losses", "metrics"},
     {"models", "report"},
     {"attacks", "protection"},

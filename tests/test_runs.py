@@ -19,9 +19,11 @@ from torch.optim import AdamW, Optimizer
 from oneway import runs
 from oneway.attacks.inversion import InversionConfig
 from oneway.auditing.config import AuditConfig
+from oneway.claims import claim
 from oneway.errors import InputError
 from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import ProtectConfig
+from oneway.storage import whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ def names_in(folder: Path) -> list[str]:
 
 def begin(path: Path, error: BaseException) -> None:
     """Write half of a file, and fail."""
-    with runs.whole(path) as partial:
+    with whole(path) as partial:
         partial.write_text("half")
         raise error
 
@@ -56,7 +58,7 @@ def begin(path: Path, error: BaseException) -> None:
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file.txt"
-    with runs.whole(path) as partial:
+    with whole(path) as partial:
         partial.write_text("half")
         assert not path.exists()
         assert partial.parent == path.parent
@@ -83,7 +85,7 @@ def test_a_kill_in_the_midst_leaves_the_old_file_whole(tmp_path: Path) -> None:
     runs.write_json(path, {"step": 1})
     code = f"""
 import os, pathlib
-from oneway.runs import whole
+from oneway.storage import whole
 with whole(pathlib.Path({str(path)!r})) as partial:
     partial.write_text('{{"step": 2, "half')
     os.kill(os.getpid(), 9)
@@ -334,61 +336,67 @@ def asked(**changes: Any) -> dict[str, Any]:
     return {"protect": ASKED["protect"] | changes, "data": ASKED["data"]}
 
 
+def claimed(folder: Path, config: dict[str, Any], *, resume: bool) -> bool:
+    """Claim a folder and leave it, as a process does that is killed at once."""
+    with claim(folder, config, resume=resume) as continued:
+        return continued
+
+
 def test_a_new_or_empty_folder_is_claimed(tmp_path: Path) -> None:
     for folder in (tmp_path / "deep" / "run", tmp_path / "empty"):
         if folder.name == "empty":
             folder.mkdir()
-        assert runs.claim(folder, ASKED, resume=False) is False
+        assert claimed(folder, ASKED, resume=False) is False
         assert names_in(folder) == [runs.CONFIG]
         assert runs.read_json(folder / runs.CONFIG) == json.loads(json.dumps(ASKED))
 
 
 def test_to_resume_what_was_not_begun_is_to_begin(tmp_path: Path) -> None:
-    assert runs.claim(tmp_path / "run", ASKED, resume=True) is False
+    assert claimed(tmp_path / "run", ASKED, resume=True) is False
 
 
 def test_an_unfinished_run_is_continued_when_asked_for(tmp_path: Path) -> None:
-    runs.claim(tmp_path / "run", ASKED, resume=False)
+    claimed(tmp_path / "run", ASKED, resume=False)
     with pytest.raises(InputError, match="holds an unfinished run; add --resume to continue it"):
-        runs.claim(tmp_path / "run", ASKED, resume=False)
-    assert runs.claim(tmp_path / "run", ASKED, resume=True) is True
+        claimed(tmp_path / "run", ASKED, resume=False)
+    assert claimed(tmp_path / "run", ASKED, resume=True) is True
 
 
 def test_a_finished_run_is_not_touched(tmp_path: Path) -> None:
-    runs.claim(tmp_path / "run", ASKED, resume=False)
+    claimed(tmp_path / "run", ASKED, resume=False)
     runs.write_json(tmp_path / "run" / runs.RESULTS, {})
     for resume in (False, True):
         with pytest.raises(InputError, match="holds a finished run; choose another --out"):
-            runs.claim(tmp_path / "run", ASKED, resume=resume)
+            claimed(tmp_path / "run", ASKED, resume=resume)
 
 
 def test_a_run_of_another_configuration_is_not_continued(tmp_path: Path) -> None:
-    runs.claim(tmp_path / "run", ASKED, resume=False)
+    claimed(tmp_path / "run", ASKED, resume=False)
     before = (tmp_path / "run" / runs.CONFIG).read_text()
     with pytest.raises(InputError, match=r"was started with protect\.steps = 5, not 6; resume with the options"):
-        runs.claim(tmp_path / "run", asked(steps=6), resume=True)
+        claimed(tmp_path / "run", asked(steps=6), resume=True)
     with pytest.raises(InputError, match=r"protect\.attributes = \['a'\], not \['a', 'b'\]"):
-        runs.claim(tmp_path / "run", asked(attributes=("a", "b")), resume=True)
+        claimed(tmp_path / "run", asked(attributes=("a", "b")), resume=True)
     assert (tmp_path / "run" / runs.CONFIG).read_text() == before
 
 
 def test_a_run_may_be_continued_on_another_machine(tmp_path: Path) -> None:
-    runs.claim(tmp_path / "run", ASKED, resume=False)
-    assert runs.claim(tmp_path / "run", asked(runtime={"device": "cuda"}), resume=True) is True
+    claimed(tmp_path / "run", ASKED, resume=False)
+    assert claimed(tmp_path / "run", asked(runtime={"device": "cuda"}), resume=True) is True
 
 
 def test_a_folder_of_other_things_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_text("mine")
     for resume in (False, True):
         with pytest.raises(InputError, match="exists and is not a run of ours; choose another --out"):
-            runs.claim(tmp_path, ASKED, resume=resume)
+            claimed(tmp_path, ASKED, resume=resume)
     assert names_in(tmp_path) == ["photo.jpg"]
 
 
 def test_a_file_is_no_folder_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(InputError, match="notes"):
-        runs.claim(tmp_path / "notes", ASKED, resume=False)
+        claimed(tmp_path / "notes", ASKED, resume=False)
     assert (tmp_path / "notes").read_text() == "mine"
 
 

@@ -1,4 +1,4 @@
-"""A run folder: its configuration, weights, checkpoint and results; every file is written whole or not at all."""
+"""What a run folder holds: its configuration, weights, checkpoint and results, each file whole."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import json
 import os
 import platform
 import typing
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,36 +21,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway.errors import InputError, unknown
+from oneway.storage import unwritable as unwritable
+from oneway.storage import whole as whole
 
 Config = TypeVar("Config")
 SCHEMA = 2
 """Version of the layout of `results.json`, described in docs/results.md."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
-
-
-def unwritable(path: Path, error: OSError) -> InputError:
-    """Make the error for a file that the disk does not take."""
-    return InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder")
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; when all went well it takes `path`'s place in one step.
-
-    Raises:
-        InputError: if the disk is full or the folder cannot be written.
-
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -195,7 +171,7 @@ def _replaced(config: Any, values: Mapping[str, Any], above: str) -> Any:
             raise InputError(f"{name} cannot be set, since there is no {above}{field}; set {above}{field}=NAME first")
         nested = field in hints and dataclasses.is_dataclass(now)
         if field not in hints or (nested and not deeper and not _kinds(hints[field])) or (deeper and not nested):
-            raise unknown("setting", name, [f"{above}{known}" for known in _flat(dataclasses.asdict(config))])
+            raise unknown("setting", name, [f"{above}{known}" for known in flat(dataclasses.asdict(config))])
         if deeper:
             below.setdefault(field, {})[deeper] = value
         else:
@@ -234,44 +210,15 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
         ) from error
 
 
-def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: str = RESULTS) -> bool:
-    """Make `folder` the home of a run with `config`; says whether an unfinished run of it is to be continued.
-
-    Raises:
-        InputError: if the folder holds a finished run, an unfinished one without `resume`, one of another
-            configuration, or files that are no run.
-
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; choose another --out")
-    if not folder.exists() or not any(folder.iterdir()):
-        write_json(folder / CONFIG, config)
-        return False
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} exists and is not a run of ours; choose another --out")
-    if (folder / finished).exists():
-        raise InputError(f"{folder} holds a finished run; choose another --out, or delete it to run again")
-    if not resume:
-        raise InputError(f"{folder} holds an unfinished run; add --resume to continue it, or choose another --out")
-    asked, held = _flat(config), _flat(read_json(folder / CONFIG))
-    differing = [name for name in asked if held.get(name) != asked[name] and ".runtime." not in name]
-    if differing:
-        name = differing[0]
-        raise InputError(
-            f"{folder} was started with {name} = {held.get(name)!r}, not {asked[name]!r}; "
-            "resume with the options it was started with, or choose another --out"
-        )
-    return True
-
-
-def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name every value of nested JSON content like `game.pixel`."""
+    named: dict[str, Any] = {}
     for name, value in content.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
+            named |= flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return flat
+            named[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return named
 
 
 def digest(content: Any) -> str:

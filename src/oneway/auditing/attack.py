@@ -17,6 +17,7 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
+from oneway.claims import claim
 from oneway.data.batches import mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -29,6 +30,7 @@ from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict
 from oneway.report.grid import draw_grid
 from oneway.runtime import RuntimeConfig, launch, lay_out
+from oneway.storage import whole
 
 SHOWN = 8
 DECODER, SHOWN_FILE, GRID = "decoder.safetensors", "shown.npy", "grid.png"
@@ -83,44 +85,44 @@ def attack(
         )
     protector = run.load(network)
     stages = stages_of(protector.encoder, run.pack.size)
-    runs.claim(out, described, resume=resume)
+    with claim(out, described, resume=resume):
+        runtime = runtime or RuntimeConfig()
+        fabric = launch(runtime)
+        protector = lay_out(protector, fabric.device)
+        access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
+        judge = Judge(pack.test, pack.validation, verifier)
+        decoder = draw_decoder(config, access.shape, stages, pack.size)
+        place = Place(
+            fabric=fabric,
+            checkpoint=out / runs.CHECKPOINT,
+            checkpoint_seconds=runtime.checkpoint_seconds,
+            progress=progress,
+        )
+        inversion = invert(access, pack.public, pack.validation, decoder, config, place)
+        queries = access.queries
+        runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
-    runtime = runtime or RuntimeConfig()
-    fabric = launch(runtime)
-    protector = lay_out(protector, fabric.device)
-    access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
-    judge = Judge(pack.test, pack.validation, verifier)
-    decoder = draw_decoder(config, access.shape, stages, pack.size)
-    place = Place(
-        fabric=fabric,
-        checkpoint=out / runs.CHECKPOINT,
-        checkpoint_seconds=runtime.checkpoint_seconds,
-        progress=progress,
-    )
-    inversion = invert(access, pack.public, pack.validation, decoder, config, place)
-    queries = access.queries
-    runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
-
-    nearest = _nearest(fabric, protector, pack)
-    scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
-    floors = {
-        "mean_face": judge.score(repeated_pictures(mean_picture(pack.public, torch.device("cpu")), pack.test)),
-        "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
-    }
-    results = {
-        "schema": runs.SCHEMA,
-        "kind": "attack",
-        "utility": runs.read_json(run.path / runs.RESULTS)["utility"],
-        "attacks": {"inversion": _plain(scores) | _course(inversion, queries)},
-        "floors": {"constant_prediction": {"mean_mcc": 0.0}} | {name: _plain(floor) for name, floor in floors.items()},
-        "control": beside,
-        "verifier": judge.about_verifier(),
-        "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
-    }
-    _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
-    runs.write_json(out / runs.RESULTS, results)
-    place.checkpoint.unlink(missing_ok=True)
-    return results
+        nearest = _nearest(fabric, protector, pack)
+        scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
+        floors = {
+            "mean_face": judge.score(repeated_pictures(mean_picture(pack.public, torch.device("cpu")), pack.test)),
+            "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
+        }
+        results = {
+            "schema": runs.SCHEMA,
+            "kind": "attack",
+            "utility": runs.read_json(run.path / runs.RESULTS)["utility"],
+            "attacks": {"inversion": _plain(scores) | _course(inversion, queries)},
+            "floors": {"constant_prediction": {"mean_mcc": 0.0}}
+            | {name: _plain(floor) for name, floor in floors.items()},
+            "control": beside,
+            "verifier": judge.about_verifier(),
+            "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
+        }
+        _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
+        runs.write_json(out / runs.RESULTS, results)
+        place.checkpoint.unlink(missing_ok=True)
+        return results
 
 
 def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
@@ -171,11 +173,11 @@ def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Plac
     shown = first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
     originals = pack.test.images(shown)
     drawn = pixels_of(access, decoder, pack.test, shown, place)
-    with runs.whole(out / SHOWN_FILE) as partial, partial.open("wb") as file:
+    with whole(out / SHOWN_FILE) as partial, partial.open("wb") as file:
         np.save(file, drawn)
     rows = {"original": originals}
     if control is not None:
         rows["unprotected, attacked"] = np.load(control / SHOWN_FILE)
     rows["protected, attacked" if control is not None else "attacked"] = drawn
-    with runs.whole(out / GRID) as partial:
+    with whole(out / GRID) as partial:
         draw_grid(rows, partial)

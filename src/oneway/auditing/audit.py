@@ -20,6 +20,7 @@ from oneway.auditing.results import assemble, per_picture, pictures_of, stronges
 from oneway.auditing.room import Room
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
+from oneway.claims import claim
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judge import Judge
@@ -28,6 +29,7 @@ from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
 from oneway.report.page import write_page
 from oneway.runtime import launch
+from oneway.storage import whole
 
 PAGE, FEATURES = "report.html", "features"
 
@@ -85,30 +87,29 @@ def audit(
     folder = _home(opened, out)
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
-    runs.claim(folder, described, resume=resume)
-
-    steps = Steps(
-        folder,
-        fabric,
-        checkpoint_seconds=config.runtime.checkpoint_seconds,
-        progress=progress and fabric.is_global_zero,
-    )
-    stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, progress=progress)
-    passed += guards.check_features(stolen.access, opened.pack)
-    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
-    found = measure(Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps))
-    results = assemble(found, opened, stolen, judge, config, passed, beside, described)
-    scores = per_picture(found, results)
-    with runs.whole(folder / SCORES) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, people=opened.pack.test.identities, **scores)  # type: ignore[arg-type]
-    if images:
-        with runs.whole(folder / PICTURES) as partial, partial.open("wb") as file:
-            np.save(file, strongest_pictures(found, results))
-    write_page(results, pictures_of(found, results, opened.pack, beside) if images else None, folder / PAGE)
-    runs.write_json(folder / runs.RESULTS, results)
-    shutil.rmtree(folder / FEATURES, ignore_errors=True)
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    return results
+    with claim(folder, described, resume=resume):
+        steps = Steps(
+            folder,
+            fabric,
+            checkpoint_seconds=config.runtime.checkpoint_seconds,
+            progress=progress and fabric.is_global_zero,
+        )
+        stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, progress=progress)
+        passed += guards.check_features(stolen.access, opened.pack)
+        judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
+        found = measure(Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps))
+        results = assemble(found, opened, stolen, judge, config, passed, beside, described)
+        scores = per_picture(found, results)
+        with whole(folder / SCORES) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, people=opened.pack.test.identities, **scores)  # type: ignore[arg-type]
+        if images:
+            with whole(folder / PICTURES) as partial, partial.open("wb") as file:
+                np.save(file, strongest_pictures(found, results))
+        write_page(results, pictures_of(found, results, opened.pack, beside) if images else None, folder / PAGE)
+        runs.write_json(folder / runs.RESULTS, results)
+        shutil.rmtree(folder / FEATURES, ignore_errors=True)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        return results
 
 
 def _open(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from oneway import runs
 from oneway.attacks.fit import Place
+from oneway.storage import whole
 
 FOLDER = "parts"
 Arrays = Mapping[str, NDArray[Any]]
@@ -65,7 +66,7 @@ class Steps:
                 progress=self._progress,
             )
             found = make(place)
-            with runs.whole(arrays) as partial, partial.open("wb") as file:
+            with whole(arrays) as partial, partial.open("wb") as file:
                 np.savez(file, **found.arrays)  # type: ignore[arg-type]
             # With its facts in place, the step is taken.
             runs.write_json(facts, found.facts | {"seconds": round(time.monotonic() - begun, 1)})

@@ -26,6 +26,7 @@ from oneway.models.split import features_shape, split
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
 from oneway.runtime import lay_out
+from oneway.storage import whole
 
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
@@ -212,7 +213,7 @@ def _record(
         for name, part, mirrored in wanted:
             path = folder / f"{name.replace(' ', '-')}.npy"
             if not path.exists():
-                with runs.whole(path) as partial:
+                with whole(path) as partial:
                     kept = open_memmap(partial, "w+", np.float32, (len(part), *asked.shape))
                     for start in range(0, len(part), 256):
                         index = np.arange(start, min(start + 256, len(part)))

@@ -27,7 +27,7 @@ from safetensors.numpy import save
 from oneway.data.packed import Pack, Part
 from oneway.data.shards import READERS, Features, Shard, reading
 from oneway.errors import InputError
-from oneway.runs import whole
+from oneway.storage import whole
 
 
 def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from oneway import runs
 from oneway.auditing.config import AuditConfig
+from oneway.claims import claim
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.estimate import Estimate, estimate
@@ -20,6 +21,7 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.report.pareto import draw_pareto
 from oneway.runs import override
+from oneway.storage import whole
 
 TABLE, PICTURE = "table.csv", "pareto.png"
 LEAKAGES = ("face_similarity", "feature_similarity", "linkage")
@@ -123,20 +125,20 @@ def compare_defences(
         "verifier": None if verifier is None else str(verifier),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
-    runs.claim(out, described, resume=resume)
-    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
-    store.make([cell.setting for cell in plan], executor=executor, progress=progress)
-    results: dict[str, Any] = {
-        "schema": runs.SCHEMA,
-        "kind": "benchmark",
-        "rows": [_row(store, cell) for cell in plan],
-        "decisions": {cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
-        "provenance": runs.provenance(**described),
-    }
-    _write_table(out / TABLE, results["rows"])
-    draw_pareto(results, out / PICTURE)
-    runs.write_json(out / runs.RESULTS, results)
-    return results
+    with claim(out, described, resume=resume):
+        store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
+        store.make([cell.setting for cell in plan], executor=executor, progress=progress)
+        results: dict[str, Any] = {
+            "schema": runs.SCHEMA,
+            "kind": "benchmark",
+            "rows": [_row(store, cell) for cell in plan],
+            "decisions": {cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
+            "provenance": runs.provenance(**described),
+        }
+        _write_table(out / TABLE, results["rows"])
+        draw_pareto(results, out / PICTURE)
+        runs.write_json(out / runs.RESULTS, results)
+        return results
 
 
 def _row(store: Store, cell: Cell) -> dict[str, Any]:
@@ -189,7 +191,7 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         given = [row["mean_mcc"], *(row["leakage"][name] for name in LEAKAGES)]
         ends = [estimate.get(end, "") for estimate in given for end in ("value", "low", "high")]
         lines.append([row["cut"], row["defence"], row["strength"], *ends])
-    with runs.whole(path) as unfinished, unfinished.open("w", newline="") as file:
+    with whole(path) as unfinished, unfinished.open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from oneway import runs
 from oneway.auditing.control import PICTURES
 from oneway.auditing.faces import shown
+from oneway.claims import claim
 from oneway.data.join import join
 from oneway.data.packed import Pack
 from oneway.errors import InputError, unknown
@@ -26,6 +27,7 @@ from oneway.report.experiments import write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
 from oneway.report.reproduction import TITLES, measured, reproduction
+from oneway.storage import whole
 
 STORE, JOINED, TABLE, PICTURE, GRID = "store", "joined", "table.csv", "picture.png", "reconstructions.png"
 PAGE, TEXT = "experiments.html", "reproduction.md"
@@ -128,19 +130,20 @@ def experiment(
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
         "extra": None if extra is None else {"path": str(extra.path.absolute()), "hash": extra.hash},
     }
-    runs.claim(out, described, resume=resume, finished=PAGE)
-    joined = None if extra is None else join(pack, extra, out / JOINED).path.absolute()
-    planned = plan(names, config, pack.path.absolute(), joined)
-    store = Store(path=(out / STORE).absolute(), pack=pack.path.absolute(), verifier=absolute(verifier), images=True)
-    audited = _audited(planned)
-    store.make(audited, executor=executor, progress=progress)
-    if "tsne" in planned:
-        store.make([line.setting for line in planned["tsne"]], executor=executor, progress=progress, audits=False)
-    found = {name: _write(name, lines, store, config, pack, out, described) for name, lines in planned.items()}
-    with runs.whole(out / TEXT) as partial:
-        partial.write_text(reproduction(found), encoding="utf-8")
-    write_experiments(found, _pictures(planned, store, pack), out / PAGE)
-    return found
+    with claim(out, described, resume=resume, finished=PAGE):
+        kept, data = (out / STORE).absolute(), pack.path.absolute()
+        joined = None if extra is None else join(pack, extra, out / JOINED).path.absolute()
+        planned = plan(names, config, data, joined)
+        store = Store(path=kept, pack=data, verifier=absolute(verifier), images=True)
+        audited = _audited(planned)
+        store.make(audited, executor=executor, progress=progress)
+        if "tsne" in planned:
+            store.make([line.setting for line in planned["tsne"]], executor=executor, progress=progress, audits=False)
+        found = {name: _write(name, lines, store, config, pack, out, described) for name, lines in planned.items()}
+        with whole(out / TEXT) as partial:
+            partial.write_text(reproduction(found), encoding="utf-8")
+        write_experiments(found, _pictures(planned, store, pack), out / PAGE)
+        return found
 
 
 def _audited(planned: Mapping[str, list[Line]]) -> list[Setting]:
@@ -179,7 +182,7 @@ def _write(
     else:
         grid = {"original": pack.test.images(shown(pack))}
         grid |= {line.title: _drawn(store, line) for line in lines}
-        with runs.whole(folder / GRID) as partial:
+        with whole(folder / GRID) as partial:
             draw_grid(grid, partial)
     runs.write_json(folder / runs.RESULTS, results)
     return results
@@ -218,5 +221,5 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             if name in names:
                 line.append(each["paper"].get(name, ""))
         lines.append(line)
-    with runs.whole(path) as partial, partial.open("w", newline="") as file:
+    with whole(path) as partial, partial.open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])

@@ -14,6 +14,7 @@ import fsspec
 
 from oneway import runs
 from oneway.errors import InputError
+from oneway.storage import whole
 
 
 def scratch(gathering: Gathering) -> Path:
@@ -74,7 +75,7 @@ class Gathering:
                 if below.is_absolute() or ".." in below.parts:
                     raise InputError(f"gather={self.url} holds {path}, which is not below {name}; use another place")
                 if below.suffix != ".partial":
-                    with runs.whole(folder / below) as partial:
+                    with whole(folder / below) as partial:
                         files.get_file(path, str(partial))
         return True
 

@@ -17,6 +17,7 @@ from oneway.experiments.sweep import Store
 from oneway.metrics.separability import separability, standardised
 from oneway.protection.run import Run
 from oneway.runtime import launch
+from oneway.storage import whole
 
 MAP = "map.npz"
 COMPONENTS, PERPLEXITY = 50, 30.0
@@ -55,7 +56,7 @@ def row(line: Line, store: Store, config: ExperimentConfig, out: Path, *, seed: 
         for place, name in enumerate(config.shown):
             each = separability(features, labels[:, place], pack.test.identities)
             found |= {f"{kind}.{name}": estimate.to_dict() for kind, estimate in each.items()}
-        with runs.whole(kept) as partial, partial.open("wb") as file:
+        with whole(kept) as partial, partial.open("wb") as file:
             np.savez(file, places=places(features, seed=seed), labels=labels)
         runs.write_json(figures, found)
     told = runs.read_json(store.run(line.setting) / runs.RESULTS)

@@ -15,7 +15,7 @@ from oneway.data.packed import Part
 from oneway.errors import InputError
 from oneway.models.verifier import Verifier
 from oneway.progress import track
-from oneway.runs import whole
+from oneway.storage import whole
 
 log = logging.getLogger("oneway.models")
 FOLDER = "known"

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from oneway import runs
+from oneway.storage import unwritable, whole
 
 FILE, EVENTS = "log.csv", "tensorboard"
 
@@ -29,7 +29,7 @@ class Log:
         if path.exists():
             with path.open(newline="") as file:
                 rows = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) <= step]
-        with runs.whole(path) as partial, partial.open("w", newline="") as file:
+        with whole(path) as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([["step", *columns], *rows])
         self._file = path.open("a", newline="")
         self._events: Any = SummaryWriter(str(folder / EVENTS), purge_step=step + 1)
@@ -40,7 +40,7 @@ class Log:
             csv.writer(self._file).writerow([step, *(f"{value:.6g}" for value in figures.values())])
             self._file.flush()
         except OSError as error:
-            raise runs.unwritable(self._path, error) from error
+            raise unwritable(self._path, error) from error
         for name, value in figures.items():
             self._events.add_scalar(name, value, step)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import runs
+from oneway.claims import claim_in_one
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
@@ -71,15 +72,15 @@ def protect(
         "network": None if network is None else type(network).__qualname__,
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
-    continued = _claim(fabric, out, described, resume=resume)
-    training = Training(fabric, pack, attributes, config, protector, out, sight)
-    if continued:
-        training.restore()
-    with together(fabric):
-        training.run(progress=progress and fabric.is_global_zero)
-        if fabric.is_global_zero:
-            _finish(training, pack, config, attributes, protector, described)
-        fabric.barrier()
+    with claim_in_one(fabric, out, described, resume=resume) as continued:
+        training = Training(fabric, pack, attributes, config, protector, out, sight)
+        if continued:
+            training.restore()
+        with together(fabric):
+            training.run(progress=progress and fabric.is_global_zero)
+            if fabric.is_global_zero:
+                _finish(training, pack, config, attributes, protector, described)
+            fabric.barrier()
     return Run(path=out, config=config, pack=pack)
 
 
@@ -101,20 +102,6 @@ def _divide(config: ProtectConfig, processes: int) -> None:
     for name, size in sizes.items():
         if size % processes:
             raise InputError(f"{name} {size} must be a multiple of the {processes} processes")
-
-
-def _claim(fabric: Fabric, out: Path, described: dict[str, Any], *, resume: bool) -> bool:
-    """Claim the folder in one process; what is wrong with it is raised in all, so that none waits for another."""
-    answer: bool | InputError = False
-    if fabric.is_global_zero:
-        try:
-            answer = runs.claim(out, described, resume=resume)
-        except InputError as error:
-            answer = error
-    answer = fabric.broadcast(answer)
-    if isinstance(answer, InputError):
-        raise answer
-    return answer
 
 
 class Training:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from oneway.report import figure
 from oneway.report.page import environment, uri
 from oneway.report.reproduction import SHOWN, TITLES
-from oneway.runs import whole
+from oneway.storage import whole
 
 Pixels = NDArray[np.uint8]
 PLOT = (420, 300)

@@ -17,7 +17,7 @@ from PIL import Image
 from oneway.report import figure
 from oneway.report.curve import draw_curve
 from oneway.report.table import ROWS, verifier_line
-from oneway.runs import whole
+from oneway.storage import whole
 
 Pixels = NDArray[np.uint8]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from oneway import runs
+from oneway.storage import whole
 
 SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
 MARKS = "osD^v<>PX*hpd"
@@ -58,5 +58,5 @@ def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
                 panel.axvline(decided["value"], color="0.3", ls=":", label="the task's decisions alone")
             panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
-    with runs.whole(path) as partial:
+    with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

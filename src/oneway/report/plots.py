@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from oneway import runs
 from oneway.report.reproduction import SHOWN
+from oneway.storage import whole
 
 Rows = Sequence[Mapping[str, Any]]
 SIDES = {"none": "unprotected", "paper": "the paper's game", "recommended": "the recommended recipe"}
@@ -112,5 +112,5 @@ def _curve(panel: Any, points: Sequence[tuple[Mapping[str, Any], Mapping[str, An
 
 
 def _save(figure: Any, path: Path) -> None:
-    with runs.whole(path) as partial:
+    with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
