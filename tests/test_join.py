@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import oneway
 from oneway.data import prepare
 from oneway.data.join import join
 from oneway.data.splits import SPLITS
+from oneway.storage import hold
 from trees import noise_source
 
 
@@ -81,3 +84,25 @@ def test_a_run_is_opened_with_the_pack_that_extends_its_own_and_no_other(
     assert len(oneway.Run.open(protected.path, join(own, people, tmp_path / "joined")).pack.public) > len(own.public)
     with pytest.raises(oneway.InputError, match="not the one that"):
         oneway.Run.open(protected.path, join(people, own, tmp_path / "other"))
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(
+    base: oneway.Pack, extra: oneway.Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(oneway.InputError, match=r"images\.npy: it needs 222,848 bytes and [\d,]+ are free"):
+            join(base, extra, tmp_path / "deep" / "joined")
+    assert list(tmp_path.iterdir()) == []
+    with (
+        hold(tmp_path / "joined.partial"),
+        pytest.raises(oneway.InputError, match=r"joined\.partial is being written by another process"),
+    ):
+        join(base, extra, tmp_path / "joined")
+    (tmp_path / "joined.partial").mkdir()
+    (tmp_path / "joined.partial" / "images.npy").write_bytes(b"half, of a killed one")
+    assert len(join(base, extra, tmp_path / "joined").pixels) == 290
+    assert [path.name for path in tmp_path.iterdir()] == ["joined"]

@@ -92,6 +92,7 @@ def test_what_cannot_be_linked_is_refused(tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="skip_bad: a linked pack looks at no image"):
         oneway.prepare(source, tmp_path / "out", size=16, linked=True, skip_bad=True)
     (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "spans.parquet").touch()
     with pytest.raises(oneway.InputError, match=r"out.partial: left by an interrupted run; go on with --resume"):
         oneway.prepare(source, tmp_path / "out", size=16, linked=True)
     oneway.prepare(source, tmp_path / "out", size=16, linked=True, resume=True, progress=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from lightning_fabric import Fabric
 
 from oneway.errors import DivergedError, InputError
 from oneway.runs import CONFIG, RESULTS, flat, read_json, write_json
-from oneway.storage import hold
+from oneway.storage import clear, hold
 
 KEPT = (".safetensors", ".npz")
 """Suffixes of what an interrupted run is continued from."""
@@ -42,7 +41,7 @@ def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: st
             yield continued
         except (InputError, DivergedError):
             if not continued and not any(each.suffix in KEPT for each in folder.rglob("*")):
-                _clear(folder)
+                clear(folder)
             raise
 
 
@@ -97,8 +96,3 @@ def _compare(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder} was started with {name} = {held.get(name)!r}, not {asked[name]!r}; "
             "resume with the options it was started with, or choose another --out"
         )
-
-
-def _clear(folder: Path) -> None:
-    for each in folder.iterdir():
-        shutil.rmtree(each) if each.is_dir() else each.unlink()

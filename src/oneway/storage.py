@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from oneway.errors import InputError
 
@@ -88,7 +88,7 @@ def _allocate(descriptor: int, num_bytes: int, free: int) -> None:
     os.truncate(descriptor, num_bytes)
 
 
-def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
+def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Any]]:
     """Make an .npy file of zeros and map it for writing, its space reserved; see `reserve`.
 
     Returns:
@@ -102,7 +102,8 @@ def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[A
     reserve(path, len(header.getvalue()) + np.dtype(dtype).itemsize * math.prod(shape))
     with open(path, "r+b") as file:
         file.write(header.getvalue())
-    return np.lib.format.open_memmap(path, "r+")
+    mapped: np.memmap[Any, np.dtype[Any]] = np.lib.format.open_memmap(path, "r+")
+    return mapped
 
 
 def check_writable(folder: Path) -> None:
@@ -147,6 +148,12 @@ def hold(folder: Path) -> Iterator[None]:
         for each in missing:
             with suppress(OSError):
                 each.rmdir()
+
+
+def clear(folder: Path) -> None:
+    """Remove all that a folder holds."""
+    for each in folder.iterdir():
+        shutil.rmtree(each) if each.is_dir() and not each.is_symlink() else each.unlink()
 
 
 @contextmanager

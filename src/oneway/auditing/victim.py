@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import nn
 
@@ -26,7 +25,7 @@ from oneway.models.split import features_shape, split
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
 from oneway.runtime import lay_out
-from oneway.storage import whole
+from oneway.storage import new_array, whole
 
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
@@ -214,7 +213,7 @@ def _record(
             path = folder / f"{name.replace(' ', '-')}.npy"
             if not path.exists():
                 with whole(path) as partial:
-                    kept = open_memmap(partial, "w+", np.float32, (len(part), *asked.shape))
+                    kept = new_array(partial, np.float32, (len(part), *asked.shape))
                     for start in range(0, len(part), 256):
                         index = np.arange(start, min(start + 256, len(part)))
                         kept[index] = asked.features(part, index, np.full(len(index), mirrored)).cpu().numpy()

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.storage import reserve
+
 _COPIED = 256  # rows held in memory while a file is copied
 
 
@@ -45,10 +47,10 @@ class ImageFile:
         return self.path.exists() and self.path.stat().st_size == self.num_bytes
 
     def create(self) -> None:
-        """Make the file, with black images."""
-        with open(self.path, "wb") as file:
+        """Make the file, with black images, and reserve its space."""
+        reserve(self.path, self.num_bytes)
+        with open(self.path, "r+b") as file:
             file.write(self.header)
-            file.truncate(self.num_bytes)
 
     def write(self, start: int, images: NDArray[np.uint8]) -> None:
         """Put `images`, (k, size, size, 3), from row `start` on; they are on the disk when this returns."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pyarrow.parquet as parquet
 from oneway.data.disk import write
 from oneway.data.packed import DESCRIPTION, IMAGES, LABELS, Pack
 from oneway.errors import InputError
+from oneway.storage import clear, hold, new_array, unwritable
 
 
 def join(pack: Pack, extra: Pack, out: Path) -> Pack:
@@ -45,15 +45,28 @@ def join(pack: Pack, extra: Pack, out: Path) -> Pack:
             raise InputError(f"{out} is not {pack.path} joined with {extra.path}; delete it, or choose another --out")
         return found
     partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    with hold(partial):
+        clear(partial)
+        try:
+            _write(pack, extra, partial, origin)
+            os.replace(partial, out)
+        except OSError as error:
+            raise unwritable(partial, error) from error
+        finally:
+            if partial.exists():
+                clear(partial)
+    return Pack.open(out)
+
+
+def _write(pack: Pack, extra: Pack, folder: Path, origin: list[str]) -> None:
+    """Write the files of the joined pack."""
     after = pack.public.rows.stop
     pieces = [(pack, slice(0, after)), (extra, slice(0, len(extra.pixels))), (pack, slice(after, len(pack.pixels)))]
-    _write_images(partial / IMAGES, pieces)
     table = _table(pack, extra, after)
     labels = BytesIO()
     parquet.write_table(table, labels)
-    write(partial / LABELS, labels.getvalue())
+    _write_images(folder / IMAGES, pieces)
+    write(folder / LABELS, labels.getvalue())
     description = json.loads((pack.path / DESCRIPTION).read_text(encoding="utf-8"))
     public = description["splits"]["public"]
     public["images"] += len(extra.pixels)
@@ -62,14 +75,12 @@ def join(pack: Pack, extra: Pack, out: Path) -> Pack:
     description["hash"] = hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest()
     description["joined"] = origin
     description.pop("linked", None)  # its images are copied
-    write(partial / DESCRIPTION, json.dumps(description, indent=1).encode())
-    os.replace(partial, out)
-    return Pack.open(out)
+    write(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
 
 
 def _write_images(path: Path, pieces: list[tuple[Pack, slice]]) -> None:
     count = sum(rows.stop - rows.start for _, rows in pieces)
-    written = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *pieces[0][0].pixels.shape[1:]))
+    written = new_array(path, np.uint8, (count, *pieces[0][0].pixels.shape[1:]))
     start = 0
     for pack, rows in pieces:
         for first in range(rows.start, rows.stop, 1024):

@@ -28,6 +28,7 @@ from oneway.data.source import Files, Reader, Source
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
+from oneway.storage import clear, hold
 from oneway.workers import serve
 
 CHUNK = 256
@@ -89,17 +90,17 @@ def prepare(
     partial = out.with_name(out.name + ".partial")
     # Each split is one run of rows, so that a part of the pack is one piece of the file.
     order = np.argsort(splits, kind="stable")
-    if linked:
-        with _explained(partial):
-            return _link(source, out, partial, settings, splits, order, resume=resume, skip_bad=skip_bad)
-    work = Work(source.reader, order, ImageFile(partial / IMAGES, len(order), size))
-    with _explained(partial):
-        done = _start(work, out, settings, resume=resume, skip_bad=skip_bad)
+    with _explained(partial), hold(partial):
+        _check_free(out, partial, resume=resume)
+        if linked:
+            return _link(source, out, partial, settings, splits, order, skip_bad=skip_bad)
+        work = Work(source.reader, order, ImageFile(partial / IMAGES, len(order), size))
+        done = _start(work, out, settings)
         try:
             _read_all(work, done, jobs, skip_bad=skip_bad, progress=progress)
         except BaseException:
             if not done:
-                shutil.rmtree(partial)
+                clear(partial)
             raise
         bad = sorted(entry for entries in done.values() for entry in entries)
         kept = np.setdiff1d(np.arange(len(order)), [row for row, _ in bad])
@@ -124,7 +125,6 @@ def _link(
     splits: NDArray[np.int8],
     order: NDArray[np.int64],
     *,
-    resume: bool,
     skip_bad: bool,
 ) -> Pack:
     """Make a pack that says where its images lie."""
@@ -133,9 +133,7 @@ def _link(
         raise InputError(f"linked: the images of the {source.layout} layout are no files; leave out linked")
     if skip_bad:
         raise InputError("skip_bad: a linked pack looks at no image before it is used; leave one of the two out")
-    _check_free(out, partial, resume=resume)
     _check_partial(partial, settings, {SPANS, LABELS, DESCRIPTION})
-    partial.mkdir(parents=True, exist_ok=True)
     spans = reader.spans
     write_spans(partial / SPANS, [spans[index] for index in order])
     describe(source, partial / SPANS, settings, splits, order, [], {"frame": reader.frame, "box": reader.box})
@@ -173,16 +171,17 @@ class Work:
         return -(-len(self.order) // CHUNK)
 
 
-def _start(work: Work, out: Path, settings: dict[str, Any], *, resume: bool, skip_bad: bool) -> dict[int, Bad]:
-    """Make the partial folder, or take up the one that is there; return its finished chunks."""
+def _start(work: Work, out: Path, settings: dict[str, Any]) -> dict[int, Bad]:
+    """Begin in the partial folder, or take up what is there; return its finished chunks, in which nothing is bad.
+
+    Those with images that could not be decoded are read again, since the files may have been repaired.
+    """
     partial, count = work.file.path.parent, work.file.count
-    _check_free(out, partial, resume=resume)
     _check_partial(partial, settings, OWN)
     done: dict[int, Bad] = {}
     # The settings are written when the file of images is there, so without both nothing was begun.
     if (partial / SETTINGS).exists() and work.file.exists():
-        done = {chunk: bad for chunk, bad in _journalled(partial / JOURNAL) if skip_bad or not bad}
-    out.parent.mkdir(parents=True, exist_ok=True)
+        done = {chunk: bad for chunk, bad in _journalled(partial / JOURNAL) if not bad}
     needed, free = (count - len(done) * CHUNK) * work.file.row_bytes, shutil.disk_usage(out.parent).free
     if needed > free:
         raise InputError(
@@ -190,7 +189,6 @@ def _start(work: Work, out: Path, settings: dict[str, Any], *, resume: bool, ski
             f"{free / 1e6:,.1f} MB are free; free some space, or give another --out or a smaller --size"
         )
     if not done:
-        partial.mkdir(exist_ok=True)
         work.file.create()
         write(partial / SETTINGS, json.dumps(settings).encode())
     write(partial / JOURNAL, b"".join(_line(chunk, bad) for chunk, bad in done.items()))
@@ -200,7 +198,7 @@ def _start(work: Work, out: Path, settings: dict[str, Any], *, resume: bool, ski
 def _check_free(out: Path, partial: Path, *, resume: bool) -> None:
     if out.exists():
         raise InputError(f"{out}: exists already; give another --out, or delete it first")
-    if partial.exists() and not resume:
+    if any(partial.iterdir()) and not resume:
         raise InputError(f"{partial}: left by an interrupted run; go on with --resume, or delete it")
 
 
