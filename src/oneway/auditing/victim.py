@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from oneway.data.dump import read_dump
 from oneway.data.packed import Pack, Part
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.onnx import OnnxEncoder
-from oneway.models.split import features_shape, split
+from oneway.models.split import copy_network, features_shape, first_part
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
 from oneway.runtime import lay_out
@@ -91,7 +90,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None) -> Vict
 
 def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric) -> Victim:
     """Take the part of any torch module up to the layer `cut`; it is given pictures in 0..1."""
-    encoder, _ = split(copy.deepcopy(module).eval(), cut)
+    encoder = first_part(copy_network(module).eval(), cut)
     features_shape(encoder, pack.size)
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):

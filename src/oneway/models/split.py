@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch.fx
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
 
@@ -18,98 +23,269 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
 
     Args:
         module: any module of one image argument; it must be traceable by `torch.fx` unless `cut` is `"output"`.
-        cut: the name of a layer as in `module.named_modules()`, or `"output"` for the whole module.
+        cut: the name of a layer as in `module.named_modules()`, or `"output"` for the whole module. Of a layer that is
+            called several times, the first call is meant.
 
     Returns:
-        `(encoder, rest)` such that `rest(encoder(x))` equals `module(x)`.
+        `(encoder, rest)` such that `rest(encoder(x))` equals `module(x)`, in training and in evaluation.
 
     Raises:
-        InputError: if the module cannot be traced, lacks the layer, or the layer does not separate it (a skip
-            connection goes around it).
+        InputError: if the module cannot be traced, lacks the layer, does not the same in training and in evaluation,
+            or the layer does not separate it (a skip connection goes around it).
 
     """
     if cut == WHOLE:
         return module, nn.Identity()
-    layers = [name for name, _ in module.named_modules() if name]
-    if cut not in layers:
-        raise unknown("cut", cut, [*(name for name in layers if "." not in name), WHOLE, *layers])
+    evaluated, trained = (_divide(module, cut, training=training) for training in (False, True))
+    encoder, rest = (_joined(*pair, training=module.training) for pair in zip(evaluated, trained, strict=True))
+    if encoder is None or rest is None:
+        raise InputError(
+            f"the network {type(module).__name__} cannot be trained when it is cut at {cut!r}, because its forward "
+            "does something else while it is trained (auxiliary outputs, say); build it without (aux_logits=False, "
+            f"say), or pass the part before the cut as the network, with cut={WHOLE!r}"
+        )
+    return encoder, rest
+
+
+def first_part(module: nn.Module, cut: str) -> nn.Module:
+    """Give the part of `module` up to and including layer `cut`, as it is in evaluation; weights are shared.
+
+    Other than for `split`, what the module does in training does not matter.
+
+    Raises:
+        InputError: if the module cannot be traced, lacks the layer, or the layer does not separate it.
+
+    """
+    if cut == WHOLE:
+        return module
+    half, _ = _divide(module, cut, training=False)
+    return torch.fx.GraphModule(half.held, half.graph, "Part").eval()
+
+
+def copy_network(module: nn.Module) -> nn.Module:
+    """Copy a network that a user gave, so that nothing that is done to it here changes theirs.
+
+    Raises:
+        InputError: if it holds what cannot be copied, or the copy would go on using the original.
+
+    """
+    within = {id(each) for each in (*module.modules(), *module.parameters(), *module.buffers())}
+    for name, part in module.named_modules():
+        for hook in (*part._forward_hooks.values(), *part._forward_pre_hooks.values(), vars(part).get("forward")):
+            held = inspect.getclosurevars(hook).nonlocals.values() if inspect.isfunction(hook) else ()
+            if any(id(each) in within for each in held):
+                raise InputError(
+                    f"the function {hook.__qualname__!r} that is hooked to {name or type(module).__name__!r} holds on "
+                    "to a part of the network, and would go on using it in a copy; use the module that a hook is "
+                    "handed, or a method of the network"
+                )
+    # Such as the weight that an old weight_norm computes anew before each call; torch copies no tensor with a history.
+    computed = [each for part in module.modules() for each in vars(part).values() if isinstance(each, Tensor)]
     try:
-        graph = _Tracer().trace(module)
+        return copy.deepcopy(module, {id(each): each.detach() for each in computed if not each.is_leaf})
+    except Exception as error:  # whatever parts of a network raise that cannot be copied
+        raise InputError(
+            f"the network {type(module).__name__} cannot be copied ({error}); take out what it holds beside layers, "
+            "weights and plain values (locks, files, tensors with a history)"
+        ) from error
+
+
+class _Asked(nn.Module):
+    """Calls a module with pictures alone: its hooks run, and its other arguments have their defaults."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, pictures: Tensor) -> Any:
+        return self.module(pictures)
+
+
+class _Tracer(torch.fx.Tracer):
+    """Looks into no module without layers: what it does may depend on its mode or its input.
+
+    Attributes:
+        given: what `layer` gave when it was first called.
+        last: the last node of that call.
+
+    """
+
+    def __init__(self, layer: nn.Module, whole: nn.Module) -> None:
+        super().__init__()
+        self._layer, self._whole = layer, whole
+        self.given: Any = None
+        self.last: torch.fx.Node | None = None
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Say whether `m` is called rather than traced."""
+        if m is self._whole:
+            return False
+        closed = isinstance(m, torch.jit.ScriptModule) or parametrize.is_parametrized(m)
+        return closed or super().is_leaf_module(m, module_qualified_name) or not any(True for _ in m.children())
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Note what the layer gives."""
+        given = super().call_module(m, forward, args, kwargs)
+        if m is self._layer and self.last is None:
+            self.given, self.last = given, next(iter(reversed(self.graph.nodes)))
+        return given
+
+
+class _Half(NamedTuple):
+    """What a part does in one mode, and the layers, weights and constants that it names."""
+
+    graph: torch.fx.Graph
+    held: dict[str, Any]
+
+
+def _divide(module: nn.Module, cut: str, *, training: bool) -> tuple[_Half, _Half]:
+    """Trace the module in one mode, and copy what it does up to the layer `cut` into one graph, the rest into another.
+
+    What reads no picture (a weight, a constant) is on both sides, if both need it.
+    """
+    traced = _trace(module, cut, training=training)
+    given, last = traced.given, traced.last
+    before, after = torch.fx.Graph(), torch.fx.Graph()
+    first: dict[torch.fx.Node, torch.fx.Node] = {}
+    second: dict[torch.fx.Node, torch.fx.Node] = {}
+    seen: set[torch.fx.Node] = set()  # what depends on the pictures, and below, what only on their size
+    sizes: set[torch.fx.Node] = set()
+
+    def copied_over(source: torch.fx.Node) -> torch.fx.Node:
+        if source not in second:
+            second[source] = after.node_copy(source, copied_over)
+        return second[source]
+
+    for node in traced.graph.nodes:
+        read = [source for source in node.all_input_nodes if source in seen]
+        if read or node.op == "placeholder":
+            seen.add(node)
+        if _asks_size(node) or (read and sizes.issuperset(read)):
+            sizes.add(node)
+        if last is not None:
+            first[node] = before.node_copy(node, first.__getitem__)
+            if node is last:
+                before.output(first[given])
+                second[given] = after.placeholder("features")
+                last = None
+        elif node in seen or node.op == "output":
+            crossing = [source for source in read if source not in second]
+            if crossing:
+                what, way = (
+                    "a value from before it (a skip connection)",
+                    "cut after the block that the connection ends in",
+                )
+                if sizes.issuperset(crossing):
+                    what, way = "the size of what came before it", "cut at a later layer"
+                raise InputError(
+                    f"the cut {cut!r} does not separate the network: {node.name!r} after it also reads {what}; {way}"
+                )
+            copied_over(node)
+    return _Half(before, _held(before, traced.root)), _Half(after, _held(after, traced.root))
+
+
+def _held(graph: torch.fx.Graph, root: nn.Module) -> dict[str, Any]:
+    """Give what a graph names of the module it was traced from, by the names within the network."""
+    held: dict[str, Any] = {}
+    for node in graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            above, _, name = str(node.target).rpartition(".")
+            node.target = str(node.target).removeprefix("module.")
+            held[node.target] = getattr(root.get_submodule(above), name)
+    return held
+
+
+class _Traced(NamedTuple):
+    """A module's graph in one mode, what the layer `cut` gives in it, and the last node of that layer's call."""
+
+    root: nn.Module
+    graph: torch.fx.Graph
+    given: torch.fx.Node
+    last: torch.fx.Node | None
+
+
+def _trace(module: nn.Module, cut: str, *, training: bool) -> _Traced:
+    layers = dict(module.named_modules())
+    if cut not in layers or not cut:
+        known = [name for name in layers if name]
+        raise unknown("cut", cut, [*(name for name in known if "." not in name), WHOLE, *known])
+    tracer, root = _Tracer(layers[cut], module), _Asked(module)
+    modes = {each: each.training for each in module.modules()}
+    module.train(training)
+    try:
+        graph = tracer.trace(root)
     except Exception as error:  # torch.fx raises whatever the traced forward raises
         raise InputError(
             f"the network {type(module).__name__} cannot be cut at {cut!r} because torch.fx cannot trace it "
             f"({error}); pass the part before the cut as the network, with cut={WHOLE!r}"
         ) from error
-    if _depends_on_training(module, graph):
-        raise InputError(
-            f"the network {type(module).__name__} cannot be cut at {cut!r} because its forward asks whether it is "
-            f"trained (functional dropout, say); use modules such as nn.Dropout instead, or pass the part before the "
-            f"cut as the network, with cut={WHOLE!r}"
-        )
-    inside = [node for node in graph.nodes if cut in _layers_of(node)]
-    if not inside:
-        raise InputError(f"the layer {cut!r} is never called in the forward of {type(module).__name__}; cut at another")
-    boundary = inside[-1]
-
-    before, after, crossing = _divide(graph, boundary)
-    if crossing:
-        raise InputError(
-            f"the cut {cut!r} does not separate the network: {crossing[0].name!r} after it also reads "
-            "a value from before it (a skip connection); cut after the block that the connection ends in"
-        )
-    return torch.fx.GraphModule(module, before, "Encoder"), torch.fx.GraphModule(module, after, "Rest")
-
-
-class _Tracer(torch.fx.Tracer):
-    """Looks into no module without layers: what it does may depend on its mode or its input."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Say whether `m` is called rather than traced."""
-        return super().is_leaf_module(m, module_qualified_name) or not any(True for _ in m.children())
-
-
-def _depends_on_training(module: nn.Module, graph: torch.fx.Graph) -> bool:
-    """Say whether the forward does something else in the other mode, which a traced graph would freeze."""
-    modes = {each: each.training for each in module.modules()}
-    module.train(not module.training)
-    try:
-        other = _Tracer().trace(module)
     finally:
-        for each, training in modes.items():
-            each.training = training
-    return [_said(node) for node in graph.nodes] != [_said(node) for node in other.nodes]
+        for each, mode in modes.items():
+            each.training = mode
+    if tracer.last is None:
+        raise InputError(
+            f"the layer {cut!r} is never called in the forward of {type(module).__name__}, or lies within TorchScript, "
+            f"which cannot be cut; cut at another, or pass the part before it as the network, with cut={WHOLE!r}"
+        )
+    if not isinstance(tracer.given, torch.fx.Proxy):
+        raise InputError(
+            f"the layer {cut!r} gives no tensor but {type(tracer.given).__name__}; cut at one that gives a tensor"
+        )
+    return _Traced(root, graph, tracer.given.node, tracer.last)
 
 
-def _said(node: torch.fx.Node) -> tuple[str, ...]:
-    return node.op, str(node.target), str(node.args), str(node.kwargs)
+def _asks_size(node: torch.fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    return node.op == "call_function" and node.target is getattr and node.args[1] in ("shape", "ndim")
 
 
-def _layers_of(node: torch.fx.Node) -> OrderedDict[str, object]:
-    layers: OrderedDict[str, object] = node.meta.get("nn_module_stack", OrderedDict())
-    return layers
+class _ByMode(nn.Module):
+    """A constant in a forward that depends on the mode, such as what a functional dropout is told."""
+
+    def __init__(self, evaluated: Any, trained: Any) -> None:
+        super().__init__()
+        self.evaluated, self.trained = evaluated, trained
+
+    def forward(self) -> Any:
+        return self.trained if self.training else self.evaluated
 
 
-def _divide(
-    graph: torch.fx.Graph, boundary: torch.fx.Node
-) -> tuple[torch.fx.Graph, torch.fx.Graph, list[torch.fx.Node]]:
-    """Copy the nodes up to `boundary` into one graph and those that follow from it into another."""
-    before, after = torch.fx.Graph(), torch.fx.Graph()
-    first: dict[torch.fx.Node, torch.fx.Node] = {}
-    second: dict[torch.fx.Node, torch.fx.Node] = {}
-    crossing: list[torch.fx.Node] = []
-    passed = False
-    for node in graph.nodes:
-        if not passed:
-            first[node] = before.node_copy(node, first.__getitem__)
-            if node is boundary:
-                before.output(first[node])
-                second[node] = after.placeholder("features")
-                passed = True
-        elif all(source in second for source in node.all_input_nodes):
-            second[node] = after.node_copy(node, second.__getitem__)
-        else:
-            crossing.append(node)
-    return before, after, crossing
+def _joined(evaluated: _Half, trained: _Half, *, training: bool) -> nn.Module | None:
+    """Make one module of what a part does in both modes; none if they differ in more than plain constants."""
+    graph, constants = evaluated.graph, dict[str, _ByMode]()
+    if len(graph.nodes) != len(trained.graph.nodes) or not _same(evaluated.held, trained.held):
+        return None
+    for one, other in zip(list(graph.nodes), trained.graph.nodes, strict=True):
+        values, form = pytree.tree_flatten((one.args, one.kwargs))
+        others, other_form = pytree.tree_flatten((other.args, other.kwargs))
+        if (one.op, one.target, form) != (other.op, other.target, other_form):
+            return None
+        for place, (value, another) in enumerate(zip(values, others, strict=True)):
+            if str(value) == str(another):  # of nodes their names, which are counted in the order of the graph
+                continue
+            if any(isinstance(each, torch.fx.Node | slice) for each in (value, another)):
+                return None
+            name = f"by_mode_{len(constants)}"
+            constants[name] = _ByMode(value, another)
+            with graph.inserting_before(one):
+                values[place] = graph.call_module(name)
+        one.args, one.kwargs = pytree.tree_unflatten(values, form)
+    part = torch.fx.GraphModule({**evaluated.held, **constants}, graph, "Part")
+    for each in (part, *constants.values()):
+        each.training = training
+    return part
+
+
+def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+    """Say whether two graphs name the same layers and weights, and equal constants."""
+
+    def equal(one: Any, other: Any) -> bool:
+        return one is other or (isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other))
+
+    return ours.keys() == theirs.keys() and all(equal(value, theirs[name]) for name, value in ours.items())
 
 
 def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:

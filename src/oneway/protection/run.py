@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from oneway.models.bottleneck import Narrow, Widen
 from oneway.models.classifier import Classifier
 from oneway.models.encoder import NORMS, backbone
 from oneway.models.noise import Noisy
-from oneway.models.split import features_shape, split
+from oneway.models.split import copy_network, features_shape, split
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector
 
@@ -42,7 +41,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        whole = backbone(config.network, size) if network is None else copy.deepcopy(network)
+        whole = backbone(config.network, size) if network is None else copy_network(network)
         encoder, rest = split(whole, config.network.cut)
         shape = features_shape(encoder, size)
         if config.game.played and config.game.bottleneck:
