@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oneway.auditing.conclusions import further
+from audited import audited
+from oneway.auditing.conclusions import further, numbers
+from oneway.auditing.convergence import doubts, unconverged
+from oneway.auditing.convergence import further as beside
+from oneway.auditing.guards import check_convergence
 from oneway.auditing.results import _inversion
 from oneway.auditing.steps import Found
+from oneway.auditing.verdict import verdict
 from oneway.judge import UNITS
 
 PEOPLE = np.repeat(np.arange(30), 2)
@@ -85,3 +90,48 @@ def test_more_access_that_gets_more_is_told() -> None:
     assert "16 answers for one picture" in further(attacks)[1]
     attacks["optimisation"] = {"refused": "the encoder's weights were not given"}
     assert len(further(attacks)) == 1
+
+
+@pytest.mark.parametrize(
+    "late", ["inversion mirror", "feature", "decisions", "information", "averaging", "queries 100"]
+)
+def test_every_trained_attacker_counts_for_convergence(late: str) -> None:
+    names = ["inversion mirror", "feature", "decisions", "inference", "information", "averaging", "queries 100"]
+    found = {name: Found(facts={"converged": name != late}) for name in names}
+    found |= {"linkage": Found(facts={}), "optimisation": Found(facts={"refused": "no weights"})}
+    assert unconverged(found) == [late]
+    (guard,) = check_convergence([late])
+    assert not guard["passed"]
+    assert late in guard["message"]
+    assert check_convergence([])[0]["passed"]
+    # On these three a leakage rests, so without them it cannot be called low; of the others it is said.
+    rests = late in TRAINED[:3]
+    assert bool(doubts([late])) == rests
+    assert bool(beside([late])) != rests
+    little = dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), share(0.0, 0.1, 0.2))
+    assert verdict(little, None, doubts=doubts([late]))["level"] == ("partial" if rests else "low")
+
+
+@pytest.mark.parametrize("decides", ["face_similarity", "feature_similarity", "linkage"])
+@pytest.mark.parametrize("utility", [True, False])
+def test_the_figure_that_decides_is_among_the_numbers(decides: str, utility: bool) -> None:
+    results = audited()
+    results["leakage"] = dict.fromkeys(results["leakage"], share(0.1, 0.2, 0.3)) | {decides: share(0.1, 0.2, 0.4)}
+    results["utility"] = results["utility"] if utility else None
+    results["verdict"] = verdict(results["leakage"], None)
+    cards = numbers(results)
+    (deciding,) = [card for card in cards if card["decides"]]
+    assert deciding["leakage"] == results["leakage"][decides]
+    assert [card["value"]["unit"] for card in cards if card["leakage"] is None] == (["MCC"] if utility else [])
+
+
+def test_without_a_verifier_the_figure_that_decides_is_among_the_numbers() -> None:
+    results = audited()
+    for block in (results["attacks"]["inversion"], results["floors"]["mean_face"]):
+        del block["face_similarity"]
+    results["attacks"]["feature"] = {"refused": "there is no verifier"}
+    results["leakage"] |= {name: {"refused": "none"} for name in ("face_similarity", "feature_similarity")}
+    results["verdict"] = verdict(results["leakage"], None)
+    cards = numbers(results)
+    assert [card["leakage"] for card in cards if card["decides"]] == [results["leakage"]["linkage"]]
+    assert [card["value"]["unit"] for card in cards] == ["SSIM", "share", "MCC"]

@@ -116,7 +116,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     decided = runs.read_json(tmp_path / "one" / control["audit"] / runs.RESULTS)["decisions"]["leakage"]
     assert one["decisions"] == two["decisions"] == {"layer2": decided}
     shown = [str(cell) for cell in benchmark_table(one).columns[1].cells]
-    assert shown == ["none", "noise", "noise", "the control's decisions alone"]
+    assert shown == ["none", "noise", "noise", "the task's decisions alone"]
 
 
 STARTED = """

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import oneway
 from oneway.attacks.access import BlackBox, FeatureDump, all_features
 from oneway.attacks.fit import Place
-from oneway.attacks.inference import InferenceConfig, from_output, infer, predict_attributes
+from oneway.attacks.inference import InferenceConfig, from_decisions, infer, predict_attributes
 from oneway.errors import InputError
 from oneway.metrics.classification import utility
 from oneway.runtime import launch
@@ -162,9 +162,9 @@ def answers(n: int, seed: int) -> NDArray[np.float64]:
 def test_from_one_yes_or_no_the_majority_of_each_is_told() -> None:
     output = np.repeat([0.0, 0.0, 1.0, 1.0], [30, 10, 10, 50])[:, None]
     labels = np.repeat([False, True, False, True], [30, 10, 10, 50])[:, None]
-    assert from_output(output, labels, np.array([[0.0], [1.0]])).tolist() == [[False], [True]]
+    assert from_decisions(output, labels, np.array([[0.0], [1.0]])).tolist() == [[False], [True]]
     rare = np.repeat([False, True, False, True], [30, 10, 40, 20])[:, None]
-    assert from_output(output, rare, np.array([[0.0], [1.0]])).tolist() == [[False], [False]]
+    assert from_decisions(output, rare, np.array([[0.0], [1.0]])).tolist() == [[False], [False]]
 
 
 def test_an_attribute_that_is_a_sum_of_answers_is_told_and_another_is_not() -> None:
@@ -174,7 +174,7 @@ def test_an_attribute_that_is_a_sum_of_answers_is_told_and_another_is_not() -> N
         coin = np.random.default_rng(len(given)).random(len(given)) < 0.5
         return np.stack([given[:, 0] + 10 * given[:, 2] > 0, coin], axis=1)
 
-    right = from_output(outputs, truth(outputs), others) == truth(others)
+    right = from_decisions(outputs, truth(outputs), others) == truth(others)
     assert right[:, 0].mean() > 0.97
     assert 0.4 < right[:, 1].mean() < 0.6
 
@@ -182,15 +182,15 @@ def test_an_attribute_that_is_a_sum_of_answers_is_told_and_another_is_not() -> N
 def test_neither_the_units_of_an_answer_nor_one_that_never_varies_matter() -> None:
     outputs, others = answers(200, 0), answers(100, 1)
     labels = (outputs[:, :1] + np.random.default_rng(2).normal(size=(200, 1))) > 0
-    told = from_output(outputs, labels, others)
-    np.testing.assert_array_equal(told, from_output(-1e3 * outputs + 7, labels, -1e3 * others + 7))
+    told = from_decisions(outputs, labels, others)
+    np.testing.assert_array_equal(told, from_decisions(-1e3 * outputs + 7, labels, -1e3 * others + 7))
     constant = np.full((200, 1), 4.0)
     np.testing.assert_array_equal(
-        told, from_output(np.hstack([outputs, constant]), labels, np.hstack([others, constant[:100]]))
+        told, from_decisions(np.hstack([outputs, constant]), labels, np.hstack([others, constant[:100]]))
     )
 
 
 def test_a_label_of_one_kind_is_told_of_everybody() -> None:
     outputs, labels = answers(50, 0), np.ones((50, 2), dtype=np.bool_)
     labels[:, 1] = False
-    assert (from_output(outputs, labels, answers(9, 1)) == [True, False]).all()
+    assert (from_decisions(outputs, labels, answers(9, 1)) == [True, False]).all()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import oneway
-from oneway.auditing.limits import HOMES, check_limits, read_limits
+from oneway.auditing.convergence import RESTS
+from oneway.auditing.limits import ATTACKS, HOMES, check_limits, read_limits
 
 FIGURE = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 300, "unit": "cosine"}
-RESULTS = {
+RESULTS: dict[str, Any] = {
     "attacks": {
         "inversion": {"face_similarity": FIGURE},
         "linkage": {"tar_at_far_1e-3": None},
         "feature": {"refused": "there is no verifier"},
     },
     "leakage": {"linkage": {"refused": "there is no control"}},
+    "unconverged": [],
 }
 
 
@@ -54,3 +58,55 @@ def test_a_limit_is_a_finite_number(text: str) -> None:
 def test_only_figures_of_which_more_is_worse_can_be_limited() -> None:
     assert "mse" not in HOMES
     assert "mean_mcc" not in HOMES
+
+
+MEASURED: dict[str, Any] = {
+    "attacks": {
+        "inversion": {"face_similarity": FIGURE},
+        "feature": {"feature_similarity": FIGURE},
+        "linkage": {"rank_1": FIGURE},
+        "information": {"bits": FIGURE},
+    },
+    "leakage": dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), FIGURE),
+}
+
+
+@pytest.mark.parametrize(
+    ("late", "failing"),
+    [
+        ([], []),
+        (["inversion transformer"], ["face_similarity", "rank_1", "leakage.face_similarity", "leakage.linkage"]),
+        (["feature"], ["feature_similarity", "rank_1", "leakage.feature_similarity", "leakage.linkage"]),
+        (["information"], ["bits"]),
+        (["inference", "averaging", "queries 100", "decisions"], []),
+    ],
+)
+def test_a_figure_that_rests_on_an_attacker_which_its_budget_ended_fails(late: list[str], failing: list[str]) -> None:
+    names = ("face_similarity", "feature_similarity", "rank_1", "bits")
+    asked = dict.fromkeys((*names, *(f"leakage.{name}" for name in MEASURED["leakage"])), "1")
+    checks = check_limits(MEASURED | {"unconverged": late}, read_limits(asked))
+    assert [check.name for check in checks if not check.passed] == failing
+    for check in checks:
+        if not check.passed:
+            assert late[0] in check.message
+            assert "--fail-above unconverged=1" in check.message
+
+
+def test_attackers_that_their_budget_ended_pass_where_the_user_allows_as_many() -> None:
+    results = MEASURED | {"unconverged": ["inversion mirror", "inversion residual", "information"]}
+
+    def passed(**limits: str) -> list[bool]:
+        return [check.passed for check in check_limits(results, read_limits(limits))]
+
+    assert passed(face_similarity="1", unconverged="1") == [False, False]
+    assert passed(face_similarity="1", unconverged="2") == [True, False]
+    assert passed(face_similarity="1", unconverged="3") == [True, True]
+    assert passed(face_similarity="0.1", unconverged="3") == [False, True], "a limit holds all the same"
+    assert passed(unconverged="2") == [False]
+    with pytest.raises(oneway.InputError, match="limit of unconverged must be a number"):
+        read_limits({"unconverged": "yes"})
+
+
+def test_it_is_known_of_every_figure_on_which_attackers_it_rests() -> None:
+    assert set(ATTACKS) == set(HOMES)
+    assert set(ATTACKS.values()) <= set(RESTS)

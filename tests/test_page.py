@@ -179,8 +179,8 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
             found += 1
         elif isinstance(block, dict):
             for key, part in block.items():
-                # Attributes by the output alone are marks on the bars of the attack's own.
-                if key not in hidden | {"output"}:
+                # Attributes by the decisions alone are marks on the bars of the attack's own.
+                if key not in hidden | {"decisions"}:
                     look(part, f"{name}.{key}")
         elif isinstance(block, list):
             for place, part in enumerate(block):
@@ -192,8 +192,8 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
     decisions = results["decisions"]
     linked = {name: decisions[name] for name in decisions if name in results["attacks"]["linkage"]}
     assert len(linked) == 4
-    for output in (results["attacks"]["inference"]["output"]["mcc"], linked):
-        assert all(plain(f"task {value(shown)}") in text for shown in output.values())
+    for output in (results["attacks"]["inference"]["decisions"]["mcc"], linked):
+        assert all(plain(f"decisions {value(shown)}") in text for shown in output.values())
     told = text.partition("decisions alone, a bit")[2][:300]
     assert all(plain(value(shown)) in told for shown in decisions["leakage"].values())
     for shown in results["control"]["attacks"]["inference"]["mcc"].values():
@@ -219,10 +219,10 @@ def test_attributes_are_sorted(tmp_path: Path) -> None:
 def test_utility_is_not_taken_for_a_leak(tmp_path: Path) -> None:
     results = audited()
     cards = re.findall(r'<article class="card">(.*?)</article>', write(tmp_path, results), re.DOTALL)
-    assert ["higher is better" in card for card in cards] == [False, False, True]
-    assert ["of the way from floor to control" in card for card in cards] == [True, True, False]
+    assert ["higher is better" in card for card in cards] == [False, False, False, True]
+    assert ["of the way from floor to control" in card for card in cards] == [True, True, True, False]
     assert "What the features are good for" not in read(tmp_path, results).text  # it is one of the numbers already
-    del results["verdict"]["numbers"][2]
+    del results["verdict"]["numbers"][-1]
     assert "What the features are good for: mean MCC 0.648 [0.637, 0.659]" in read(tmp_path, results).text
 
 

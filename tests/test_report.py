@@ -59,7 +59,7 @@ def test_every_score_stands_beside_its_control_and_its_floors() -> None:
         "this encoder",
         "control (unprotected)",
         "floor: mean face",
-        "floor: by output labels",
+        "floor: the task's decisions alone",
     ]
     assert list(rows) == list(ROWS.values())
     assert rows["SSIM ↓"] == [f"{v:.3f}\n[{v - 0.05:.3f}, {v + 0.05:.3f}]" for v in (0.3, 0.6, 0.2, 0.1)]
@@ -69,7 +69,7 @@ def test_every_score_stands_beside_its_control_and_its_floors() -> None:
 
 def test_without_a_control_its_column_is_left_out() -> None:
     table = attack_table(results(control=False))
-    assert headers(table) == ["", "this encoder", "floor: mean face", "floor: by output labels"]
+    assert headers(table) == ["", "this encoder", "floor: mean face", "floor: the task's decisions alone"]
     assert [cell.split("\n")[0] for cell in cells(table)["SSIM ↓"]] == ["0.300", "0.200", "0.100"]
 
 
@@ -97,7 +97,7 @@ def test_an_audit_is_a_row_a_figure_beside_control_floors_and_leakage() -> None:
         "this encoder",
         "control (unprotected)",
         "floor: knows nothing",
-        "the task's answers alone",
+        "the task's decisions alone",
         "leakage",
     ]
     assert list(rows) == [*AUDIT_ROWS.values(), "pairs until recognised is 0.1 ↑"]
@@ -124,7 +124,7 @@ def test_an_audit_is_a_row_a_figure_beside_control_floors_and_leakage() -> None:
 def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
     found = audited()
     assert audit_table(found).caption == (
-        "ended by the budget before they converged, so more may be had: transformer, trained"
+        "ended by the budget before they converged, so more may be had: inversion transformer, queries 10000"
     )
     found["attacks"]["linkage"] = {"refused": "no person appears twice"}
     table = audit_table(found)
@@ -133,13 +133,13 @@ def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
     caption = str(table.caption)
     assert caption.split("\n") == [
         "not measured: linkage, no person appears twice",
-        "ended by the budget before they converged, so more may be had: transformer",
+        "ended by the budget before they converged, so more may be had: inversion transformer, queries 10000",
     ]
 
 
 def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> None:
     table = audit_table(refused())
-    assert headers(table) == ["", "this encoder", "floor: knows nothing", "the task's answers alone"]
+    assert headers(table) == ["", "this encoder", "floor: knows nothing", "the task's decisions alone"]
     assert cells(table) == {}
     for name, block in refused()["attacks"].items():
         assert f"not measured: {name}, {block['refused']}" in str(table.caption)

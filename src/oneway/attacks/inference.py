@@ -1,4 +1,4 @@
-"""Attribute inference: facts that were not the task, read off the features, or off the task's own answers."""
+"""Attribute inference: facts that were not the task, read off the features, or off the task's decisions alone."""
 
 from __future__ import annotations
 
@@ -124,25 +124,25 @@ def _logits(access: Access, head: nn.Module, part: Part) -> Tensor:
     return torch.cat([head(access.features(part, slice(start, start + 256))).float().cpu() for start in starts])
 
 
-def from_output(public_outputs: Floats, public_labels: Bools, outputs: Floats) -> Bools:
-    """Tell attributes from the task's own answers alone, by logistic regression: what any useful service gives away.
+def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Floats) -> Bools:
+    """Tell attributes from the task's decisions alone, by logistic regression: what any useful service gives away.
 
     No encoder can hide what its task needs (Stadler et al., ICML 2024), so this is the floor of attribute inference.
 
     Args:
-        public_outputs: (n, k), the task's logits, or its labels as numbers, for the public pictures.
+        public_decisions: (n, k), what the task decides of the public pictures, as numbers.
         public_labels: (n, num_attributes), what the public people are known to have.
-        outputs: (m, k), the task's answers for the victims.
+        decisions: (m, k), what it decides of the victims.
 
     Returns:
         (m, num_attributes); an attribute that all public people share, or lack, is taken for everybody's.
 
     """
-    told = np.empty((len(outputs), public_labels.shape[1]), dtype=np.bool_)
+    told = np.empty((len(decisions), public_labels.shape[1]), dtype=np.bool_)
     for place, labels in enumerate(public_labels.T):
         if labels.all() or not labels.any():
             told[:, place] = labels[0]
         else:
             regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-            told[:, place] = regression.fit(public_outputs, labels).predict(outputs)
+            told[:, place] = regression.fit(public_decisions, labels).predict(decisions)
     return told

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.verdict import TITLES, said
+from oneway.auditing.verdict import TITLES, said, shared
 from oneway.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.leakage import NoLeakError, leakage
 
@@ -54,22 +54,26 @@ def leakage_of(
 
 
 def numbers(results: Plain) -> list[Plain]:
-    """Pick the three numbers that stand first: the face, the link, the task."""
+    """Pick the numbers that stand first: the three that leakage is of, as far as they were measured, and the task's.
+
+    Each says whether its leakage `decides` the verdict, which is in `results` already.
+    """
     attacks, floors, control = results["attacks"], results["floors"], results["control"]
     beside = None if control is None else control["attacks"]
+    decides = results["verdict"]["decides"]
     numbers: list[Plain] = []
 
     def add(title: str, attack: str, name: str, floor: Any, share: str | None) -> None:
         value = attacks[attack].get(name)
         if value is not None:
-            against = None if beside is None else beside[attack].get(name)
             numbers.append(
                 {
                     "title": title,
                     "value": value,
                     "floor": floor,
-                    "control": against,
+                    "control": None if beside is None else beside[attack].get(name),
                     "leakage": None if share is None else results["leakage"][share],
+                    "decides": share is not None and share == decides,
                 }
             )
 
@@ -78,6 +82,9 @@ def numbers(results: Plain) -> list[Plain]:
         add("Face similarity of the best reconstruction", "inversion", "face_similarity", floor, "face_similarity")
     else:
         add("Structural similarity of the best reconstruction", "inversion", "ssim", floors["mean_face"]["ssim"], None)
+    if "feature_similarity" in attacks["feature"]:
+        floor = floors["mean_feature"]["feature_similarity"]
+        add("Similarity to the verifier's features", "feature", "feature_similarity", floor, "feature_similarity")
     if attacks["linkage"].get("tar_at_far_1e-3") is not None:
         rate = FALSE_ACCEPT_RATE
         add("Stolen features linked to a photograph of the person", "linkage", "tar_at_far_1e-3", rate, "linkage")
@@ -85,20 +92,17 @@ def numbers(results: Plain) -> list[Plain]:
         add("Person found first by stolen features", "linkage", "rank_1", floors["chance"]["rank_1"], None)
     if results["utility"] is not None:
         against = None if control is None or control["utility"] is None else control["utility"]["mean_mcc"]
-        value = results["utility"]["mean_mcc"]
         numbers.append(
             {
                 "title": "Utility: mean MCC of the task",
-                "value": value,
+                "value": results["utility"]["mean_mcc"],
                 "floor": 0.0,
                 "control": against,
                 "leakage": None,
+                "decides": False,
             }
         )
-    elif "feature_similarity" in attacks["feature"]:
-        floor = floors["mean_feature"]["feature_similarity"]
-        add("Similarity to the verifier's features", "feature", "feature_similarity", floor, "feature_similarity")
-    else:
+    elif len(numbers) < len(results["leakage"]):
         add("Information about the picture, at least", "information", "bits", 0.0, None)
     return numbers
 
@@ -124,7 +128,7 @@ def further(attacks: Plain) -> list[str]:
 def told_by_decisions(results: Plain) -> list[str]:
     """Say what the task's decisions alone give away, which is the least for any encoder that they can be read from."""
     shares = {TITLES[name]: share for name, share in results["decisions"].get("leakage", {}).items()}
-    known = [f"{title} {said(share)}" for title, share in shares.items() if share.get("low", 0) > 0]
+    known = [f"{title} {shared(share)}" for title, share in shares.items() if share.get("low", 0) > 0]
     if not known:
         return []
     whose = "this encoder" if results["control"] is None else "the unprotected encoder"
@@ -139,6 +143,10 @@ def untested(attacks: Plain, config: AuditConfig, control: Control | None, judge
     missing = [f"{name}: {facts['refused']}" for name, facts in attacks.items() if "refused" in facts]
     kinds = ("residual", "transformer", "gan", "perceptual")
     missing += [f"the inversion attacker {name!r}" for name in kinds if name not in config.attackers]
+    if "refused" not in attacks["optimisation"]:
+        missing.append(
+            f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"
+        )
     if config.seeds == 1:
         missing.append("other initial weights of the attackers: each was trained once")
     if judge.verifier is None:

@@ -30,7 +30,8 @@ class AuditConfig:
             learns from, and of a stolen one, whose average the strongest of the panel attacks.
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
-        steps: the most steps that any attacker is trained for; each has a budget of its own by default.
+        steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
+            one that converges ends before.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
         output: which output of an ONNX encoder holds the features, if it has several.
         seed: of everything.

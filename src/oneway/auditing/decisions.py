@@ -51,7 +51,8 @@ def attack_decisions(room: Room, place: Place) -> Found:
     drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in UNITS}
     features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
     linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
-    return Found(facts={"linkage": linked}, arrays={**drawn, **features, **linkage.arrays})
+    course = {name: found["feature"].facts[name] for name in ("converged", "steps") if name in found["feature"].facts}
+    return Found(facts={"linkage": linked, **course}, arrays={**drawn, **features, **linkage.arrays})
 
 
 def summarise(
@@ -84,4 +85,5 @@ def summarise(
     if "feature_similarity" in arrays:
         estimates["feature_similarity"] = mean(arrays["feature_similarity"], people, unit="cosine").to_dict()
     estimates |= step.facts["linkage"]
+    estimates |= {name: step.facts[name] for name in ("converged", "steps") if name in step.facts}
     return estimates | {"leakage": leakage_of(theirs, against, people)}

@@ -104,7 +104,7 @@ def scattered(room: Room, _: Place) -> Found:
 
 
 def inferred(room: Room, place: Place) -> Found:
-    """Infer attributes that were not the task, from features and from the task's output alone."""
+    """Infer attributes that were not the task, from features and from the task's decisions alone."""
     pack = room.pack
     asked = tuple(name for name in pack.attributes if room.victim.task is None or name not in room.victim.task)
     if not asked:
@@ -121,8 +121,9 @@ def inferred(room: Room, place: Place) -> Found:
     arrays = {"confusion": confusion(told_by_probe, labels)}
     outputs = room.victim.outputs
     if outputs is not None:
-        told = inference.from_output(outputs["public"], pack.public.labels(asked), outputs["test"])
-        arrays["confusion output"] = confusion(told, labels)
+        public, test = ((outputs[split] > 0).astype(np.float32) for split in ("public", "test"))
+        told = inference.from_decisions(public, pack.public.labels(asked), test)
+        arrays["confusion decisions"] = confusion(told, labels)
     return Found(facts=course(fitted) | {"attributes": list(asked)}, arrays=arrays)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway import runs
-from oneway.auditing import conclusions, guards
+from oneway.auditing import conclusions, convergence, guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
@@ -45,7 +45,7 @@ def assemble(
     described: Plain,
 ) -> Plain:
     """Put together what `results.json` holds, as docs/results.md describes it."""
-    inversion = _inversion(found, judge)
+    inversion, late = _inversion(found, judge), convergence.unconverged(found)
     attacks: Plain = {
         "inversion": inversion,
         "feature": _feature(found["feature"], judge),
@@ -76,7 +76,8 @@ def assemble(
         "validation": _validation(found, inversion),
         "control": None if control is None else control.to_dict(),
         "verifier": judge.about_verifier(),
-        "guards": passed + guards.check_attackers(inversion["attackers"]),
+        "unconverged": late,
+        "guards": passed + guards.check_convergence(late),
         "untested": conclusions.untested(attacks, config, control, judge),
         "seconds": {name: step.facts["seconds"] for name, step in found.items()},
         "provenance": runs.provenance(**described),
@@ -87,11 +88,11 @@ def assemble(
     beside = guards.check_decisions(results["leakage"], results["decisions"])
     results["guards"] += beside
     linked = attacks["linkage"].get("tar_at_far_1e-3")
-    converged = all(attacker["converged"] for attacker in inversion["attackers"].values())
-    beaten = not all(guard["passed"] for guard in beside)
-    judged = verdict(results["leakage"], linked, converged=converged, beaten=beaten)
-    results["verdict"] = judged | {"numbers": conclusions.numbers(results)}
+    doubts = [guard["message"] for guard in beside if not guard["passed"]] + convergence.doubts(late)
+    results["verdict"] = verdict(results["leakage"], linked, doubts=doubts)
+    results["verdict"]["numbers"] = conclusions.numbers(results)
     results["verdict"]["reasons"] += conclusions.further(attacks) + conclusions.told_by_decisions(results)
+    results["verdict"]["reasons"] += convergence.further(late)
     return results
 
 
@@ -217,9 +218,9 @@ def _inference(step: Found, pack: Pack) -> Plain:
         mean_mcc = estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC")
         return {"mean_mcc": mean_mcc.to_dict(), "mcc": each}
 
-    output = step.arrays.get("confusion output")
-    beside = None if output is None else correlations(output)
-    return step.facts | correlations(step.arrays["confusion"]) | {"output": beside}
+    decided = step.arrays.get("confusion decisions")
+    beside = None if decided is None else correlations(decided)
+    return step.facts | correlations(step.arrays["confusion"]) | {"decisions": beside}
 
 
 def _information(step: Found, pack: Pack) -> Plain:

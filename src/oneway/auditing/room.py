@@ -42,12 +42,11 @@ Config = TypeVar("Config", bound=Budgeted)
 
 
 def budget(room: Room, config: Config) -> Config:
-    """Lower an attack's budget to the audit's own, if it has one."""
+    """Give an attack the audit's budget instead of its own, if there is one."""
     steps = room.config.steps
     if steps is None:
         return config
-    lower = {"max_steps": min(steps, config.max_steps), "check_every": min(steps, config.check_every)}
-    return replace(config, **lower)  # type: ignore[type-var]
+    return replace(config, max_steps=steps, check_every=min(steps, config.check_every))  # type: ignore[type-var]
 
 
 def course(fitted: Fitted[Any]) -> dict[str, Any]:

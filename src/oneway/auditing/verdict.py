@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 LOW, OPEN = 0.25, 0.5
 """Leakage up to which a verdict is `low`, and from which it is `open`."""
+LINKED = 0.1
+"""Share of the pairs of one person linked above which a verdict is `open` where no leakage is known."""
 TITLES = {
     "face_similarity": "the face in the reconstruction",
     "feature_similarity": "the face verifier's features",
@@ -15,56 +17,92 @@ TITLES = {
 
 
 def verdict(
-    leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, converged: bool, beaten: bool = False
+    leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, doubts: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Judge an encoder by its leakage.
 
-    The worst leakage decides: `low` if all three are known, the upper end of every interval is at most 0.25, every
-    attacker ended by convergence and the panel got no less than the task's decisions alone give away; `open` if the
-    lower end of any is at least 0.5; `partial` otherwise. Without a single leakage (no control, no verifier) it is
-    `undecided`, but for one case: features that link more than a tenth of the pairs of one person, by the lower end of
-    the interval, are `open`, whatever else.
+    The worst end of an interval decides: `open` if the lower end of any is at least 0.5; `low` if all three leakages
+    are known, the upper end of every interval is at most 0.25 and there is no doubt; `partial` otherwise. Without a
+    single leakage (no control, no verifier) it is `undecided`, but for one case: features that link more than a tenth
+    of the pairs of one person, by the lower end of the interval, are `open`, whatever else.
 
     Args:
         leakage: estimates or refusals by name, as in `results.json`.
         linked: verification from stolen features at a false accept rate of 1e-3, an estimate, if it was measured.
-        converged: whether every attacker ended by convergence.
-        beaten: whether the task's decisions alone give away more than the panel got.
+        doubts: why more may leak than was measured, a clause each.
 
     Returns:
-        `level`, `sentence` and `reasons`.
+        `level`; `sentence`; `decides`, the name of the leakage whose interval decided, or none; and `reasons`, of
+        which the first is the rule that led to the level.
 
     """
     known = {name: value for name, value in leakage.items() if "refused" not in value}
-    reasons = [f"{TITLES[name]}: leakage {said(value)}" for name, value in known.items()]
-    reasons += [f"{TITLES[name]}: {value['refused']}" for name, value in leakage.items() if "refused" in value]
+    refusals = [f"{TITLES[name]}: {value['refused']}" for name, value in leakage.items() if "refused" in value]
     if not known:
-        if linked is not None and linked["low"] > 0.1:
-            sentence = (
-                f"Stolen features are linked to photographs of the same person in {linked['value']:.0%} of pairs "
-                "(false accept rate 0.1 %): who steals them learns who was there."
-            )
-            return {"level": "open", "sentence": sentence, "reasons": reasons}
-        sentence = "There is no control to compare with, so how much is held back cannot be said; see the figures."
-        return {"level": "undecided", "sentence": sentence, "reasons": reasons}
-    worst = max(known, key=lambda name: known[name]["value"])
-    share = f"{known[worst]['value']:.0%}"
-    complete = converged and not beaten and len(known) == len(TITLES)
-    if complete and all(value["high"] <= LOW for value in known.values()):
-        level, sentence = "low", f"At most {share} of what the unprotected encoder gives away was recovered"
-    elif any(value["low"] >= OPEN for value in known.values()):
-        level, sentence = "open", f"{share} of what the unprotected encoder gives away is still there"
+        found = _without_leakage(linked)
+        return found | {"reasons": [*found["reasons"], *refusals, *doubts]}
+    missing = len(TITLES) - len(known)
+    against = [*doubts, *([f"{missing} of {len(TITLES)} leakages could not be measured"] if missing else [])]
+    lower = max(known, key=lambda name: known[name]["low"])
+    upper = max(known, key=lambda name: known[name]["high"])
+    low, high = percent(known[lower]["low"]), percent(known[upper]["high"])
+    above = f"the upper end of the interval of {TITLES[upper]}, {high}, is above {percent(LOW, 0)}"
+    gone = "of what the unprotected encoder gives away was recovered"
+    if known[lower]["low"] >= OPEN:
+        level, decides = "open", lower
+        sentence = f"At least {low} {gone} ({TITLES[lower]})."
+        rule = [f"the lower end of the interval of {TITLES[lower]}, {low}, is at least {percent(OPEN, 0)}"]
+    elif known[upper]["high"] <= LOW and not against:
+        level, decides = "low", upper
+        sentence = (
+            f"At most {percent(max(known[upper]['high'], 0.0))} {gone} ({TITLES[upper]}), by the attacks tried here."
+        )
+        rule = [
+            f"the upper end of every interval is at most {percent(LOW, 0)}",
+            f"the highest is that of {TITLES[upper]}, {high}",
+        ]
     else:
-        level, sentence = "partial", f"Up to {share} of what the unprotected encoder gives away is still there"
-    sentence += f" ({TITLES[worst]})"
-    sentence += ", by the attacks tried here." if level == "low" else "."
-    if not converged:
-        reasons.append("not every attacker ended by convergence: longer ones may get more")
-    if beaten:
-        reasons.append("the task's decisions alone give away more than the panel got, so there is more to get")
-    if len(known) < len(TITLES):
-        reasons.append(f"{len(TITLES) - len(known)} of {len(TITLES)} leakages could not be measured")
-    return {"level": level, "sentence": sentence, "reasons": reasons}
+        level, decides = "partial", upper
+        sentence = f"Between {percent(known[upper]['low'])} and {high} {gone} ({TITLES[upper]}, 95 % interval)."
+        rule = ([above] if known[upper]["high"] > LOW else []) + against
+        rule.append(f"the lower end of no interval is {percent(OPEN, 0)} or more")
+    told = [f"{TITLES[name]}: leakage {shared(value)}" for name, value in known.items()]
+    beside = [] if level == "partial" else against
+    return {
+        "level": level,
+        "sentence": sentence,
+        "decides": decides,
+        "reasons": [f"{level}, because {'; '.join(rule)}", *told, *refusals, *beside],
+    }
+
+
+def _without_leakage(linked: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Judge an encoder whose leakage is not known, by the pairs of one person that its features link."""
+    if linked is None or linked["low"] <= LINKED:
+        sentence = "No leakage could be measured, so how much is held back cannot be said; see the figures."
+        return {
+            "level": "undecided",
+            "sentence": sentence,
+            "decides": None,
+            "reasons": ["undecided, because no leakage is known"],
+        }
+    low = percent(linked["low"])
+    sentence = (
+        f"Stolen features are linked to photographs of the same person in at least {low} of pairs "
+        "(false accept rate 0.1 %): who steals them learns who was there."
+    )
+    rule = f"open, because the lower end of the share of pairs that are linked, {low}, is above {percent(LINKED, 0)}"
+    return {"level": "open", "sentence": sentence, "decides": "linkage", "reasons": [rule]}
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share in percent."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def shared(value: Mapping[str, Any]) -> str:
+    """Write an estimate of a share in a sentence, with its interval."""
+    return f"{percent(value['value'])} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
 
 
 def said(value: Mapping[str, Any]) -> str:

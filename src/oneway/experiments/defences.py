@@ -166,7 +166,7 @@ def _row(store: Store, cell: Cell) -> dict[str, Any]:
 
 
 def _decisions(store: Store, control: Cell) -> dict[str, Any]:
-    """Give what the control's decisions alone give away: the least for who keeps all of its utility."""
+    """Give what the task's decisions alone give away, as the control takes them."""
     made_before = {"refused": "the control was audited before this was measured; audit it again"}
     decisions = store.results(control.setting)[1].get("decisions", made_before)
     return dict(decisions.get("leakage", dict.fromkeys(LEAKAGES, decisions)))

@@ -54,7 +54,7 @@ def attack_table(results: Mapping[str, Any]) -> Table:
         columns["control (unprotected)"] = _figures(results["control"])
     columns |= {
         "floor: mean face": results["floors"]["mean_face"] | results["floors"]["constant_prediction"],
-        "floor: by output labels": results["floors"]["nearest_by_output"],
+        "floor: the task's decisions alone": results["floors"]["nearest_by_output"],
     }
     table = Table(title="What a fresh attacker gets from the test people (value, 95 % interval)")
     table.add_column("")
@@ -83,9 +83,9 @@ def audit_table(results: Mapping[str, Any]) -> Table:
         "scatter": _block(attacks["scatter"]).get("chance"),
         "inference": 0.0,
     }
-    columns["the task's answers alone"] = {
+    columns["the task's decisions alone"] = {
         **_block(results["decisions"]),
-        "inference": _block(_block(attacks["inference"]).get("output")).get("mean_mcc"),
+        "inference": _block(_block(attacks["inference"]).get("decisions")).get("mean_mcc"),
     }
     leakage: dict[str, Any] = dict(_block(results["leakage"]))
     if "linkage" in leakage:
@@ -115,7 +115,7 @@ def audit_table(results: Mapping[str, Any]) -> Table:
 def benchmark_table(results: Mapping[str, Any]) -> Table:
     """Lay out a benchmark of defences (docs/results.md): a row for each setting, on test people.
 
-    Last of each cut stands what the control's decisions alone give away.
+    Last of each cut stands what the task's decisions alone give away, as the control takes them.
     """
     table = Table(title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %)")
     for name in ("cut", "defence", "strength", "mean MCC ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
@@ -129,7 +129,7 @@ def benchmark_table(results: Mapping[str, Any]) -> Table:
         for row in results["rows"]:
             if row["cut"] == cut:
                 add(cut, row["defence"], f"{row['strength']:g}", _text(row["mean_mcc"]), row["leakage"])
-        add(cut, "the control's decisions alone", "", "", decided)
+        add(cut, "the task's decisions alone", "", "", decided)
     return table
 
 
@@ -206,17 +206,11 @@ def _audit_figures(side: Mapping[str, Any]) -> dict[str, Any]:
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
     """Say what an audit could not measure, and what it did not measure to the end."""
-    attacks = results["attacks"]
-    trained = {
-        **_block(_block(attacks["inversion"]).get("attackers")),
-        **_block(_block(attacks["linkage"]).get("ways")),
-        **{name: attacks[name] for name in ("feature", "inference", "information", "averaging")},
-    }
-    late = [name for name, facts in trained.items() if facts.get("converged") is False]
+    late = results["unconverged"]
     parts = {
-        **attacks,
+        **results["attacks"],
         "queries": results["queries"],
-        "decisions": results["decisions"],
+        "the task's decisions alone": results["decisions"],
         "error of unbiased attackers": results.get("bound"),
     }
     remarks = [f"not measured: {name}, {part['refused']}" for name, part in parts.items() if part and not _block(part)]
