@@ -105,7 +105,7 @@ def test_every_trained_attacker_counts_for_convergence(late: str) -> None:
     assert late in guard["message"]
     assert check_convergence([])[0]["passed"]
     # On these three a leakage rests, so without them it cannot be called low; of the others it is said.
-    rests = late in TRAINED[:3]
+    rests = late in names[:3]
     assert bool(doubts([late])) == rests
     assert bool(beside([late])) != rests
     little = dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), share(0.0, 0.1, 0.2))
