@@ -33,7 +33,10 @@ def part(folder: Path, people: range, shots: int = 2) -> Dataset:
     rows = [(person, shot) for person in people for shot in range(shots)]
     return Dataset.from_dict(
         {
-            "image": [str(photograph(folder / f"{person}-{shot}.png", 30, 40, person)) for person, shot in rows],
+            "image": [
+                {"bytes": photograph(folder / f"{person}-{shot}.png", 30, 40, person).read_bytes(), "path": None}
+                for person, shot in rows
+            ],
             "celeb_id": [person for person, _ in rows],
             "Smiling": [shot == 0 for _, shot in rows],
             "Male": [person % 2 for person, _ in rows],
@@ -139,6 +142,8 @@ def test_parquet_that_does_not_fit_is_named(parquet: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="holds no"):
         huggingface.read(f"file://{tmp_path}/*.parquet")
     with pytest.raises(InputError, match="cannot be listed"):
+        huggingface.read("abfs://faces/*.parquet")  # whose library is not installed
+    with pytest.raises(InputError, match=r"nowhere:// is not opened; copy the files, or give one of file, http"):
         huggingface.read("nowhere://faces/*.parquet")
 
 
@@ -173,6 +178,30 @@ def test_images_that_another_library_wrote_are_found(tmp_path: Path) -> None:
     source = huggingface.read(str(tmp_path / "a.parquet"))
     assert source.attributes == ("Smiling",)
     np.testing.assert_array_equal(source.reader(0, 16), folder.read(tmp_path).reader(0, 16))
+
+
+@pytest.mark.parametrize("stored", ["in Parquet", "by the library"])
+def test_a_path_in_a_table_leads_no_further_than_its_own_folder(tmp_path: Path, stored: str) -> None:
+    home = tmp_path / "home"
+    own = photograph(home / "images" / "own.png", 30, 40, 1)
+    secret = photograph(tmp_path / "secret.png", 30, 40, 2)
+    (home / "link.png").symlink_to(secret)
+    others = [str(secret), str(home / "link.png"), "../secret.png", "images/../../secret.png"]
+    paths = [str(own), "images/own.png", *others]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    table = pa.table({"image": pa.array([{"bytes": None, "path": path} for path in paths], kind)})
+    if stored == "in Parquet":
+        parquet_files.write_table(table, home / "a.parquet")
+        reader = huggingface.read(str(home / "a.parquet")).reader
+    else:
+        rows = Dataset(table).cast_column("image", Image(decode=False))
+        reader = huggingface.Column(rows, "image", tuple(paths), (home,))
+    for place, path in enumerate(paths):
+        if path in others:
+            with pytest.raises(CorruptImage, match=r"its path .* is not below .*home; store the bytes"):
+                reader(place, 16)
+        else:
+            np.testing.assert_array_equal(reader(place, 16), folder.read(own.parent).reader(0, 16))
 
 
 def test_one_split_is_divided_anew_by_person(parquet: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import pytest
 import oneway
 from oneway.data import celeba, folder, webdataset
 from oneway.data.join import join
+from oneway.data.linked import write_spans
 from oneway.data.picture import CorruptImage
 from oneway.data.source import Source, synthetic_source
+from oneway.data.span import Span, root_of
 from oneway.runs import read_tensors
 from test_webdataset import people, shard
 from trees import celeba_tree, photograph, truncate
@@ -113,3 +117,121 @@ def test_an_image_that_is_gone_or_damaged_is_named_when_it_is_used(tmp_path: Pat
     (pack.path / "spans.parquet").write_bytes(b"no")
     with pytest.raises(oneway.InputError, match=r"spans.parquet: cannot be read"):
         oneway.Pack.open(pack.path)
+
+
+def relinked(pack: oneway.Pack, file: str, **more: Any) -> oneway.Pack:
+    """The same pack, as a stranger may send it: all its images in one file of his choice."""
+    spans = [Span(file)] * len(pack.table)
+    write_spans(pack.path / "spans.parquet", spans)
+    description = json.loads((pack.path / "pack.json").read_text())
+    description["linked"] |= more
+    (pack.path / "pack.json").write_text(json.dumps(description))
+    return oneway.Pack.open(pack.path)
+
+
+@pytest.fixture
+def received(tmp_path: Path) -> oneway.Pack:
+    for place in range(24):
+        photograph(tmp_path / "root" / "own" / f"{place}.png", 40, 30, place)
+    photograph(tmp_path / "root" / "other.png", 40, 30)
+    photograph(tmp_path / "rooted.png", 40, 30)
+    (tmp_path / "root" / "own" / "link.png").symlink_to(tmp_path / "rooted.png")
+    source = folder.read(tmp_path / "root")
+    names = tuple(name for name in source.names if name.startswith("own/") and "link" not in name)
+    reader = dataclasses.replace(source.reader, names=names)  # type: ignore[type-var]
+    labels = np.zeros((len(names), 0), dtype=np.bool_)
+    return oneway.prepare(
+        dataclasses.replace(source, names=names, labels=labels, reader=reader),
+        tmp_path / "pack",
+        size=16,
+        linked=True,
+        progress=False,
+    )
+
+
+def test_a_linked_pack_says_below_which_folder_its_images_lie(received: oneway.Pack, tmp_path: Path) -> None:
+    own = tmp_path / "root" / "own"
+    assert json.loads((received.path / "pack.json").read_text())["linked"]["root"] == str(own.resolve())
+    assert relinked(received, str(own / ".." / "own" / "1.png")).test.images(slice(0, 1)).shape == (1, 16, 16, 3)
+    for file in ("../other.png", "../../rooted.png", "link.png", "../own.png"):
+        for start in ("", "file://"):
+            pack = relinked(received, f"{start}{own}/{file}")
+            with pytest.raises(oneway.InputError, match=r"does not lie below .*own, the root of this pack"):
+                pack.test.images(slice(0, 1))
+    description = json.loads((received.path / "pack.json").read_text())
+    del description["linked"]["root"]
+    (received.path / "pack.json").write_text(json.dumps(description))
+    with pytest.raises(oneway.InputError, match="'root' is missing or malformed; prepare the pack again"):
+        oneway.Pack.open(received.path)
+
+
+def test_one_that_follows_links_has_a_root_above_them(received: oneway.Pack, tmp_path: Path) -> None:
+    source = folder.read(tmp_path / "root")
+    pack = oneway.prepare(source, tmp_path / "linked", size=16, linked=True, progress=False)
+    assert json.loads((pack.path / "pack.json").read_text())["linked"]["root"] == str(tmp_path.resolve())
+    assert len(pack.private.images(slice(None))) == len(pack.private)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "reference://x::http://127.0.0.1:9/refs.json",
+        "simplecache::file:///etc/passwd",
+        "file:///root/x.zip::file:///root/x.zip",
+        "zip://x.png::file:///root/x.zip",
+        "s3://bucket/a::b",
+        "reference://x.png",
+        "memory://x.png",
+        "ssh://host/x.png",
+        "git://x:y@z/x.png",
+        "dir://x.png",
+        "local:///etc/passwd",
+        "FILE:///etc/passwd",
+        "file://etc/passwd",
+        "://x",
+    ],
+)
+def test_urls_that_run_or_fetch_something_else_are_not_opened(
+    received: oneway.Pack, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("fsspec was asked")
+
+    for name in ("open", "core.url_to_fs", "filesystem"):
+        monkeypatch.setattr(f"fsspec.{name}", refuse)
+    pack = relinked(received, file, root=file.rpartition("/")[0])
+    with pytest.raises(oneway.InputError, match=r"is not opened; |are not opened; |must be file://|does not lie below"):
+        pack.test.images(slice(0, 1))
+    for place in (f"{file}/*.tar", file):
+        with pytest.raises(oneway.InputError, match=r"is not opened; |are not opened; |must be file://"):
+            webdataset.read(place)
+
+
+@pytest.mark.parametrize("file", ["s3://bucket/faces/../x.tar", "s3://bucket/faces/%2e%2e/x.tar", "s3://bucket/facesx"])
+def test_urls_stay_below_their_root_too(received: oneway.Pack, file: str) -> None:
+    pack = relinked(received, file, root="s3://bucket/faces")
+    with pytest.raises(oneway.InputError, match=r"must not lead upwards|does not lie below s3://bucket/faces"):
+        pack.test.images(slice(0, 1))
+
+
+def test_the_root_of_urls_is_what_they_share() -> None:
+    assert root_of(["s3://bucket/faces/a/1.tar", "s3://bucket/faces/b/2.tar"]) == "s3://bucket/faces"
+    assert root_of(["s3://bucket/faces/1.tar"]) == "s3://bucket/faces"
+    assert root_of(["https://host/1.tar"]) == "https://host"
+    assert root_of(["/1.png"]) == "/"
+
+
+@pytest.mark.parametrize(("offset", "size"), [(-1, 10), (0, -2), (0, 2**40), (2**62, 10)])
+def test_places_that_are_no_piece_of_a_file_are_refused(received: oneway.Pack, offset: int, size: int) -> None:
+    file = next(received.path.parent.glob("root/own/1.png"))
+    write_spans(received.path / "spans.parquet", [Span(str(file), offset, size)] * len(received.table))
+    with pytest.raises(oneway.InputError, match=r"are no piece of a file|it has more than|cannot be read"):
+        oneway.Pack.open(received.path).test.images(slice(0, 1))
+
+
+@pytest.mark.parametrize("size", [0, -16, 10**7])
+def test_a_size_that_promises_terabytes_is_refused(received: oneway.Pack, size: int) -> None:
+    description = json.loads((received.path / "pack.json").read_text())
+    (received.path / "pack.json").write_text(json.dumps(description | {"size": size}))
+    with pytest.raises(oneway.InputError, match=rf"pack\.json: size {size} is missing or malformed"):
+        oneway.Pack.open(received.path)

@@ -286,6 +286,6 @@ def test_a_pipe_or_a_device_is_no_picture(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").symlink_to("/dev/zero")
     source = folder.read(tmp_path)
-    for place in range(2):
-        with pytest.raises(CorruptImage, match="it is no regular file"):
+    for place, kind in enumerate(("named pipe", "device")):
+        with pytest.raises(CorruptImage, match=f"it is a {kind}, not a file"):
             source.reader(place, 16)

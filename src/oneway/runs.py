@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway.errors import InputError, unknown
+from oneway.files import regular
 from oneway.storage import unwritable as unwritable
 from oneway.storage import whole as whole
 
@@ -44,9 +45,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(regular(path).read_text())
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the folder of a finished run") from error
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); the run must be made again") from error
     if not isinstance(content, dict):
@@ -69,11 +72,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             about = json.loads((file.metadata() or {}).get("about", "{}"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the folder of a finished run") from error
+    except InputError:
+        raise
     except Exception as error:  # safetensors raises its own untyped error
         raise InputError(f"{path} is not a readable safetensors file ({error}); the run must be made again") from error
     return tensors, about

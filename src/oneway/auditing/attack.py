@@ -21,6 +21,7 @@ from oneway.claims import claim
 from oneway.data.batches import mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.files import read_array
 from oneway.judge import Judge
 from oneway.metrics.estimate import Estimate
 from oneway.models.decoder import stages_of
@@ -177,7 +178,7 @@ def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Plac
         np.save(file, drawn)
     rows = {"original": originals}
     if control is not None:
-        rows["unprotected, attacked"] = np.load(control / SHOWN_FILE)
+        rows["unprotected, attacked"] = read_array(control / SHOWN_FILE)
     rows["protected, attacked" if control is not None else "attacked"] = drawn
     with whole(out / GRID) as partial:
         draw_grid(rows, partial)

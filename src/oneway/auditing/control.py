@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from oneway import runs
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError
+from oneway.files import read_array
 from oneway.protection.config import ProtectConfig
 
 SCORES, PICTURES = "scores.npz", "shown.npy"
@@ -79,7 +80,7 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
         scores = {name: stored[name] for name in stored.files if name != "people"}
         if not np.array_equal(stored["people"], victim.pack.test.identities):
             raise InputError(f"the control {path} scored other people; make it again")
-    pictures = np.load(path / PICTURES, allow_pickle=False) if (path / PICTURES).is_file() else None
+    pictures = read_array(path / PICTURES) if (path / PICTURES).is_file() else None
     return Control(path=path, results=results, scores=scores, pictures=pictures)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from oneway.data.source import Landmarks, Photographs, Source
 from oneway.errors import InputError
+from oneway.files import regular
 
 FRAME = (178, 218)
 BOX = (15.0, 40.0, 163.0, 188.0)
@@ -74,7 +75,7 @@ def _find(root: Path, name: str, what: str) -> Path:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 

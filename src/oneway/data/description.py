@@ -37,7 +37,8 @@ def describe(
 ) -> None:
     """Write labels.parquet and then pack.json beside the file `images`, which holds `order` of the source.
 
-    It holds their pixels, or where they are `linked`, their spans, and `linked` says what is cut out. `splits` holds
+    It holds their pixels, or where they are `linked`, their spans, and `linked` says what is cut out and below which
+    root they lie. `splits` holds
     a code for every image of the source. Raise `InputError` if a split is empty.
     """
     persons = people(source.identities, len(source.names))[order]
@@ -63,7 +64,8 @@ def describe(
     digest.update(json.dumps([names, identities, named, source.attributes]).encode())
     digest.update(np.ascontiguousarray(labels).data)
     if linked is not None:  # spans alone do not say what is made of them
-        digest.update(json.dumps([settings["size"], linked]).encode())
+        cut = {name: value for name, value in linked.items() if name != "root"}  # which the spans say themselves
+        digest.update(json.dumps([settings["size"], cut]).encode())
     description = {
         "format": FORMAT,
         "layout": source.layout,

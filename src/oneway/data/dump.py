@@ -27,6 +27,7 @@ from safetensors.numpy import save
 from oneway.data.packed import Pack, Part
 from oneway.data.shards import READERS, Features, Shard, reading
 from oneway.errors import InputError
+from oneway.files import regular
 from oneway.storage import whole
 
 
@@ -125,14 +126,14 @@ def _files(path: Path) -> list[Path]:
     known = ", ".join(READERS)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a file of features or a folder of them ({known})")
-    if path.is_file():
+    if regular(path).is_file():
         if path.suffix not in READERS:
             raise InputError(f"{path} is no file of features; it must end in {known}")
         return [path]
     found = sorted(file for file in path.iterdir() if file.suffix in READERS and not file.name.startswith("."))
     if not found:
         raise InputError(f"{path} holds no file of features ({known}); give the folder that does, or one file")
-    return found
+    return [regular(file) for file in found]
 
 
 def _check_names(path: Path, shard: Shard, seen: set[str]) -> None:

@@ -18,6 +18,7 @@ from oneway.data.picture import decode
 from oneway.data.source import Reader, Source
 from oneway.data.span import matching
 from oneway.errors import InputError, unknown
+from oneway.files import regular
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -38,15 +39,20 @@ IDENTITIES = (*IDENTITY_COLUMNS, "celeb_id", "person_id", "subject")
 
 @dataclass(frozen=True)
 class Column:
-    """Reads the images of a dataset's column, the largest square in the middle of each."""
+    """Reads the images of a dataset's column, the largest square in the middle of each.
+
+    Those that are stored as paths must lie below one of the folders `homes`.
+    """
 
     dataset: Dataset
     column: str
     names: tuple[str, ...]
+    homes: tuple[Path, ...]
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`."""
-        return decode(rowgroups.encoded(self.dataset[index][self.column]), self.names[index], size)
+        name = self.names[index]
+        return decode(rowgroups.encoded(self.dataset[index][self.column], name, self.homes), name, size)
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
 
     Args:
         path: a dataset's name on the hub; Parquet files as a folder of them, a pattern (`'faces/*.parquet'`) or a URL
-            as fsspec takes it (`'hf://datasets/NAME/**/*.parquet'` reads the hub's without a download of them); or
+            (`'hf://datasets/NAME/**/*.parquet'` reads the hub's without a download of them); or
             what `save_to_disk` wrote.
         identity: the column that says who an image shows; identity, person, celeb_id, person_id or subject by default.
         split: only this split, of which private, public, validation and test people are then made; all splits by
@@ -125,7 +131,7 @@ def _open(path: str, split: str | None) -> Opened:
         import datasets
     except ImportError as error:
         raise InputError("Hugging Face's datasets is not installed; install oneway[huggingface]") from error
-    place = Path(path)
+    place = regular(Path(path))
     if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
         return _open_dataset(path, split, datasets.load_from_disk)
     if place.is_dir():
@@ -140,7 +146,8 @@ def _open(path: str, split: str | None) -> Opened:
 
 def _open_dataset(path: str, split: str | None, load: Callable[[str], Any]) -> Opened:
     """Open a dataset as the library has it."""
-    from datasets import Image, concatenate_datasets
+    from datasets import Image, concatenate_datasets, config
+    from huggingface_hub import constants
 
     try:
         found = load(path)
@@ -148,11 +155,13 @@ def _open_dataset(path: str, split: str | None, load: Callable[[str], Any]) -> O
         raise InputError(f"{path}: cannot be opened as a dataset ({type(error).__name__}: {error})") from error
     splits: dict[str, Dataset] = _ordered(path, dict(found) if isinstance(found, dict) else {"train": found}, split)
     dataset = concatenate_datasets(list(splits.values()))
+    cached = (config.HF_DATASETS_CACHE, config.DOWNLOADED_DATASETS_PATH, constants.HF_HUB_CACHE)
+    homes = (Path(path),) if Path(path).is_dir() else tuple(map(Path, cached))
     return Opened(
         splits={name: len(each) for name, each in splits.items()},
         features=dataset.features,
         columns=lambda names: dataset.select_columns(names).with_format("arrow")[:] if names else pa.table({}),
-        reader=lambda column, names: Column(dataset.cast_column(column, Image(decode=False)), column, names),
+        reader=lambda column, names: Column(dataset.cast_column(column, Image(decode=False)), column, names, homes),
     )
 
 

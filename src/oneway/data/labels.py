@@ -15,6 +15,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from oneway.errors import InputError, unknown
+from oneway.files import regular
 
 IDENTITY_COLUMNS = ("identity", "person")
 PARTITIONS = ("train", "validation", "test", "private", "public")
@@ -24,6 +25,7 @@ BINARY = (("0", "1"), ("-1", "1"), ("false", "true"), ("0.0", "1.0"), ("-1.0", "
 
 def read_table(path: Path) -> pa.Table:
     """Read a .csv or .parquet file; raise `InputError` if it is none, or has a column twice."""
+    regular(path)
     try:
         if path.suffix.lower() == ".parquet":
             table = parquet.read_table(path)

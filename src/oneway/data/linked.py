@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oneway.data.picture import decode
-from oneway.data.span import Span
+from oneway.data.span import Span, check_below
 from oneway.errors import InputError
 
 SPANS = "spans.parquet"
@@ -33,6 +33,7 @@ class Linked:
         size: pixels a side.
         frame: (width, height) that every image must have, or None for any.
         box: the square that is cut out of it, in its pixels, or None for the largest in the middle.
+        root: the folder, or the URL, below which all must lie: a pack of somebody else reads nothing from elsewhere.
 
     """
 
@@ -40,6 +41,7 @@ class Linked:
     size: int
     frame: tuple[int, int] | None
     box: tuple[float, float, float, float] | None
+    root: str
 
     @property
     def dtype(self) -> np.dtype[np.uint8]:
@@ -57,15 +59,20 @@ class Linked:
     @cached_property
     def _spans(self) -> pa.Table:
         try:
-            return parquet.read_table(self.path)
-        except (OSError, pa.ArrowException) as error:
+            table = parquet.read_table(self.path).select(["file", "offset", "size"])
+            if table.schema.types[0] not in (pa.string(), pa.dictionary(pa.int32(), pa.string())):
+                raise pa.ArrowInvalid("its files are no text")
+            if table.schema.types[1:] != [pa.int64()] * 2 or any(column.null_count for column in table.columns):
+                raise pa.ArrowInvalid("it lacks places of images")
+            return table
+        except (OSError, KeyError, pa.ArrowException) as error:
             raise InputError(f"{self.path}: cannot be read ({error}); prepare the pack again") from error
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Decode the images at `rows`, several at once: (k, size, size, 3), RGB in 0..255.
 
         Raises:
-            InputError: for a file that is gone, or an image that cannot be decoded.
+            InputError: for a file that is gone or lies outside of the root, or an image that cannot be decoded.
 
         """
         table = self._spans.take(pa.array(rows))
@@ -75,6 +82,7 @@ class Linked:
 
         def fill(number: int) -> None:
             span = Span(files[number], offsets[number], sizes[number])
+            check_below(span.file, self.root)
             content = BytesIO(span.read())
             out[number] = decode(content, f"{span.file} at {span.offset}", self.size, self.frame, self.box)
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from oneway.data.linked import SPANS, Linked
+from oneway.data.picture import LARGEST
 from oneway.data.source import RESERVED, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
@@ -264,7 +265,15 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _link(path: Path, size: int, linked: dict[str, Any]) -> Linked:
     frame, box = linked["frame"], linked["box"]
-    return Linked(path, size, None if frame is None else (frame[0], frame[1]), None if box is None else (*box,))
+    if size < 1 or size * size > LARGEST:
+        raise ValueError(f"size {size}")
+    return Linked(
+        path,
+        size,
+        None if frame is None else (frame[0], frame[1]),
+        None if box is None else (*box,),
+        str(linked["root"]),
+    )
 
 
 def _map(path: Path) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from oneway.errors import InputError
+from oneway.files import endless
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -98,15 +98,13 @@ def decode(
 
 def _read(file: Path | BinaryIO) -> bytes:
     if isinstance(file, Path):
-        about = file.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("it is no regular file")  # opening a named pipe would wait for ever
-        with file.open("rb") as opened:
-            return _read(opened)
-    content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
-    return content
+        kind = endless(file)
+        if kind is not None:
+            raise ValueError(f"it is {kind}, not a file")
+        if file.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"it has more than {LARGEST_FILE:,} bytes")
+        return file.read_bytes()
+    return file.read()
 
 
 def _pixels(

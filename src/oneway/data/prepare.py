@@ -25,6 +25,7 @@ from oneway.data.linked import SPANS, write_spans
 from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
 from oneway.data.picture import CorruptImage
 from oneway.data.source import Files, Reader, Source
+from oneway.data.span import root_of
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
@@ -136,7 +137,8 @@ def _link(
     _check_partial(partial, settings, {SPANS, LABELS, DESCRIPTION})
     spans = reader.spans
     write_spans(partial / SPANS, [spans[index] for index in order])
-    describe(source, partial / SPANS, settings, splits, order, [], {"frame": reader.frame, "box": reader.box})
+    linked = {"frame": reader.frame, "box": reader.box, "root": root_of(span.file for span in spans)}
+    describe(source, partial / SPANS, settings, splits, order, [], linked)
     os.rename(partial, out)
     return Pack.open(out)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from oneway.data.picture import decode
+from oneway.data.picture import CorruptImage, decode
 from oneway.data.span import opened
 from oneway.errors import InputError
 
@@ -57,15 +57,38 @@ class RowGroups:
         group = self.groups[place]
         row = index - int(self._ends[place]) + group.rows
         stored: Any = _images(group, self.column)[row].as_py()
-        return decode(encoded(stored), f"{group.file}: {self.names[index]}", size)
+        name = f"{group.file}: {self.names[index]}"
+        file = group.file.removeprefix("file://")
+        homes = () if "://" in file else (Path(file).parent,)
+        return decode(encoded(stored, name, homes), name, size)
 
 
-def encoded(stored: Any) -> BytesIO | Path:
-    """Give an image as it is stored: its bytes, or a pair of bytes and path of which one may be missing."""
+def encoded(stored: Any, name: str, homes: Sequence[Path]) -> BytesIO | Path:
+    """Give an image as it is stored: its bytes, or a pair of bytes and path of which one may be missing.
+
+    Args:
+        stored: what stands in the column.
+        name: what messages call it.
+        homes: folders below one of which a path must lie; relative ones are below the first.
+
+    Raises:
+        CorruptImage: for a path that leads elsewhere: a table of somebody else reads no other file of this machine.
+
+    """
     if not isinstance(stored, dict):
         return BytesIO(stored or b"")
-    content, path = stored["bytes"], stored["path"]
-    return BytesIO(content) if content is not None else Path(path or "")
+    content: bytes | None = stored["bytes"]
+    path: str | None = stored["path"]
+    if content is not None or not path:
+        return BytesIO(content or b"")
+    for home in homes:
+        place = (homes[0] / path).resolve()
+        if place.is_relative_to(home.resolve()):
+            return place
+    raise CorruptImage(
+        f"{name}: cannot be decoded (its bytes are not stored, and its path {path!r} is not below "
+        f"{' or '.join(map(str, homes)) or 'a folder of this machine'}; store the bytes, or move it there)"
+    )
 
 
 def layout(file: str) -> tuple[pa.Schema, tuple[Group, ...]]:

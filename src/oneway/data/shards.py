@@ -25,6 +25,7 @@ from oneway.errors import InputError, unknown
 
 Features = NDArray[np.generic]
 _BLOCK = 2**24  # bytes read at a time
+_DEFLATED = 1032  # deflate makes nothing smaller than by this factor
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def read_npz(path: Path) -> Shard:
                 raise unknown(f"{path}: array", key, keys)
             with archive.open(f"{key}.npy") as member:
                 headers[key] = _header(member)
+                shape, _, dtype = headers[key]
+                _check_promise(path, archive.getinfo(member.name), member.tell(), shape, dtype)
             if headers[key][2].hasobject:
                 raise InputError(f"{path}: {key} are Python objects, which are never unpickled; store text and numbers")
     with np.load(path, allow_pickle=False) as arrays:
@@ -74,6 +77,17 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if version not in read:
         raise ValueError(f"array of version {version}")
     return read[version](member)
+
+
+def _check_promise(
+    path: Path, stored: zipfile.ZipInfo, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    """Hold an array to what the file can hold, before memory is taken for it."""
+    promised, held = dtype.itemsize * math.prod(shape), stored.file_size - start
+    if promised != held and not dtype.hasobject:
+        raise ValueError(f"an array of shape {shape} takes {promised:,} bytes, and {held:,} are stored")
+    if stored.file_size > _DEFLATED * path.stat().st_size:
+        raise ValueError(f"{stored.file_size:,} bytes cannot be packed into {path.stat().st_size:,}")
 
 
 def _npz_blocks(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], by_column: bool) -> Iterator[Features]:

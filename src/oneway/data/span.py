@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 import fsspec
 
+from oneway.data.picture import LARGEST_FILE, CorruptImage
 from oneway.errors import InputError
+from oneway.files import regular
+
+PROTOCOLS = ("file", "http", "https", "s3", "gs", "gcs", "az", "abfs", "abfss", "hf")
+"""Of the URLs that are opened: fsspec knows others, some of which read what another file names, or start programs."""
 
 
 @contextmanager
 def opened(file: str) -> Iterator[BinaryIO]:
-    """Open a file to read, by its path or by a URL as fsspec takes it.
+    """Open a file to read, by its path or by a URL of one of `PROTOCOLS`.
 
     Raises:
         InputError: if it cannot be opened.
 
     """
+    check(file)
     try:
         if "://" not in file:
             with Path(file).open("rb") as local:
@@ -45,9 +54,15 @@ class Span:
         """Read it and no more; an uncompressed tar holds its files as they are.
 
         Raises:
+            CorruptImage: if it is longer than any picture that is decoded.
             InputError: if it cannot be read.
 
         """
+        check(self.file)
+        if self.offset < 0 or self.size < -1:
+            raise InputError(f"{self.file}: {self.size} bytes from {self.offset} on are no piece of a file")
+        if self.size > LARGEST_FILE:
+            raise CorruptImage(f"{self.file} at {self.offset}: it has more than {LARGEST_FILE:,} bytes")
         if "://" not in self.file:
             with opened(self.file) as file:
                 file.seek(self.offset)
@@ -61,13 +76,62 @@ class Span:
         return content
 
 
+def check(file: str) -> None:
+    """Refuse what must not be opened.
+
+    Raises:
+        InputError: for a URL of a protocol that is none of `PROTOCOLS`, or of several in a chain, and for a pipe or a
+            device.
+
+    """
+    protocol, is_url, path = file.partition("://")
+    if not is_url:
+        regular(Path(file))
+    elif "::" in file:
+        raise InputError(f"{file}: chains of URLs (::) are not opened; give the URL of the file itself")
+    elif protocol not in PROTOCOLS:
+        raise InputError(f"{file}: {protocol}:// is not opened; copy the files, or give one of {', '.join(PROTOCOLS)}")
+    elif protocol == "file":
+        if not path.startswith("/"):
+            raise InputError(f"{file}: must be file:// and an absolute path")
+        regular(Path(path))
+
+
+def root_of(files: Iterable[str]) -> str:
+    """Say below which folder, or URL, all `files` lie, links resolved."""
+    folders = [_home(file).split("/")[:-1] for file in set(files)]
+    shared = takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))
+    return "/".join(names[0] for names in shared) or "/"
+
+
+def check_below(file: str, root: str) -> None:
+    """Hold a file to the folder, or URL, `root`, wherever `..` and links lead.
+
+    Raises:
+        InputError: if it lies elsewhere.
+
+    """
+    if not _home(file).startswith(f"{_home(root).rstrip('/')}/"):
+        raise InputError(f"{file}: does not lie below {root}, the root of this pack; prepare the pack again")
+
+
+def _home(file: str) -> str:
+    """Say where a file really lies: a path without links, or the URL itself."""
+    if "://" not in file or file.startswith("file://"):
+        return os.path.realpath(file.removeprefix("file://"))
+    if ".." in unquote(file).replace("\\", "/").split("/"):
+        raise InputError(f"{file}: a URL must not lead upwards (..)")
+    return file
+
+
 def matching(pattern: str) -> list[str]:
-    """List the files that a pattern of paths, or of URLs as fsspec takes them, matches, in order.
+    """List the files that a pattern of paths, or of URLs of one of `PROTOCOLS`, matches, in order.
 
     Raises:
         InputError: if the place cannot be listed.
 
     """
+    check(pattern)
     if "://" not in pattern:
         return [str(Path(name).absolute()) for name in sorted(glob.glob(pattern, recursive=True))]
     try:

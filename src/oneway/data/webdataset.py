@@ -17,6 +17,7 @@ from oneway.data.labels import IDENTITY_COLUMNS, binaries, chosen, partition_of,
 from oneway.data.picture import SUFFIXES, decode
 from oneway.data.source import Source
 from oneway.data.span import Span, matching, opened
+from oneway.data.tar import members
 from oneway.errors import InputError
 
 LABELS = ".json"
@@ -80,8 +81,8 @@ def _files(shard: str) -> list[tuple[str, str, Span]]:
     """List the images and label files of a shard: key, suffix, and where it lies."""
     found = []
     try:
-        with opened(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            for member in tar:
+        with opened(shard) as file:
+            for member in members(file):
                 path = PurePosixPath(member.name)
                 stem, dot, suffix = path.name.partition(".")  # a key ends at the first point, as WebDataset has it
                 if member.isfile() and stem and dot + suffix.lower() in (*SUFFIXES, LABELS):

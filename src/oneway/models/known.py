@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oneway.data.batches import load
 from oneway.data.packed import Part
 from oneway.errors import InputError
+from oneway.files import read_array
 from oneway.models.verifier import Verifier
 from oneway.progress import track
 from oneway.storage import whole
@@ -69,10 +70,9 @@ def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float
 
 def _read(path: Path) -> NDArray[np.float32] | None:
     try:
-        kept: NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return read_array(path)
     except (OSError, ValueError, EOFError):
         return None
-    return kept
 
 
 def _holds(kept: NDArray[np.float32], verifier: Verifier, part: Part) -> bool:
