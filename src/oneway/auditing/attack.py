@@ -26,7 +26,7 @@ from oneway.judge import Judge
 from oneway.metrics.estimate import Estimate
 from oneway.models.decoder import stages_of
 from oneway.models.verifier import Verifier
-from oneway.protection.config import ProtectConfig
+from oneway.protection.config import read
 from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict
 from oneway.report.grid import draw_grid
@@ -134,12 +134,16 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
             f"the control {path} is not an attack; give the --out of `oneway attack` on the unprotected run"
         )
     made = results["provenance"]
-    if runs.from_dict(ProtectConfig, made["protect"]).protects:
-        raise InputError(f"the control {path} attacked a protected run; give the attack on a run with --pixel 0")
+    trained = read(made["protect"])
+    if trained.protects:
+        raise InputError(
+            f"the control {path} attacked a protected run ({', '.join(trained.protection)}); give the attack on a run "
+            "with --pixel 0"
+        )
     theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
     ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}
-    for name in ("network", "attributes"):
-        theirs[name], ours[name] = made["protect"][name], runs.to_dict(run.config)[name]
+    theirs |= trained.of_control()
+    ours |= run.config.of_control()
     for name, value in ours.items():
         if theirs[name] != value:
             raise InputError(
