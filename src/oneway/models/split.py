@@ -26,6 +26,9 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
         cut: the name of a layer as in `module.named_modules()`, or `"output"` for the whole module. Of a layer that is
             called several times, the first call is meant.
 
+    What an encoder is given, what it gives, and what the rest is given are copies: what either part overwrites, by an
+    activation in place or in a buffer that it keeps, are never the pictures or the features that others read.
+
     Returns:
         `(encoder, rest)` such that `rest(encoder(x))` equals `module(x)`, in training and in evaluation.
 
@@ -35,7 +38,7 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
 
     """
     if cut == WHOLE:
-        return module, nn.Identity()
+        return _apart(module), nn.Identity()
     evaluated, trained = (_divide(module, cut, training=training) for training in (False, True))
     encoder, rest = (_joined(*pair, training=module.training) for pair in zip(evaluated, trained, strict=True))
     if encoder is None or rest is None:
@@ -57,7 +60,7 @@ def first_part(module: nn.Module, cut: str) -> nn.Module:
 
     """
     if cut == WHOLE:
-        return module
+        return _apart(module)
     half, _ = _divide(module, cut, training=False)
     return torch.fx.GraphModule(half.held, half.graph, "Part").eval()
 
@@ -166,9 +169,11 @@ def _divide(module: nn.Module, cut: str, *, training: bool) -> tuple[_Half, _Hal
             sizes.add(node)
         if last is not None:
             first[node] = before.node_copy(node, first.__getitem__)
+            if node.op == "placeholder":
+                first[node] = before.call_function(copied, (first[node],))
             if node is last:
-                before.output(first[given])
-                second[given] = after.placeholder("features")
+                before.output(before.call_function(copied, (first[given],)))
+                second[given] = after.call_function(copied, (after.placeholder("features"),))
                 last = None
         elif node in seen or node.op == "output":
             crossing = [source for source in read if source not in second]
@@ -286,6 +291,27 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
         return one is other or (isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other))
 
     return ours.keys() == theirs.keys() and all(equal(value, theirs[name]) for name, value in ours.items())
+
+
+def copied(value: Any) -> Any:
+    """Give a tensor in memory of its own, with the same gradients; anything else as it is."""
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _apart(module: nn.Module) -> nn.Module:
+    """Let a module work on copies of its pictures and give copies of its answers."""
+    if _copy_given not in module._forward_pre_hooks.values():
+        module.register_forward_pre_hook(_copy_given)
+        module.register_forward_hook(_copy_answer)
+    return module
+
+
+def _copy_given(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(map(copied, given))
+
+
+def _copy_answer(_: nn.Module, __: tuple[Any, ...], answer: Any) -> Any:
+    return copied(answer)
 
 
 def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:
