@@ -103,8 +103,10 @@ def attack(
         queries = access.queries
         runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
-        nearest = _nearest(fabric, protector, pack)
-        scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
+        with access.seeded(config.seed, "nearest"):
+            nearest = _nearest(fabric, protector, pack)
+        with access.seeded(config.seed, "scores"):
+            scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
         floors = {
             "mean_face": judge.score(repeated_pictures(mean_picture(pack.public, torch.device("cpu")), pack.test)),
             "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
@@ -120,7 +122,8 @@ def attack(
             "verifier": judge.about_verifier(),
             "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
         }
-        _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
+        with access.seeded(config.seed, "shown"):
+            _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
         runs.write_json(out / runs.RESULTS, results)
         place.checkpoint.unlink(missing_ok=True)
         return results
