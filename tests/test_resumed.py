@@ -63,12 +63,12 @@ class Colours:
 
 
 def kill_after_every_file(work: Callable[[bool], object], folder: Path, patch: pytest.MonkeyPatch) -> int:
-    """Do the work and kill it after every new file that it wrote, and resume, until it is done; gives the kills."""
+    """Do the work, and kill it after every file and every new checkpoint, and resume; gives the number of kills."""
     seen: set[tuple[str, bytes]] = set()
     replace = os.replace
 
     def replace_and_die(source: Path, target: Path) -> None:
-        written = (str(target), source.read_bytes())
+        written = (str(target), source.read_bytes() if target.suffix == ".safetensors" else b"")
         replace(source, target)
         if written not in seen and target.name != "results.json":
             seen.add(written)
