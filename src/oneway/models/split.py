@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
+from oneway.models.apart import copied, set_apart
 
 WHOLE = "output"
 """The cut that takes the whole module as the encoder: its features are the module's output."""
@@ -38,7 +39,7 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
 
     """
     if cut == WHOLE:
-        return _apart(module), nn.Identity()
+        return set_apart(module), nn.Identity()
     evaluated, trained = (_divide(module, cut, training=training) for training in (False, True))
     encoder, rest = (_joined(*pair, training=module.training) for pair in zip(evaluated, trained, strict=True))
     if encoder is None or rest is None:
@@ -60,7 +61,7 @@ def first_part(module: nn.Module, cut: str) -> nn.Module:
 
     """
     if cut == WHOLE:
-        return _apart(module)
+        return set_apart(module)
     half, _ = _divide(module, cut, training=False)
     return torch.fx.GraphModule(half.held, half.graph, "Part").eval()
 
@@ -291,27 +292,6 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
         return one is other or (isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other))
 
     return ours.keys() == theirs.keys() and all(equal(value, theirs[name]) for name, value in ours.items())
-
-
-def copied(value: Any) -> Any:
-    """Give a tensor in memory of its own, with the same gradients; anything else as it is."""
-    return value.clone() if isinstance(value, Tensor) else value
-
-
-def _apart(module: nn.Module) -> nn.Module:
-    """Let a module work on copies of its pictures and give copies of its answers."""
-    if _copy_given not in module._forward_pre_hooks.values():
-        module.register_forward_pre_hook(_copy_given)
-        module.register_forward_hook(_copy_answer)
-    return module
-
-
-def _copy_given(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(map(copied, given))
-
-
-def _copy_answer(_: nn.Module, __: tuple[Any, ...], answer: Any) -> Any:
-    return copied(answer)
 
 
 def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:
