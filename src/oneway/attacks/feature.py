@@ -20,7 +20,6 @@ from oneway.errors import InputError
 from oneway.metrics.identity import similarity
 from oneway.models.head import Head
 
-NAME = "feature attack"
 Vectors = NDArray[np.float32]
 
 
@@ -118,9 +117,7 @@ def learn(
     # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
     if not place.checkpoint.exists():
-        seen = sample(np.arange(len(public)), access.shape, seed=config.seed)
-        with access.seeded(config.seed, NAME, "scale"):
-            head.whiten.observe(access.features(public, seen))
+        head.whiten.observe(access.features(public, sample(np.arange(len(public)), access.shape, seed=config.seed)))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
@@ -133,7 +130,7 @@ def learn(
         lambda network: _error(access, network, validation, known["validation"]),
         config,
         place,
-        name=NAME,
+        name="feature attack",
         access=access,
     )
 

@@ -152,8 +152,7 @@ def invert(
         rows=rows,
     )
     if not place.checkpoint.exists():
-        with access.seeded(config.seed, name, "scale"):
-            decoder.whiten.observe(access.features(public, sample(batches.rows, access.shape, seed=config.seed)))
+        decoder.whiten.observe(access.features(public, sample(batches.rows, access.shape, seed=config.seed)))
 
     def compare(reconstructed: Tensor, pictures: Tensor) -> Tensor:
         error = losses.reconstruction(reconstructed, pictures)

@@ -21,6 +21,7 @@ from oneway.auditing.room import Room
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
 from oneway.claims import claim
+from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judge import Judge
@@ -79,6 +80,9 @@ def audit(
     pack = data if isinstance(data, Pack) or data is None else Pack.open(data)
     opened = _open(victim, features, pack, cut, network, fabric, config)
     passed = guards.check_people(opened.pack) + guards.check_range(opened.kind, config.pixels)
+    doubled = duplicates(opened.pack, progress=progress)
+    passed += guards.check_pictures(doubled)
+    doubts = guards.doubts(opened.pack, doubled)
     described = _describe(opened, config, verifier)
     beside = None
     if control is not None:
@@ -94,12 +98,11 @@ def audit(
             checkpoint_seconds=config.runtime.checkpoint_seconds,
             progress=progress and fabric.is_global_zero,
         )
-        stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
-        with opened.seeded(config.seed, "guards"):
-            passed += guards.check_features(stolen.access, opened.pack)
+        stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, progress=progress)
+        passed += guards.check_features(stolen.access, opened.pack)
         judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
         found = measure(Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps))
-        results = assemble(found, opened, stolen, judge, config, passed, beside, described)
+        results = assemble(found, opened, stolen, judge, config, passed, doubts, beside, described)
         scores = per_picture(found, results)
         with whole(folder / SCORES) as partial, partial.open("wb") as file:
             np.savez_compressed(file, people=opened.pack.test.identities, **scores)  # type: ignore[arg-type]
@@ -125,7 +128,7 @@ def _open(
     if (victim is None) == (features is None):
         raise InputError("give either an encoder (a run's folder, an ONNX file, a module) or stored features, not both")
     if isinstance(victim, Run):
-        return from_run(victim, fabric, network, seed=config.seed)
+        return from_run(victim, fabric, network)
     if isinstance(victim, nn.Module) or victim is None or Path(victim).suffix == ".onnx":
         if pack is None:
             raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
@@ -134,7 +137,7 @@ def _open(
         if isinstance(victim, nn.Module):
             return from_module(victim, cut, pack, fabric)
         return from_onnx(Path(str(victim)), pack, config.pixels, config.output)
-    return from_run(Run.open(victim, pack), fabric, network, seed=config.seed)
+    return from_run(Run.open(victim, pack), fabric, network)
 
 
 def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) -> dict[str, Any]:

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from oneway.attacks.access import Access
+from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 
 LEAST_PEOPLE = 50
 """Test people below which an interval over people says too little."""
+DOUBLED = 0.01
+"""Share of test pictures with an equal in another part above which a verdict cannot be `low`."""
 SAMPLE = 256
 
 
-def check_people(pack: Pack) -> list[dict[str, Any]]:
+class Guard(TypedDict):
+    """What was checked: `passed` is None where nobody can know whether it holds."""
+
+    name: str
+    passed: bool | None
+    message: str
+
+
+def check_people(pack: Pack) -> list[Guard]:
     """Refuse a pack whose attacker would be tested on people it was trained on, or on too few.
 
     Raises:
@@ -38,13 +49,40 @@ def check_people(pack: Pack) -> list[dict[str, Any]]:
             f"{pack.path} has {num_people} test people and an audit needs {LEAST_PEOPLE}: fewer give intervals that "
             "say nothing; prepare more people"
         )
-    return [
-        _passed("people", "no person is in two of the public, validation and test parts"),
-        _passed("test people", f"{num_people} test people, at least {LEAST_PEOPLE}"),
-    ]
+    known = _passed("people", "no person is in two of the public, validation and test parts")
+    enough = _passed("test people", f"{num_people} test people, at least {LEAST_PEOPLE}")
+    unknown = pack.num_unknown()
+    if unknown:
+        known = {"name": "people", "passed": None, "message": _unknown(pack)}
+    if pack.test.num_unknown:
+        message = (
+            f"{pack.test.num_unknown} of {len(pack.test)} test pictures do not say whom they show and count as one "
+            f"person each: if they show fewer than {num_people} people in all, every interval is too narrow"
+        )
+        enough = {"name": "test people", "passed": None, "message": message}
+    return [known, enough]
 
 
-def check_features(access: Access, pack: Pack) -> list[dict[str, Any]]:
+def check_pictures(found: Duplicates) -> list[Guard]:
+    """Mark a pack that has equal or nearly equal pictures in two parts."""
+    return [{"name": "pictures", "passed": not found.examples, "message": found.said()}]
+
+
+def doubts(pack: Pack, found: Duplicates) -> list[str]:
+    """Say what of a pack makes its figures say less than they seem to, so that no verdict is `low`."""
+    share = found.pictures["test"] / len(pack.test)
+    doubled = f"{share:.1%} of the test pictures are in another part as well, equal or nearly so"
+    return [*([_unknown(pack)] if pack.num_unknown() else []), *([doubled] if share > DOUBLED else [])]
+
+
+def _unknown(pack: Pack) -> str:
+    return (
+        f"{pack.num_unknown()} of {len(pack.pixels)} pictures do not say whom they show, so nobody can tell whether a "
+        "person is in two parts, which encoder and attackers may then know from their training"
+    )
+
+
+def check_features(access: Access, pack: Pack) -> list[Guard]:
     """Refuse features that are not finite or the same for every picture.
 
     Raises:
@@ -63,7 +101,7 @@ def check_features(access: Access, pack: Pack) -> list[dict[str, Any]]:
     return [_passed("features", f"finite, and they vary over {len(sample)} public pictures")]
 
 
-def check_range(kind: str, pixels: str | None) -> list[dict[str, Any]]:
+def check_range(kind: str, pixels: str | None) -> list[Guard]:
     """Say which range of pixels the victim is given."""
     told = {
         "onnx": f"declared: {pixels}",
@@ -74,7 +112,7 @@ def check_range(kind: str, pixels: str | None) -> list[dict[str, Any]]:
     return [_passed("range of pixels", told)]
 
 
-def check_convergence(late: Sequence[str]) -> list[dict[str, Any]]:
+def check_convergence(late: Sequence[str]) -> list[Guard]:
     """Mark trained attackers of whatever attack that the budget ended; their figures are printed, marked."""
     if late:
         message = f"{', '.join(late)}: ended by the budget, not by convergence, so a longer attack may get more"
@@ -82,7 +120,7 @@ def check_convergence(late: Sequence[str]) -> list[dict[str, Any]]:
     return [_passed("convergence", "every trained attacker ended by convergence")]
 
 
-def check_decisions(leakage: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[dict[str, Any]]:
+def check_decisions(leakage: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[Guard]:
     """Mark a panel that got less from the features than the decisions give away, which can be read from them."""
     least = decisions.get("leakage", {})
     known = [name for name in least if "value" in least[name] and "value" in leakage.get(name, {})]
@@ -97,5 +135,5 @@ def check_decisions(leakage: Mapping[str, Any], decisions: Mapping[str, Any]) ->
     return [_passed("decisions", "the panel got no less than the task's decisions alone give away")]
 
 
-def _passed(name: str, message: str) -> dict[str, Any]:
+def _passed(name: str, message: str) -> Guard:
     return {"name": name, "passed": True, "message": message}

@@ -40,11 +40,12 @@ def assemble(
     stolen: Stolen,
     judge: Judge,
     config: AuditConfig,
-    passed: list[Plain],
+    passed: list[guards.Guard],
+    doubts: list[str],
     control: Control | None,
     described: Plain,
 ) -> Plain:
-    """Put together what `results.json` holds, as docs/results.md describes it."""
+    """Put together what `results.json` holds, as docs/results.md describes it; `doubts` are why no verdict is `low`."""
     inversion, late = _inversion(found, judge), convergence.unconverged(found)
     attacks: Plain = {
         "inversion": inversion,
@@ -88,8 +89,8 @@ def assemble(
     beside = guards.check_decisions(results["leakage"], results["decisions"])
     results["guards"] += beside
     linked = attacks["linkage"].get("tar_at_far_1e-3")
-    doubts = [guard["message"] for guard in beside if not guard["passed"]] + convergence.doubts(late)
-    results["verdict"] = verdict(results["leakage"], linked, doubts=doubts)
+    more = [guard["message"] for guard in beside if not guard["passed"]] + convergence.doubts(late)
+    results["verdict"] = verdict(results["leakage"], linked, doubts=doubts + more)
     results["verdict"]["numbers"] = conclusions.numbers(results)
     results["verdict"]["reasons"] += conclusions.further(attacks) + conclusions.told_by_decisions(results)
     results["verdict"]["reasons"] += convergence.further(late)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -12,6 +12,9 @@ from tyro.conf import Positional
 from oneway.cli.options import Device, Settings, pairs
 from oneway.errors import InputError
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
+
+if TYPE_CHECKING:
+    from oneway.data.packed import Part
 
 
 def prepare(
@@ -37,9 +40,17 @@ def prepare(
         **layout.further(),
     )
     parts = (made.private, made.public, made.validation, made.test)
-    counts = ", ".join(f"{part.split} {len(part)} of {part.num_people} people" for part in parts)
+    counts = ", ".join(f"{part.split} {len(part)} of {_people(part)}" for part in parts)
     summary = f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}"
     Console().print(summary, highlight=False, soft_wrap=True)
+
+
+def _people(part: Part) -> str:
+    """Say how many people a part shows, as far as that is known."""
+    known, unknown = part.num_people - part.num_unknown, part.num_unknown
+    if not unknown:
+        return f"{known} people"
+    return f"{known} people and {unknown} pictures of unknown people" if known else "unknown people"
 
 
 def protect(
@@ -68,7 +79,7 @@ def protect(
         cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
         defence: NAME or NAME=STRENGTH, each on its own scale: game (the default), paper (its one-step game),
             deepobfuscator, noise, dropout, pruning, nopeek, vib, cem, blur, downscale, pca, or none.
-        pixel: Weight of the decoder's error; 0 trains the unprotected control: no game, no bottleneck and no noise.
+        pixel: Weight of the decoder's error; 0 trains the unprotected control.
         decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
@@ -78,7 +89,7 @@ def protect(
     """
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
-    from oneway.protection.recipes import ALONE, prescribe, read_recipe
+    from oneway.protection.recipes import prescribe, read_recipe
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
     from oneway.runs import override, read_json
@@ -95,8 +106,6 @@ def protect(
     if defence is not None:
         config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
-    if pixel == 0:
-        config = override(config, ALONE)
     run = train(Pack.open(data), out, override(config, pairs(set)), resume=resume)
     if not is_first():
         return

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -11,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.errors import InputError
 from oneway.storage import reserve
 
 _COPIED = 256  # rows held in memory while a file is copied
@@ -80,3 +85,21 @@ def write(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(fresh, path)
+
+
+@contextmanager
+def explained(partial: Path) -> Iterator[None]:
+    """Rewrite what the system says about the disk and the processes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"{partial}: the disk is full; what is done is kept, free some space and rerun with --resume"
+            ) from error
+        raise InputError(f"{error.filename or partial}: cannot be written ({error.strerror or error})") from error
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"{partial}: a process that reads images died, for lack of memory, or because the script "
+            f"that calls prepare lacks `if __name__ == '__main__':`; rerun with --resume and fewer --jobs"
+        ) from error

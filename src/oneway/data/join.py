@@ -75,6 +75,7 @@ def _write(pack: Pack, extra: Pack, folder: Path, origin: list[str]) -> None:
     description["hash"] = hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest()
     description["joined"] = origin
     description.pop("linked", None)  # its images are copied
+    description.pop("duplicates", None)  # the added ones have not been looked at
     write(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
 
 

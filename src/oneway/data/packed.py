@@ -56,6 +56,11 @@ class Part:
         """How many people the split holds; an image of an unknown person counts as one."""
         return len(np.unique(self.identities))
 
+    @property
+    def num_unknown(self) -> int:
+        """How many images of the split do not say whom they show."""
+        return self.pack.num_unknown(self.rows)
+
     def images(self, index: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
         """Copy the images at `index` out of the memory map, or decode them: (k, size, size, 3), RGB in 0..255.
 
@@ -202,6 +207,12 @@ class Pack:
     def people(self) -> NDArray[np.int64]:
         """The person in every image of the pack, (n,), as in `Part.identities`."""
         return people(self.table.column("identity"), len(self.pixels))
+
+    def num_unknown(self, rows: slice = slice(None)) -> int:
+        """Count the images that do not say whom they show, in `rows`; where there are any, no part is surely apart."""
+        places = range(len(self.pixels))[rows]
+        who = self.table.column("identity").slice(places.start, len(places))
+        return int(pc.sum(pc.equal(who, "")).as_py() or 0)
 
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
         """Copy images of the whole pack, at places from 0 that are known to be there: (k, size, size, 3) in 0..255."""

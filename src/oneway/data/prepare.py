@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import multiprocessing
@@ -10,9 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.data.description import describe, fingerprint
-from oneway.data.disk import ImageFile, write
+from oneway.data.disk import ImageFile, explained, write
+from oneway.data.duplicates import duplicates
+from oneway.data.identities import identified, warn_of_unknown
 from oneway.data.linked import SPANS, write_spans
 from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
 from oneway.data.picture import CorruptImage
@@ -60,8 +59,9 @@ def prepare(
     grows in `OUT.partial` and gets its name when it is complete; after an interruption `resume` goes on where it was
     and gives the same bytes. Images that cannot be decoded are refused, or with `skip_bad` left out and listed in
     pack.json. With `linked` they stay where they are and are decoded whenever they are used; nothing is read yet.
-    Raise `InputError`
-    for anything that cannot be used, and when the disk is full.
+    What may make an audit's figures wrong is warned of: pictures that do not say whom they show (see
+    `data.identities`), and those that are in two parts (see `data.duplicates`). Raise `InputError` for anything that
+    cannot be used, and when the disk is full.
     """
     out = Path(out)
     if size < 16:
@@ -70,6 +70,9 @@ def prepare(
         raise InputError(f"jobs: must be at least 1, got {jobs}")
     if not source.names:
         raise InputError(f"the {source.layout} source holds no images; nothing to prepare")
+    if source.identities is not None:
+        source = replace(source, identities=identified(source.identities))
+    warn_of_unknown(source.identities, len(source.names))
     splits = assign(
         source.identities,
         source.partition,
@@ -91,7 +94,7 @@ def prepare(
     partial = out.with_name(out.name + ".partial")
     # Each split is one run of rows, so that a part of the pack is one piece of the file.
     order = np.argsort(splits, kind="stable")
-    with _explained(partial), hold(partial):
+    with explained(partial), hold(partial):
         _check_free(out, partial, resume=resume)
         if linked:
             return _link(source, out, partial, settings, splits, order, skip_bad=skip_bad)
@@ -115,7 +118,11 @@ def prepare(
             (out / name).unlink(missing_ok=True)
     if bad:
         log.warning("%d images cannot be decoded and were left out: %s", len(bad), _some([why for _, why in bad]))
-    return Pack.open(out)
+    made = Pack.open(out)
+    doubled = duplicates(made, progress=progress)
+    if doubled.examples:
+        log.warning("%s", doubled.said())
+    return made
 
 
 def _link(
@@ -283,21 +290,3 @@ def _work_on(chunk: int) -> Bad:
 
 def _some(items: list[str]) -> str:
     return "; ".join(items[:5]) + (f"; and {len(items) - 5} more" if len(items) > 5 else "")
-
-
-@contextmanager
-def _explained(partial: Path) -> Iterator[None]:
-    """Rewrite what the system says about the disk and the processes."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(
-                f"{partial}: the disk is full; what is done is kept, free some space and rerun with --resume"
-            ) from error
-        raise InputError(f"{error.filename or partial}: cannot be written ({error.strerror or error})") from error
-    except BrokenProcessPool as error:
-        raise InputError(
-            f"{partial}: a process that reads images died, for lack of memory, or because the script "
-            f"that calls prepare lacks `if __name__ == '__main__':`; rerun with --resume and fewer --jobs"
-        ) from error

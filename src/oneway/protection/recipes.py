@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneway.errors import InputError, unknown
-from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import GameConfig, ProtectConfig
 from oneway.protection.defences import DEFENCES
 from oneway.runs import override
@@ -28,14 +27,13 @@ class Recipe:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-PLAIN = {"network.bottleneck": 0, "network.noise": 0.0}
-"""The encoders of others have neither a bottleneck nor noise of ours, nor has the control."""
-ALONE = {"game.pixel": 0.0, **PLAIN}
-"""No game either."""
+ALONE = {"game.noise": 0.0, "game.bottleneck": 0}
+"""The game of others has neither noise nor a bottleneck."""
 RECOMMENDED = {
-    f"game.{name}": getattr(GameConfig(), name) for name in ("pixel", "target", "decoder_steps", "warmup", "ramp")
-} | {f"network.{name}": getattr(EncoderConfig(), name) for name in ("bottleneck", "noise")}
-"""The game as it is by default and the encoder's protection, whatever the preset."""
+    f"game.{name}": getattr(GameConfig(), name)
+    for name in ("pixel", "target", "decoder_steps", "warmup", "ramp", "noise", "bottleneck")
+}
+"""The game as it is by default, whatever the preset."""
 STRENGTHS = {
     "noise": (1.0, 2.0, 4.0),
     "dropout": (0.5, 0.8, 0.95),
@@ -48,24 +46,26 @@ STRENGTHS = {
     "pca": (0.9, 0.99, 0.999),
 }
 RECIPES: dict[str, Recipe] = {
-    "none": Recipe(strength="game.pixel", strengths=(0.0,), settings=ALONE),
+    "none": Recipe(strength="game.pixel", strengths=(0.0,), settings={"game.pixel": 0.0}),
     "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0), settings=RECOMMENDED),
     "paper": Recipe(
         strength="game.pixel",
         strengths=(3.0, 30.0, 300.0),
-        settings={"game.target": "away", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **PLAIN},
+        settings={"game.target": "away", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **ALONE},
     ),
     "deepobfuscator": Recipe(
         strength="game.pixel",
         strengths=(0.1, 1.0, 10.0),
-        settings={"game.target": "ssim", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **PLAIN},
+        settings={"game.target": "ssim", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **ALONE},
     ),
 } | {
-    name: Recipe(strength=f"defence.{kind.strength}", strengths=STRENGTHS[name], settings={"defence": name, **ALONE})
+    name: Recipe(
+        strength=f"defence.{kind.strength}", strengths=STRENGTHS[name], settings={"game.pixel": 0.0, "defence": name}
+    )
     for name, kind in DEFENCES.items()
 }
 """`game` is the recommended recipe, `paper` the one-step game of Xiao et al. 2020, `deepobfuscator` the game on
-structural similarity of Li et al. (IoTDI 2021); the others play no game. `none` is the unprotected control."""
+structural similarity of Li et al. (IoTDI 2021); the others play no game."""
 
 
 def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -> ProtectConfig:
