@@ -28,7 +28,8 @@ from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, i
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.models.decoder import stages_of
-from oneway.protection.config import GameConfig, small
+from oneway.protection.config import small
+from oneway.protection.recipes import prescribe
 from oneway.protection.run import build
 from oneway.runtime import RuntimeConfig, launch
 
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds of 10 steps of each")
     arguments = parser.parse_args()
     network = replace(small().network, backbone=arguments.backbone, cut=arguments.cut, width=arguments.width)
-    config = replace(small(), network=network, game=GameConfig(pixel=0.0), runtime=RuntimeConfig(device="cpu"))
+    config = prescribe(replace(small(), network=network, runtime=RuntimeConfig(device="cpu")), "none")
     fabric = launch(config.runtime)
     with tempfile.TemporaryDirectory() as folder:
         pack = prepare(synthetic_source(100, 4, 0), Path(folder) / "faces", size=arguments.size, progress=False)

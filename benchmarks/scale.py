@@ -20,7 +20,8 @@ from oneway import runs
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
-from oneway.protection.config import GameConfig, small
+from oneway.protection.config import small
+from oneway.protection.recipes import prescribe
 from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, launch
@@ -50,7 +51,7 @@ def epoch(path: Path, width: float) -> dict[str, float]:
     peak.start()
     pack = Pack.open(path)
     network = replace(small().network, width=width)
-    config = replace(small(), network=network, game=GameConfig(pixel=0.0), runtime=RuntimeConfig(device="cpu"))
+    config = prescribe(replace(small(), network=network, runtime=RuntimeConfig(device="cpu")), "none")
     steps = len(pack.private) // config.batch_size
     config = replace(config, steps=steps)
     protector = build(config, size=pack.size, num_attributes=len(pack.attributes))

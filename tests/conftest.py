@@ -28,8 +28,8 @@ TINY: dict[str, Any] = {
     "network.feature_width": 32,
     "game.decoder_steps": 2,
     "game.pixel": 3.0,
-    "game.bottleneck": 0,
-    "game.noise": 0.0,  # what a test computes again must not be drawn anew; noise has tests of its own
+    "network.bottleneck": 0,
+    "network.noise": 0.0,  # what a test computes again must not be drawn anew; noise has tests of its own
     "runtime.device": "cpu",
     "runtime.precision": "32",
     "runtime.checkpoint_seconds": 0,

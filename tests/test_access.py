@@ -9,6 +9,7 @@ from torch import nn
 import oneway
 from oneway.attacks.access import BlackBox
 from oneway.models.noise import Noisy
+from oneway.models.seeded import seeded
 from oneway.runtime import launch
 
 
@@ -58,9 +59,19 @@ def test_the_average_of_several_answers_is_that_of_asking_several_times(runtime:
     noisy = Noisy(nn.Conv2d(3, 4, 3), 1.0)
     once, often = (BlackBox(noisy, launch(runtime), 8, draws=draws) for draws in (1, 5))
     pictures = torch.rand(6, 3, 8, 8)
-    noisy.restart((3,))
-    answers = torch.stack([once(pictures) for _ in range(5)])
-    noisy.restart((3,))
-    torch.testing.assert_close(often(pictures), answers.mean(dim=0))
+    with seeded(noisy, 3):
+        answers = torch.stack([once(pictures) for _ in range(5)])
+    with seeded(noisy, 3):
+        torch.testing.assert_close(often(pictures), answers.mean(dim=0))
     assert often.queries == once.queries == 30
     assert answers.std(dim=0).mean() > 0.5
+
+
+def test_an_average_is_of_all_that_is_drawn_anew_and_not_of_the_last_noise_alone(runtime: oneway.RuntimeConfig) -> None:
+    class Own(nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features + torch.randn_like(features)
+
+    noisy = Noisy(nn.Sequential(nn.Conv2d(3, 4, 3), Own()), 1e-3)
+    often, pictures = BlackBox(noisy, launch(runtime), 8, draws=64), torch.rand(6, 3, 8, 8)
+    assert float((often(pictures) - often(pictures)).std()) < 0.5 * float((noisy(pictures) - noisy(pictures)).std())

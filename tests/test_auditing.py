@@ -37,7 +37,7 @@ Audit = Callable[..., dict[str, Any]]
 
 
 class Changed(nn.Module):
-    """A plain convolutional encoder whose features are scaled, shifted or drowned."""
+    """A plain convolutional encoder whose features are scaled, shifted or given noise."""
 
     def __init__(self, *, scale: float = 1.0, shift: float = 0.0, noise: float = 0.0) -> None:
         super().__init__()

@@ -183,6 +183,8 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("protect PACK --out OUT --steps 0", "steps must be at least 1, not 0"),
         ("protect PACK --out OUT --set attributes=Smilling", "did you mean 'Smiling'"),
         ("protect PACK --out OUT --set game.pixell=1", "setting 'game.pixell' does not exist; did you mean"),
+        ("protect PACK --out OUT --set game.noise=1", "'game.noise' does not exist; did you mean 'network.noise'"),
+        ("protect PACK --out OUT --set network.noise=-1", "network.noise must be 0 or more, not -1.0"),
         ("protect PACK --out OUT --set pixel=1", "setting 'pixel' does not exist; did you mean 'game.pixel'"),
         ("protect PACK --out OUT --set network.wdth=1", "setting 'network.wdth' does not exist; did you mean"),
         ("protect PACK --out OUT --set network=1", "setting 'network' does not exist"),
@@ -317,12 +319,23 @@ def test_the_paper_preset_is_the_papers_game() -> None:
 
 def test_a_defence_is_named_with_its_strength(asked: Callable[..., ProtectConfig]) -> None:
     assert asked("--defence", "game") == small()
-    assert asked("--defence", "none") == override(small(), {"game.pixel": 0.0})
-    noise = asked("--defence", "noise=4")
-    assert noise == override(small(), {"game.pixel": 0.0, "defence": "noise", "defence.deviation": 4.0})
-    paper_game = asked("--defence", "paper=30", "--decoder-steps", "2").game
-    assert (paper_game.pixel, paper_game.target, paper_game.decoder_steps) == (30.0, "away", 2)
-    assert (paper_game.noise, paper_game.bottleneck) == (0.0, 0)
+    control = override(small(), {"game.pixel": 0.0, "network.noise": 0.0, "network.bottleneck": 0})
+    assert asked("--defence", "none") == control
+    assert asked("--defence", "noise=4") == override(control, {"defence": "noise", "defence.deviation": 4.0})
+    papers = asked("--defence", "paper=30", "--decoder-steps", "2")
+    assert (papers.game.pixel, papers.game.target, papers.game.decoder_steps) == (30.0, "away", 2)
+    assert (papers.network.noise, papers.network.bottleneck) == (0.0, 0)
+
+
+def test_pixel_0_is_the_control_and_what_is_set_beside_it_counts(asked: Callable[..., ProtectConfig]) -> None:
+    control = asked("--pixel", "0")
+    assert control == asked("--defence", "none")
+    assert not control.protects
+    noisy = asked("--pixel", "0", "--set", "network.noise=2", "--set", "network.bottleneck=64")
+    assert noisy == override(control, {"network.noise": 2.0, "network.bottleneck": 64})
+    assert noisy.protection == ("network.bottleneck = 64", "network.noise = 2")
+    assert asked("--set", "game.pixel=0").protection == ("network.bottleneck = 128", "network.noise = 0.3")
+    assert asked("--pixel", "0", "--defence", "noise=2").protection == ("defence.deviation = 2",)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +362,8 @@ def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig
         {
             "network.cut": "layer3",
             "game.pixel": 0.0,
+            "network.noise": 0.0,
+            "network.bottleneck": 0,
             "game.decoder_steps": 7,
             "steps": 9,
             "seed": 3,

@@ -110,12 +110,13 @@ def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_t
     assert len(planned["tsne"]) == 6
     for lines in planned.values():
         for line in lines:
-            game = line.setting.protect.game
+            game, network = line.setting.protect.game, line.setting.protect.network
+            sent = network.noise, network.bottleneck
             assert line.setting.protect.protects == (line.protection != "none") == (line.setting.control is not None)
             if line.protection == "paper":
-                assert (game.target, game.decoder_steps, game.noise, game.bottleneck) == ("away", 1, 0.0, 0)
+                assert (game.target, game.decoder_steps, *sent) == ("away", 1, 0.0, 0)
             if line.protection == "recommended":
-                assert (game.target, game.decoder_steps, game.noise, game.bottleneck) == ("mean_face", 4, 0.3, 128)
+                assert (game.target, game.decoder_steps, *sent) == ("mean_face", 4, 0.3, 128)
     strength = {line.id: line.setting for line in planned["strength"]}
     assert strength["7"] == strength["5"], "there are no labels to train an unprotected encoder further with"
     assert strength["8"].run != strength["6"].run

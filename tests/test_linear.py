@@ -19,6 +19,7 @@ from oneway.attacks.linear import LinearDecoder, draw
 from oneway.data.batches import load, mean_picture
 from oneway.data.packed import Part
 from oneway.models.noise import Noisy
+from oneway.models.seeded import seeded
 from oneway.runtime import launch
 
 
@@ -96,7 +97,7 @@ def test_who_asks_often_before_he_steals_once_draws_better_through_noise(
     once, often = (BlackBox(noisy, launch(runtime), pack.size, draws=draws) for draws in (1, 32))
     found = {}
     for name, taught in (("once", once), ("often", often)):
-        noisy.restart((0,))
         place = Place(fabric=launch(RUNTIME), checkpoint=Path("none"), progress=False)
-        found[name] = draw(once, pack.public, pack.validation, place, seed=0, taught=taught).validation_error
+        with seeded(noisy, 0):
+            found[name] = draw(once, pack.public, pack.validation, place, seed=0, taught=taught).validation_error
     assert found["often"] < 0.9 * found["once"] < 0.9 * floor(pack)

@@ -347,7 +347,7 @@ def test_too_little_space_is_seen_before(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot write .*Not a directory"):
+    with pytest.raises(InputError, match=r"cannot write .*Not a directory"):
         quick(noise_source(50), tmp_path / "file" / "pack")
 
 

@@ -45,7 +45,7 @@ def test_probes_are_made_at_the_games_full_weight_and_at_the_end(training: Calla
 
 
 def test_a_probe_alarms_where_the_playing_decoder_has_learned_nothing(training: Callable[..., Training]) -> None:
-    played = training(PROBED | {"game.probe_steps": 120, "game.noise": 0.0, "game.bottleneck": 0})
+    played = training(PROBED | {"game.probe_steps": 120, "network.noise": 0.0, "network.bottleneck": 0})
     before = {name: weight.clone() for name, weight in played.protector.network.state_dict().items()}
     probe_of(played).make(10, played.adversaries.strongest)
     found = probe_of(played).last
@@ -66,7 +66,7 @@ def test_a_probe_alarms_where_the_playing_decoder_has_learned_nothing(training: 
 
 
 def test_the_objective_is_the_protectors_loss_against_the_fresh_decoder(training: Callable[..., Training]) -> None:
-    played = training(PROBED | {"game.pixel": 2.0, "game.noise": 0.0, "game.target": "mean_face"})
+    played = training(PROBED | {"game.pixel": 2.0, "network.noise": 0.0, "game.target": "mean_face"})
     probe = probe_of(played)
     probe.make(10, played.adversaries.strongest)
     found, validation = probe.last, played.probe._pack.validation  # type: ignore[union-attr]

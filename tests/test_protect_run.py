@@ -155,3 +155,45 @@ def test_a_run_is_a_value(unprotected: oneway.Run) -> None:
     with pytest.raises(AttributeError):
         unprotected.path = Path()  # type: ignore[misc]
     assert replace(unprotected, path=Path("elsewhere")).pack is unprotected.pack
+
+
+class Activated(nn.Module):
+    """A network of the user's whose activations write over their input, or do not."""
+
+    def __init__(self, *, inplace: bool) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(
+                nn.Conv2d(3, 8, 3, stride=4, padding=1),
+                nn.Dropout(0.1, inplace=inplace),
+                nn.ReLU(inplace=inplace),
+                nn.Conv2d(8, 8, 3, stride=2, padding=1),
+                nn.LeakyReLU(inplace=inplace),
+            )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        answer: Tensor = self.layers(pictures)
+        return answer
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"game.pixel": 3.0},
+        {"game.pixel": 0.0, "defence": "nopeek"},
+        {"game.pixel": 3.0, "network.bottleneck": 12, "network.noise": 0.3},
+    ],
+    ids=["game", "nopeek", "recipe"],
+)
+def test_activations_in_place_or_not_train_the_same_weights(
+    pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig], changes: dict[str, Any], tmp_path: Path
+) -> None:
+    made = tiny({"network.cut": "layers.0", "steps": 4, "game.warmup": 0.0} | changes)
+    weights = []
+    for name, network in (("in", Activated(inplace=True)), ("not", Activated(inplace=False))):
+        oneway.protect(pack, tmp_path / name, made, network=network, progress=False)
+        weights.append(read_tensors(tmp_path / name / "protector.safetensors")[0])
+    ours, theirs = weights
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

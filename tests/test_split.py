@@ -96,6 +96,47 @@ def settled(module: nn.Module, size: int = 17) -> nn.Module:
     return module.eval()
 
 
+class Activated(nn.Module):
+    """A network whose parts overwrite what they are given, or do not: by modules, functions, operators and views."""
+
+    def __init__(self, *, inplace: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.shift, self.first, self.second = Shift(inplace=inplace), nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)
+        self.activation, self.dropout = nn.ReLU(inplace=inplace), nn.Dropout(0.25, inplace=inplace)
+        self.keep, self.inplace = nn.Identity(), inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.keep(self.first(self.shift(x)))
+        x = x.view(x.shape).add_(0.1).neg_() if self.inplace else -(x + 0.1)
+        return self.second(self.activation(F.dropout(self.dropout(x), 0.0, inplace=self.inplace)))
+
+
+class Shift(nn.Module):
+    """Takes half off the pictures, or off the memory where they lie."""
+
+    def __init__(self, *, inplace: bool) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sub_(0.5) if self.inplace else x - 0.5
+
+
+class Reused(nn.Module):
+    """Answers in the same memory every time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3)
+        self.register_buffer("answer", torch.empty(0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.answer.resize_(len(x), 4, x.shape[2] - 2, x.shape[3] - 2).copy_(self.layer(x))
+        return self.answer
+
+
 HAND_MADE: list[tuple[Callable[[], nn.Module], tuple[str, ...]]] = [
     (sequential, ("0", "1", "2", "3", "4")),
     (Residual, ("stem", "body", "body.0", "body.1", "body.2", "body.3", "head")),
@@ -255,3 +296,37 @@ def test_features_that_are_not_one_tensor_are_refused() -> None:
 
     with pytest.raises(InputError, match="must return one tensor, not tuple"):
         features_shape(Pair(3, 4, 3), 8)
+
+
+@pytest.mark.parametrize("cut", ["shift", "first", "keep"])
+@pytest.mark.parametrize("training", [True, False])
+def test_neither_part_overwrites_the_pictures_or_the_features(cut: str, training: bool) -> None:
+    found = []
+    for inplace in (True, False):
+        encoder, rest = split(Activated(inplace=inplace).train(training), cut)
+        pictures = torch.rand(6, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+        before = pictures.clone()
+        features = encoder(pictures)
+        sent = features.detach().clone()
+        torch.manual_seed(2)  # of the dropout
+        answer = rest(features)
+        assert torch.equal(pictures, before)
+        assert torch.equal(features, sent)
+        assert float((sent < 0).float().mean()) > 0.2
+        (features.square().sum() + answer.square().sum() + rest(features).sum()).backward()  # both have read it
+        found += [[sent, answer, *(weight.grad for weight in encoder.parameters())]]
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_whole_module_overwrites_neither_its_pictures_nor_its_last_answer() -> None:
+    encoder, _ = split(nn.Sequential(Shift(inplace=True), Reused()), "output")
+    again, _ = split(encoder, "output")
+    assert again is encoder
+    first, second = torch.rand(2, 3, 9, 9), torch.rand(2, 3, 9, 9)
+    before = first.clone()
+    answer = encoder(first)
+    kept = answer.clone()
+    assert not torch.equal(encoder(second), kept)
+    assert torch.equal(answer, kept)
+    assert torch.equal(first, before)

@@ -82,7 +82,7 @@ def test_what_the_caller_drew_before_makes_no_difference(protect: Protect) -> No
 def test_a_killed_run_resumes_to_the_uninterrupted_one_to_the_bit(
     protect: Protect, monkeypatch: pytest.MonkeyPatch, precision: str, noise: float
 ) -> None:
-    changes = {"steps": 70, "runtime.precision": precision, "game.noise": noise}
+    changes = {"steps": 70, "runtime.precision": precision, "network.noise": noise}
     straight = protect("straight", changes)
     # Before the first checkpoint, in the middle of the game, and between the last checkpoint and the end.
     for already, steps in enumerate((9, 31, 25)):
@@ -148,8 +148,8 @@ def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
         "game.perceptual": 1.0,
         "steps": 20,
     }
-    blind = protect("blind", {"game.pixel": 0.0, "steps": 20, "game.noise": 0.0, "game.bottleneck": 0})
-    alone = protect("alone", seen | {"game.noise": 0.0, "game.bottleneck": 0})
+    blind = protect("blind", {"game.pixel": 0.0, "steps": 20, "network.noise": 0.0, "network.bottleneck": 0})
+    alone = protect("alone", seen | {"network.noise": 0.0, "network.bottleneck": 0})
     assert alone.config.protects
     assert differing(blind, alone) != []
     both = protect("both", seen | {"game.pixel": 1.0, "game.decoder_perceptual": 0.1})

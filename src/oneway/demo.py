@@ -18,6 +18,7 @@ from oneway.errors import InputError
 from oneway.models.identification import OWN, IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
 from oneway.protection.config import ProtectConfig, small
+from oneway.protection.recipes import prescribe
 from oneway.protection.run import Run
 from oneway.protection.train import protect
 from oneway.report.table import attack_table, verifier_line
@@ -41,7 +42,7 @@ def demo(out: Path, *, seed: int = 0) -> None:
     console.print("[bold]2/4[/] training the judge: a face verifier")
     verifier = _judge(pack, seed)
     protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
-    unprotected = replace(protected, game=replace(protected.game, pixel=0.0))
+    unprotected = prescribe(protected, "none")
     attacks = {}
     for number, (name, title, config) in enumerate(
         [("unprotected", "an unprotected encoder", unprotected), ("protected", "a protected encoder", protected)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Protocol, final
 
@@ -16,6 +17,7 @@ from oneway.data.batches import load
 from oneway.data.packed import Part
 from oneway.models.noise import Noisy
 from oneway.models.scale import pictures_needed
+from oneway.models.seeded import seeded
 
 Index = NDArray[np.int64] | slice
 Bools = NDArray[np.bool_]
@@ -57,6 +59,10 @@ class Access(Protocol):
         """
         ...
 
+    def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
+        """Let the answers of an encoder that adds noise be a function of a seed, in a block; see `models.seeded`."""
+        ...
+
 
 @final
 class BlackBox:
@@ -78,8 +84,14 @@ class BlackBox:
         self._encoder = encoder.eval().requires_grad_(False).to(fabric.device)
         self._draws = draws
         self.device = fabric.device
+        grey = torch.full((1, 3, size, size), 0.5, device=self.device)
+        # Of one that draws nothing before its last step, the rest is done once for several answers.
+        self._noisy: Noisy | None = None
+        with torch.no_grad():
+            if isinstance(encoder, Noisy) and torch.equal(encoder.clean(grey), encoder.clean(grey)):
+                self._noisy = encoder
         self.queries = 0
-        self.shape = tuple(self(torch.zeros(1, 3, size, size, device=self.device)).shape[1:])
+        self.shape = tuple(self(grey).shape[1:])
         self.queries = 0
 
     @torch.no_grad()
@@ -87,8 +99,8 @@ class BlackBox:
         """Map pictures (n, 3, size, size) in 0..1 to their features (n, ...)."""
         self.queries += len(pictures) * self._draws
         ask: Callable[[], Tensor] = partial(self._encoder, pictures)
-        if isinstance(self._encoder, Noisy):  # the answers differ in their last step alone, so the rest is done once
-            ask = partial(self._encoder.drown, self._encoder.clean(pictures))
+        if self._noisy is not None:
+            ask = partial(self._noisy.add_noise, self._noisy.clean(pictures))
         features = ask().float()
         for _ in range(self._draws - 1):
             features = features + ask().float()
@@ -97,6 +109,10 @@ class BlackBox:
     def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
         """Send the pictures; see `Access`."""
         return self(load(part, index, mirrored, self.device))
+
+    def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
+        """Seed the encoder; see `Access`."""
+        return seeded(self._encoder, *seed)
 
 
 @final
@@ -136,6 +152,10 @@ class FeatureDump:
         if mirrored is not None and mirrored.any():
             stored[mirrored] = self._mirrored[part.split][np.arange(len(part))[index][mirrored]]
         return torch.from_numpy(stored).to(self.device)
+
+    def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
+        """Seed the encoder that answers `live`, if there is one; see `Access`."""
+        return nullcontext() if self._live is None else self._live.seeded(*seed)
 
 
 @final

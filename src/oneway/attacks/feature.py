@@ -20,6 +20,7 @@ from oneway.errors import InputError
 from oneway.metrics.identity import similarity
 from oneway.models.head import Head
 
+NAME = "feature attack"
 Vectors = NDArray[np.float32]
 
 
@@ -117,7 +118,9 @@ def learn(
     # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
     if not place.checkpoint.exists():
-        head.whiten.observe(access.features(public, sample(np.arange(len(public)), access.shape, seed=config.seed)))
+        seen = sample(np.arange(len(public)), access.shape, seed=config.seed)
+        with access.seeded(config.seed, NAME, "scale"):
+            head.whiten.observe(access.features(public, seen))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
@@ -130,7 +133,7 @@ def learn(
         lambda network: _error(access, network, validation, known["validation"]),
         config,
         place,
-        name="feature attack",
+        name=NAME,
         access=access,
     )
 

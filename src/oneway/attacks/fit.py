@@ -120,7 +120,9 @@ def fit(
         schedule: learning rate, checks and budget.
         place: where it runs and where its state is kept.
         name: of the attack, for the bar and for errors.
-        access: whose count of queries is kept with the state.
+        access: whose count of queries is kept with the state. What an encoder that adds noise answers depends on the
+            seed of the schedule, the name and the step alone, so training that goes on from a checkpoint is the
+            uninterrupted one; every check has the same noise.
         others: networks and optimizers to keep in the checkpoint beside it.
 
     Raises:
@@ -136,10 +138,12 @@ def fit(
             until = min(state.step + schedule.check_every, schedule.max_steps)
             advanced = until - state.step
             for step in range(state.step, until):
-                state.learn(loss(state.wrapped, step))
+                with access.seeded(schedule.seed, name, step):
+                    state.learn(loss(state.wrapped, step))
             state.step = until
             state.network.eval()
-            state.check(validate(state.network))
+            with access.seeded(schedule.seed, name, "check"):
+                state.check(validate(state.network))
             state.network.train()
             advance(advanced, error=state.best)
             if time.monotonic() - saved > place.checkpoint_seconds:

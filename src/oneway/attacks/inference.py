@@ -20,6 +20,7 @@ from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError
 from oneway.models.head import Head
 
+NAME = "attribute inference"
 Floats = NDArray[np.floating]
 
 
@@ -86,19 +87,21 @@ def infer(
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
     targets = torch.from_numpy(labels).to(place.fabric.device)
     if not place.checkpoint.exists():
-        head.whiten.observe(access.features(public, sample(np.arange(len(public)), access.shape, seed=config.seed)))
+        seen = sample(np.arange(len(public)), access.shape, seed=config.seed)
+        with access.seeded(config.seed, NAME, "scale"):
+            head.whiten.observe(access.features(public, seen))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
         logits = network(access.features(public, index, mirrored))
-        # An attribute that does not vary teaches nothing, and would drown the others where it does vary.
+        # An attribute that does not vary teaches nothing, and would outweigh the others where it does vary.
         return losses.utility(logits * varies, targets[torch.from_numpy(index)] & varies)
 
     def error(network: Head) -> float:
         logits = _logits(access, network, validation)
         return float(losses.utility(logits * varies.cpu(), answers & varies.cpu()))
 
-    fitted = fit(head, loss, error, config, place, name="attribute inference", access=access)
+    fitted = fit(head, loss, error, config, place, name=NAME, access=access)
     _settle(fitted.network, labels, varies)
     return fitted
 

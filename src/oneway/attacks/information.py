@@ -19,6 +19,7 @@ from oneway.errors import InputError
 from oneway.models.head import Head
 from oneway.models.scale import Standardise, Whiten
 
+NAME = "information bound"
 CHECKED = 2000
 """Validation pictures, at most, that decide when to stop: all their pairs are compared."""
 POSITIONS = 16
@@ -133,7 +134,8 @@ def learn(
     if not place.checkpoint.exists():
         seen = sample(np.arange(len(public)), access.shape, seed=config.seed)
         critic.seen.observe(load(public, seen))
-        critic.read.observe(access.features(public, seen))
+        with access.seeded(config.seed, NAME, "scale"):
+            critic.read.observe(access.features(public, seen))
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
@@ -143,7 +145,7 @@ def learn(
     def error(network: Critic) -> float:
         return float(_cross_entropy(torch.from_numpy(score(access, network, validation, checked, place))))
 
-    return fit(critic, loss, error, config, place, name="information bound", access=access)
+    return fit(critic, loss, error, config, place, name=NAME, access=access)
 
 
 def _cross_entropy(scores: Tensor) -> Tensor:

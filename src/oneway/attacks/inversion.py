@@ -152,7 +152,8 @@ def invert(
         rows=rows,
     )
     if not place.checkpoint.exists():
-        decoder.whiten.observe(access.features(public, sample(batches.rows, access.shape, seed=config.seed)))
+        with access.seeded(config.seed, name, "scale"):
+            decoder.whiten.observe(access.features(public, sample(batches.rows, access.shape, seed=config.seed)))
 
     def compare(reconstructed: Tensor, pictures: Tensor) -> Tensor:
         error = losses.reconstruction(reconstructed, pictures)

@@ -26,7 +26,7 @@ from oneway.judge import Judge
 from oneway.metrics.estimate import Estimate
 from oneway.models.decoder import stages_of
 from oneway.models.verifier import Verifier
-from oneway.protection.config import ProtectConfig
+from oneway.protection.config import read
 from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict
 from oneway.report.grid import draw_grid
@@ -103,8 +103,10 @@ def attack(
         queries = access.queries
         runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
-        nearest = _nearest(fabric, protector, pack)
-        scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
+        with access.seeded(config.seed, "nearest"):
+            nearest = _nearest(fabric, protector, pack)
+        with access.seeded(config.seed, "scores"):
+            scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
         floors = {
             "mean_face": judge.score(repeated_pictures(mean_picture(pack.public, torch.device("cpu")), pack.test)),
             "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
@@ -120,7 +122,8 @@ def attack(
             "verifier": judge.about_verifier(),
             "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
         }
-        _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
+        with access.seeded(config.seed, "shown"):
+            _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
         runs.write_json(out / runs.RESULTS, results)
         place.checkpoint.unlink(missing_ok=True)
         return results
@@ -134,12 +137,16 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
             f"the control {path} is not an attack; give the --out of `oneway attack` on the unprotected run"
         )
     made = results["provenance"]
-    if runs.from_dict(ProtectConfig, made["protect"]).protects:
-        raise InputError(f"the control {path} attacked a protected run; give the attack on a run with --pixel 0")
+    trained = read(made["protect"])
+    if trained.protects:
+        raise InputError(
+            f"the control {path} attacked a protected run ({', '.join(trained.protection)}); give the attack on a run "
+            "with --pixel 0"
+        )
     theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
     ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}
-    for name in ("network", "attributes"):
-        theirs[name], ours[name] = made["protect"][name], runs.to_dict(run.config)[name]
+    theirs |= trained.of_control()
+    ours |= run.config.of_control()
     for name, value in ours.items():
         if theirs[name] != value:
             raise InputError(

@@ -98,8 +98,9 @@ def audit(
             checkpoint_seconds=config.runtime.checkpoint_seconds,
             progress=progress and fabric.is_global_zero,
         )
-        stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, progress=progress)
-        passed += guards.check_features(stolen.access, opened.pack)
+        stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
+        with opened.seeded(config.seed, "guards"):
+            passed += guards.check_features(stolen.access, opened.pack)
         judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
         found = measure(Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps))
         results = assemble(found, opened, stolen, judge, config, passed, doubts, beside, described)
@@ -128,7 +129,7 @@ def _open(
     if (victim is None) == (features is None):
         raise InputError("give either an encoder (a run's folder, an ONNX file, a module) or stored features, not both")
     if isinstance(victim, Run):
-        return from_run(victim, fabric, network)
+        return from_run(victim, fabric, network, seed=config.seed)
     if isinstance(victim, nn.Module) or victim is None or Path(victim).suffix == ".onnx":
         if pack is None:
             raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
@@ -137,7 +138,7 @@ def _open(
         if isinstance(victim, nn.Module):
             return from_module(victim, cut, pack, fabric)
         return from_onnx(Path(str(victim)), pack, config.pixels, config.output)
-    return from_run(Run.open(victim, pack), fabric, network)
+    return from_run(Run.open(victim, pack), fabric, network, seed=config.seed)
 
 
 def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) -> dict[str, Any]:

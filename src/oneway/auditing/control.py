@@ -13,7 +13,7 @@ from oneway import runs
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError
 from oneway.files import read_array
-from oneway.protection.config import ProtectConfig
+from oneway.protection.config import read
 
 SCORES, PICTURES = "scores.npz", "shown.npy"
 
@@ -56,9 +56,12 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
     if results.get("kind") != "audit":
         raise InputError(f"the control {path} is not an audit; give the --out of `oneway audit`, or an unprotected run")
     made = results["provenance"]
-    trained = made["victim"].get("protect")
-    if trained is not None and runs.from_dict(ProtectConfig, trained).protects:
-        raise InputError(f"the control {path} audited a protected run; give the audit of a run with --pixel 0")
+    trained = read(made["victim"]["protect"]) if "protect" in made["victim"] else None
+    if trained is not None and trained.protects:
+        raise InputError(
+            f"the control {path} audited a protected run ({', '.join(trained.protection)}); give the audit of a run "
+            "with --pixel 0"
+        )
     theirs = {"data": made["data"]["hash"], "audit": _question(made["audit"]), "verifier": made["verifier"]}
     ours = {
         "data": described["data"]["hash"],
@@ -66,8 +69,8 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
         "verifier": described["verifier"],
     }
     if trained is not None and "protect" in victim.identity:
-        for name in ("network", "attributes"):
-            theirs[name], ours[name] = trained[name], victim.identity["protect"][name]
+        theirs |= trained.of_control()
+        ours |= read(victim.identity["protect"]).of_control()
     for name, value in ours.items():
         if theirs[name] != value:
             raise InputError(

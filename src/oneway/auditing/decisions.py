@@ -52,7 +52,7 @@ def attack_decisions(room: Room, place: Place) -> Found:
     features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
     linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
     course = {name: found["feature"].facts[name] for name in ("converged", "steps") if name in found["feature"].facts}
-    return Found(facts={"linkage": linked, **course}, arrays={**drawn, **features, **linkage.arrays})
+    return Found(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
 
 
 def summarise(

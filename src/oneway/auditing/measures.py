@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from oneway.attacks.fit import Place
 from oneway.attacks.inversion import InversionConfig, attackers
 from oneway.auditing import faces, facts
 from oneway.auditing.decisions import attack_decisions
@@ -18,7 +19,12 @@ def measure(room: Room) -> dict[str, Found]:
     found: dict[str, Found] = {}
 
     def take(name: str, make: Callable[..., Found], *given: Any) -> None:
-        found[name] = room.steps.take(name.replace(" ", "-"), lambda place: make(room, place, *given))
+        def made(place: Place) -> Found:
+            # No step depends on what those before it drew, so it is the same after a kill.
+            with room.victim.seeded(room.config.seed, name):
+                return make(room, place, *given)
+
+        found[name] = room.steps.take(name.replace(" ", "-"), made)
 
     def beside(name: str, make: Callable[..., Found], *given: Any) -> None:
         take(name, _left_out if room.config.brief else make, *given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from oneway.data.dump import read_dump
 from oneway.data.packed import Pack, Part
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.onnx import OnnxEncoder
+from oneway.models.seeded import seeded
 from oneway.models.split import copy_network, features_shape, first_part
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
@@ -63,13 +65,19 @@ class Victim:
     utility: dict[str, Any] | None = None
     outputs: dict[str, NDArray[np.float32]] | None = None
 
+    def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
+        """Let what the encoder draws at random be a function of a seed, in a block; see `models.seeded`."""
+        return nullcontext() if self.encoder is None else seeded(self.encoder, *seed)
 
-def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None) -> Victim:
-    """Take the encoder of a finished protect run."""
+
+def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed: int) -> Victim:
+    """Take the encoder of a finished protect run; `seed` decides the noise behind its task's answers."""
     protector = run.load(network)
     stages = stages_of(protector.encoder, run.pack.size)
     protector = lay_out(protector, fabric.device)
     parts = (run.pack.public, run.pack.validation, run.pack.test)
+    with seeded(protector.encoder, seed, "outputs"):
+        outputs = {part.split: predict_logits(fabric, protector, part) for part in parts}
     return Victim(
         name=run.path.name,
         kind="run",
@@ -84,7 +92,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None) -> Vict
         stages=stages,
         task=run.attributes,
         utility=runs.read_json(run.path / runs.RESULTS)["utility"],
-        outputs={part.split: predict_logits(fabric, protector, part) for part in parts},
+        outputs=outputs,
     )
 
 
@@ -155,13 +163,13 @@ class Stolen:
     averaged: Callable[[], Access] | None
 
 
-def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, progress: bool) -> Stolen:
+def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int, progress: bool) -> Stolen:
     """Ask the victim for its features, and keep them in `folder`.
 
     A deterministic encoder is asked once for each picture, and its mirror image where it is public; every attack
     reads what it said. Of one that adds noise, validation and test people have one answer, as a thief would, and
     trained attackers see new answers each time, and solved ones the average of several: as many pictures as a thief
-    has, he may send as often as he likes.
+    has, he may send as often as he likes. What it draws for a file of answers depends on the seed and the file alone.
     """
     if victim.encoder is None:
         dump = FeatureDump(victim.stored, fabric.device)
@@ -169,23 +177,25 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, progress:
     pack = victim.pack
     asked = BlackBox(victim.encoder, fabric, pack.size)
     sample = np.arange(min(8, len(pack.public)))
-    first, second = asked.features(pack.public, sample), asked.features(pack.public, sample)
+    with asked.seeded(seed, "twice"):
+        first, second = asked.features(pack.public, sample), asked.features(pack.public, sample)
     noisy = bool((first - second).abs().max() > 1e-3 * first.std())
     white = WhiteBox(victim.encoder, fabric.device) if victim.white else None
     size = 4 * int(np.prod(asked.shape)) * 2 * len(pack.public)
     live = asked if noisy or size > RECORD_BYTES else None
-    access = _record(asked, pack, folder / "single", live=live, progress=progress)
+    access = _record(asked, pack, folder / "single", live=live, seed=seed, progress=progress)
     if not noisy:
         return Stolen(access=access, taught=access, noisy=False, white=white, averaged=None)
     several = BlackBox(victim.encoder, fabric, pack.size, draws=draws)
 
     def averaged() -> Access:
         live = several if size > RECORD_BYTES else None
-        return _record(several, pack, folder / "averaged", live=live, progress=progress)
+        return _record(several, pack, folder / "averaged", live=live, seed=seed, progress=progress)
 
     taught: Access = several
     if size <= RECORD_BYTES:
-        taught = _record(several, pack, folder / "averaged", live=None, progress=progress, parts=("public",))
+        parts = ("public",)
+        taught = _record(several, pack, folder / "averaged", live=None, seed=seed, progress=progress, parts=parts)
     return Stolen(access=access, taught=taught, noisy=True, white=white, averaged=averaged)
 
 
@@ -195,6 +205,7 @@ def _record(
     folder: Path,
     *,
     live: BlackBox | None,
+    seed: int,
     progress: bool,
     parts: tuple[str, ...] = ("validation", "test", "public", "public mirrored"),
 ) -> FeatureDump:
@@ -211,7 +222,7 @@ def _record(
         for name, part, mirrored in wanted:
             path = folder / f"{name.replace(' ', '-')}.npy"
             if not path.exists():
-                with whole(path) as partial:
+                with whole(path) as partial, asked.seeded(seed, folder.name, name):
                     kept = new_array(partial, np.float32, (len(part), *asked.shape))
                     for start in range(0, len(part), 256):
                         index = np.arange(start, min(start + 256, len(part)))

@@ -79,7 +79,7 @@ def protect(
         cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
         defence: NAME or NAME=STRENGTH, each on its own scale: game (the default), paper (its one-step game),
             deepobfuscator, noise, dropout, pruning, nopeek, vib, cem, blur, downscale, pca, or none.
-        pixel: Weight of the decoder's error; 0 trains the unprotected control.
+        pixel: Weight of the decoder's error; 0 trains the unprotected control: no game, no bottleneck and no noise.
         decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
@@ -89,7 +89,7 @@ def protect(
     """
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
-    from oneway.protection.recipes import prescribe, read_recipe
+    from oneway.protection.recipes import ALONE, prescribe, read_recipe
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
     from oneway.runs import override, read_json
@@ -106,6 +106,8 @@ def protect(
     if defence is not None:
         config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
+    if pixel == 0:
+        config = override(config, ALONE)
     run = train(Pack.open(data), out, override(config, pairs(set)), resume=resume)
     if not is_first():
         return

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ def _search(pack: Pack, progress: bool) -> Duplicates:
     for here, there in found:
         doubled[first[here]] = doubled[first[there]] = True
         pairs += zip(first[here[:_EXAMPLES]].tolist(), first[there[:_EXAMPLES]].tolist(), strict=True)
-    pairs = [*dict.fromkeys(tuple(sorted(pair)) for pair in pairs)][:_EXAMPLES]
+    pairs = [*dict.fromkeys((min(pair), max(pair)) for pair in pairs)][:_EXAMPLES]
     doubled = doubled[first][standing]
     counts = {split: int(doubled[parts == code].sum()) for code, split in enumerate(SPLITS)}
     names = pack.table.column("name")
@@ -164,5 +163,5 @@ def _averaging(count: int, size: int) -> NDArray[np.float32]:
 @cache
 def _lowest(size: int) -> NDArray[np.float32]:
     """Give the matrix of the 8 lowest cosines of `size` numbers that were averaged to 32."""
-    cosines: Any = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
-    return (cosines @ _averaging(32, size)).astype(np.float32)
+    cosines = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5)).astype(np.float32)
+    return np.asarray(cosines @ _averaging(32, size), dtype=np.float32)

@@ -50,7 +50,8 @@ def row(line: Line, store: Store, config: ExperimentConfig, out: Path, *, seed: 
         run = Run.open(store.run(line.setting), pack)
         fabric = launch(line.setting.protect.runtime)
         access = BlackBox(run.load().encoder.to(fabric.device), fabric, pack.size)
-        features = all_features(access, pack.test).reshape(len(pack.test), -1).astype(np.float64)
+        with access.seeded(seed, "map"):
+            features = all_features(access, pack.test).reshape(len(pack.test), -1).astype(np.float64)
         labels = pack.test.labels(config.shown)
         found: Plain = {}
         for place, name in enumerate(config.shown):

@@ -38,6 +38,10 @@ class EncoderConfig:
         norm: `batch`, or `group` (no statistics over the batch: the same on any number of processes).
         feature_width: outputs of the layer `fc`.
         weights: nothing, `imagenet` (downloaded by torchvision), or a safetensors file of torchvision's names.
+        bottleneck: numbers to which the features at the cut are brought down before they are sent, see
+            `models.bottleneck`; 0 leaves their shape.
+        noise: standard deviation of Gaussian noise on what is sent, which is normalised to mean square 1 first, see
+            `models.noise`; 0 leaves it as it is.
 
     """
 
@@ -48,6 +52,8 @@ class EncoderConfig:
     norm: Literal["batch", "group"] = "batch"
     feature_width: int = 128
     weights: str | None = None
+    bottleneck: int = 128
+    noise: float = 0.3
 
 
 class WidthResNet(ResNet):

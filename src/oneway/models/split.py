@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
+from oneway.models.apart import copied, set_apart
 
 WHOLE = "output"
 """The cut that takes the whole module as the encoder: its features are the module's output."""
@@ -26,6 +27,9 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
         cut: the name of a layer as in `module.named_modules()`, or `"output"` for the whole module. Of a layer that is
             called several times, the first call is meant.
 
+    What an encoder is given, what it gives, and what the rest is given are copies: what either part overwrites, by an
+    activation in place or in a buffer that it keeps, are never the pictures or the features that others read.
+
     Returns:
         `(encoder, rest)` such that `rest(encoder(x))` equals `module(x)`, in training and in evaluation.
 
@@ -35,7 +39,7 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
 
     """
     if cut == WHOLE:
-        return module, nn.Identity()
+        return set_apart(module), nn.Identity()
     evaluated, trained = (_divide(module, cut, training=training) for training in (False, True))
     encoder, rest = (_joined(*pair, training=module.training) for pair in zip(evaluated, trained, strict=True))
     if encoder is None or rest is None:
@@ -57,7 +61,7 @@ def first_part(module: nn.Module, cut: str) -> nn.Module:
 
     """
     if cut == WHOLE:
-        return module
+        return set_apart(module)
     half, _ = _divide(module, cut, training=False)
     return torch.fx.GraphModule(half.held, half.graph, "Part").eval()
 
@@ -166,9 +170,11 @@ def _divide(module: nn.Module, cut: str, *, training: bool) -> tuple[_Half, _Hal
             sizes.add(node)
         if last is not None:
             first[node] = before.node_copy(node, first.__getitem__)
+            if node.op == "placeholder":
+                first[node] = before.call_function(copied, (first[node],))
             if node is last:
-                before.output(first[given])
-                second[given] = after.placeholder("features")
+                before.output(before.call_function(copied, (first[given],)))
+                second[given] = after.call_function(copied, (after.placeholder("features"),))
                 last = None
         elif node in seen or node.op == "output":
             crossing = [source for source in read if source not in second]

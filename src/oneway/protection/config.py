@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from oneway import runs
 from oneway.errors import InputError
 from oneway.losses import TARGETS, Target
 from oneway.models.encoder import EncoderConfig
@@ -17,7 +21,7 @@ class GameConfig:
 
     Attributes:
         pixel: weight of the pixel term in the protector's loss, a mean over pixels with values in 0..1 (the first
-            weight of eq. 8); 0 trains the unprotected control and no decoder.
+            weight of eq. 8); where it and `perceptual` are 0 there is no game and no decoder.
         target: where that term drives the decoder's pictures: `away` from the originals (the paper's), `bounded`
             (away, but no further than the mean face is), to the `mean_face`, or down in `ssim`; see
             `losses.protection`.
@@ -40,11 +44,6 @@ class GameConfig:
         probe_every: steps of the protector after which a decoder is drawn afresh and trained on the encoder as it is
             then, see `protection.probe`; 0 never. The weights kept are those that did best against such a decoder.
         probe_steps: steps for which that decoder is trained.
-        noise: standard deviation of Gaussian noise on the features, which are normalised to mean square 1 first; a
-            part of the encoder, see `models.noise`; 0 leaves the features as they are. The unprotected control has
-            none.
-        bottleneck: numbers to which the features are brought down before the noise, see `models.bottleneck`; 0
-            leaves their shape. The unprotected control has none.
 
     """
 
@@ -63,8 +62,6 @@ class GameConfig:
     ramp: float = 0.2
     probe_every: int = 0
     probe_steps: int = 200
-    noise: float = 0.3
-    bottleneck: int = 128
 
     @property
     def played(self) -> bool:
@@ -81,8 +78,11 @@ class GameConfig:
 class ProtectConfig:
     """Everything that decides a protect run, besides the data.
 
+    By default it is the recommended recipe. The unprotected control of an encoder has no game, no other defence, no
+    bottleneck and no noise: `game.pixel`, `network.bottleneck` and `network.noise` are 0.
+
     Attributes:
-        network: the encoder's.
+        network: the encoder's, with its bottleneck and its noise, whatever is minimised.
         game: its weights and schedule.
         defence: another defence, beside the game or, where `game.pixel` is 0, instead of it.
         runtime: where it runs.
@@ -112,7 +112,7 @@ class ProtectConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        game = self.game
+        game, network = self.game, self.network
         laws = {
             "steps": (self.steps, self.steps >= 1, "at least 1"),
             "batch_size": (self.batch_size, self.batch_size >= 2, "at least 2"),
@@ -146,9 +146,9 @@ class ProtectConfig:
             "game.probe_steps": (game.probe_steps, game.probe_steps >= 1, "at least 1"),
             "game.decoder_width": (game.decoder_width, game.decoder_width > 0, "positive"),
             "game.warmup": (game.warmup, 0 <= game.warmup < 1, "a share from 0 to below 1"),
-            "game.noise": (game.noise, game.noise >= 0, "0 or more"),
-            "game.bottleneck": (game.bottleneck, game.bottleneck >= 0, "0 or more"),
             "game.ramp": (game.ramp, 0 <= game.ramp <= 1, "a share from 0 to 1"),
+            "network.bottleneck": (network.bottleneck, network.bottleneck >= 0, "0 or more"),
+            "network.noise": (network.noise, 0 <= network.noise < math.inf, "0 or more"),
         }
         for name, (value, holds, law) in laws.items():
             if not holds:
@@ -160,9 +160,44 @@ class ProtectConfig:
         return self.defence if self.defence is not None and self.defence.level > 0 else None
 
     @property
+    def protection(self) -> tuple[str, ...]:
+        """Name the settings that protect the encoder; where there are none, it can be the control of others."""
+        settings = {
+            "game.pixel": self.game.pixel,
+            "game.perceptual": self.game.perceptual,
+            "network.bottleneck": self.network.bottleneck,
+            "network.noise": self.network.noise,
+        }
+        if self.active is not None:
+            settings[f"defence.{self.active.strength}"] = self.active.level
+        return tuple(f"{name} = {value:g}" for name, value in settings.items() if value)
+
+    @property
     def protects(self) -> bool:
         """Say whether there is any protection, so that the encoder is no control."""
-        return self.game.played or self.active is not None
+        return bool(self.protection)
+
+    def of_control(self) -> dict[str, Any]:
+        """Give what the unprotected control has in common with it: the network but for its protection, and the task."""
+        network = replace(self.network, bottleneck=0, noise=0.0)
+        return {"network": runs.to_dict(network), "attributes": list(self.attributes)}
+
+
+def read(content: Mapping[str, Any]) -> ProtectConfig:
+    """Read a configuration that `runs.to_dict` wrote, in this version or in 0.1.0.
+
+    There the bottleneck and the noise were settings of the game, and where none was played they did nothing.
+
+    Raises:
+        InputError: for a field that does not exist.
+
+    """
+    game, network = dict(content.get("game", {})), dict(content.get("network", {}))
+    old = {name: game.pop(name) for name in ("bottleneck", "noise") if name in game}
+    if old:
+        played = any(game.get(weight, 0) > 0 for weight in ("pixel", "perceptual"))
+        network |= {name: value if played else type(value)() for name, value in old.items()}
+    return runs.from_dict(ProtectConfig, {**content, "game": game, "network": network})
 
 
 def small() -> ProtectConfig:
@@ -177,7 +212,7 @@ def paper() -> ProtectConfig:
     chosen here, for one large GPU.
     """
     return ProtectConfig(
-        network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048),
+        network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048, bottleneck=0, noise=0.0),
         game=GameConfig(
             pixel=1.0,
             target="away",
@@ -185,8 +220,6 @@ def paper() -> ProtectConfig:
             decoder_batch_size=128,
             warmup=0.0,
             ramp=0.0,
-            noise=0.0,
-            bottleneck=0,
         ),
         calibrate=False,
         steps=40_000,

@@ -22,7 +22,7 @@ from oneway.data.batches import Batches, load
 from oneway.data.packed import Pack
 from oneway.models.decoder import Decoder, mirror
 from oneway.models.perceptual import Distance
-from oneway.models.seeded import restart
+from oneway.models.seeded import seeded
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Player, Protector, adversary_steps, player, protection_term
 
@@ -103,13 +103,16 @@ class Probe:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             decoder = mirror(encoder, self._pack.size, width=game.decoder_width)
-        restart(encoder, (seed, self._fabric.global_rank))
         fresh = player(self._fabric, decoder, config.decoder_learning_rate, 0.0)
-        for first in range(0, game.probe_steps, 10):
-            turns = range(first, min(first + 10, game.probe_steps))
-            adversary_steps(self._fabric, self._protector, [fresh], [public(turn)[0] for turn in turns])
-        utility, error, term = self._judge(fresh.network)
-        playing_error = self._judge(playing.network)[1]
+        with seeded(encoder, seed, self._fabric.global_rank):
+            for first in range(0, game.probe_steps, 10):
+                turns = range(first, min(first + 10, game.probe_steps))
+                adversary_steps(self._fabric, self._protector, [fresh], [public(turn)[0] for turn in turns])
+        judged = []
+        for each in (fresh, playing):  # in the same noise
+            with seeded(self._protector.network, config.seed, SEED):
+                judged.append(self._judge(each.network))
+        (utility, error, term), (_, playing_error, _) = judged
         found = Probed(
             step=step,
             error=error,
@@ -129,7 +132,6 @@ class Probe:
         modes = [(module, module.training) for network in (protector, decoder) for module in network.modules()]
         for network in (protector, decoder):
             network.eval()
-        restart(protector.encoder, (self._config.seed, SEED))
         totals = torch.zeros(3)
         for start in range(0, len(validation), 256):
             pictures = load(validation, slice(start, start + 256), device=self._fabric.device)

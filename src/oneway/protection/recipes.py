@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oneway.errors import InputError, unknown
+from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import GameConfig, ProtectConfig
 from oneway.protection.defences import DEFENCES
 from oneway.runs import override
@@ -27,13 +28,14 @@ class Recipe:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-ALONE = {"game.noise": 0.0, "game.bottleneck": 0}
-"""The game of others has neither noise nor a bottleneck."""
+PLAIN = {"network.bottleneck": 0, "network.noise": 0.0}
+"""The encoders of others have neither a bottleneck nor noise of ours, nor has the control."""
+ALONE = {"game.pixel": 0.0, **PLAIN}
+"""No game either."""
 RECOMMENDED = {
-    f"game.{name}": getattr(GameConfig(), name)
-    for name in ("pixel", "target", "decoder_steps", "warmup", "ramp", "noise", "bottleneck")
-}
-"""The game as it is by default, whatever the preset."""
+    f"game.{name}": getattr(GameConfig(), name) for name in ("pixel", "target", "decoder_steps", "warmup", "ramp")
+} | {f"network.{name}": getattr(EncoderConfig(), name) for name in ("bottleneck", "noise")}
+"""The game as it is by default and the encoder's protection, whatever the preset."""
 STRENGTHS = {
     "noise": (1.0, 2.0, 4.0),
     "dropout": (0.5, 0.8, 0.95),
@@ -46,26 +48,24 @@ STRENGTHS = {
     "pca": (0.9, 0.99, 0.999),
 }
 RECIPES: dict[str, Recipe] = {
-    "none": Recipe(strength="game.pixel", strengths=(0.0,), settings={"game.pixel": 0.0}),
+    "none": Recipe(strength="game.pixel", strengths=(0.0,), settings=ALONE),
     "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0), settings=RECOMMENDED),
     "paper": Recipe(
         strength="game.pixel",
         strengths=(3.0, 30.0, 300.0),
-        settings={"game.target": "away", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **ALONE},
+        settings={"game.target": "away", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **PLAIN},
     ),
     "deepobfuscator": Recipe(
         strength="game.pixel",
         strengths=(0.1, 1.0, 10.0),
-        settings={"game.target": "ssim", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **ALONE},
+        settings={"game.target": "ssim", "game.decoder_steps": 1, "game.warmup": 0.0, "game.ramp": 0.0, **PLAIN},
     ),
 } | {
-    name: Recipe(
-        strength=f"defence.{kind.strength}", strengths=STRENGTHS[name], settings={"game.pixel": 0.0, "defence": name}
-    )
+    name: Recipe(strength=f"defence.{kind.strength}", strengths=STRENGTHS[name], settings={"defence": name, **ALONE})
     for name, kind in DEFENCES.items()
 }
 """`game` is the recommended recipe, `paper` the one-step game of Xiao et al. 2020, `deepobfuscator` the game on
-structural similarity of Li et al. (IoTDI 2021); the others play no game."""
+structural similarity of Li et al. (IoTDI 2021); the others play no game. `none` is the unprotected control."""
 
 
 def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -> ProtectConfig:

@@ -20,7 +20,7 @@ from oneway.models.classifier import Classifier
 from oneway.models.encoder import NORMS, backbone
 from oneway.models.noise import Noisy
 from oneway.models.split import copy_network, features_shape, split
-from oneway.protection.config import ProtectConfig
+from oneway.protection.config import ProtectConfig, read
 from oneway.protection.game import Protector
 
 WEIGHTS = "protector.safetensors"
@@ -44,12 +44,12 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         whole = backbone(config.network, size) if network is None else copy_network(network)
         encoder, rest = split(whole, config.network.cut)
         shape = features_shape(encoder, size)
-        if config.game.played and config.game.bottleneck:
+        if config.network.bottleneck:
             norm = NORMS[config.network.norm]
-            encoder = Narrow(encoder, shape, config.game.bottleneck)
-            rest = nn.Sequential(Widen(shape, config.game.bottleneck, norm), rest)
-        if config.game.played and config.game.noise:
-            encoder = Noisy(encoder, config.game.noise)
+            encoder = Narrow(encoder, shape, config.network.bottleneck)
+            rest = nn.Sequential(Widen(shape, config.network.bottleneck, norm), rest)
+        if config.network.noise:
+            encoder = Noisy(encoder, config.network.noise)
         if config.active is not None:
             encoder = config.active.wrap(encoder, features_shape(encoder, size))
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)
@@ -111,7 +111,7 @@ class Run:
                 f"the pack {pack.path} (hash {pack.hash[:12]}) is not the one that {path} was trained on "
                 f"(hash {content['data']['hash'][:12]}); its splits may mix private and public people"
             )
-        return cls(path=path, config=runs.from_dict(ProtectConfig, content["protect"]), pack=pack)
+        return cls(path=path, config=read(content["protect"]), pack=pack)
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
 from oneway.models.perceptual import Distance, open_perceptual
-from oneway.models.seeded import restart
+from oneway.models.seeded import seeded
 from oneway.progress import track
 from oneway.protection.adversaries import Adversaries
 from oneway.protection.config import ProtectConfig
@@ -163,29 +163,29 @@ class Training:
         rate = learning_rate(self.step, config.steps) * config.learning_rate
         for group in self.protector.optimizer.param_groups:
             group["lr"] = rate
-        restart(self.protector.network.encoder, (config.seed, self.step, self.fabric.global_rank))
         played = self.step - self.warm_steps
         share, adversary_error = 0.0, torch.zeros((), device=self.fabric.device)
-        if played >= 0:
-            share = min(1.0, (played + 1) / max(1.0, game.ramp * config.steps))
-            first = played * game.decoder_steps
-            batches = [self.public(step)[0] for step in range(first, first + game.decoder_steps)]
-            self.adversaries.renew(played)
-            adversary_error = self.adversaries.learn(self.protector, batches)
-        pictures, labels = self.private(self.step)
-        utility_loss, protector_error = protector_step(
-            self.fabric,
-            self.protector,
-            self.adversaries.strongest,
-            pictures,
-            labels,
-            mean_face=self.mean_face,
-            pixel=game.pixel * share,
-            target=game.target,
-            perceptual=game.perceptual * share,
-            sight=self.sight,
-            penalty=None if config.active is None else config.active.penalty,
-        )
+        with seeded(self.protector.network, config.seed, self.step, self.fabric.global_rank):
+            if played >= 0:
+                share = min(1.0, (played + 1) / max(1.0, game.ramp * config.steps))
+                first = played * game.decoder_steps
+                batches = [self.public(step)[0] for step in range(first, first + game.decoder_steps)]
+                self.adversaries.renew(played)
+                adversary_error = self.adversaries.learn(self.protector, batches)
+            pictures, labels = self.private(self.step)
+            utility_loss, protector_error = protector_step(
+                self.fabric,
+                self.protector,
+                self.adversaries.strongest,
+                pictures,
+                labels,
+                mean_face=self.mean_face,
+                pixel=game.pixel * share,
+                target=game.target,
+                perceptual=game.perceptual * share,
+                sight=self.sight,
+                penalty=None if config.active is None else config.active.penalty,
+            )
         settings = torch.tensor([game.pixel * share, rate], device=self.fabric.device)
         return torch.cat([torch.stack([utility_loss, protector_error, adversary_error]), settings])
 
@@ -253,8 +253,8 @@ def _calibrate(
         their mean MCC, each half of them decided on by the other; at even odds, where nothing is shifted.
 
     """
-    restart(protector.encoder, (1,))
-    logits = predict_logits(fabric, protector, pack.validation)
+    with seeded(protector, 1):
+        logits = predict_logits(fabric, protector, pack.validation)
     labels = pack.validation.labels(attributes)
     if not config.calibrate:
         return float(mcc(confusion(logits > 0, labels).sum(axis=0)).mean())
@@ -273,13 +273,13 @@ def _finish(
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
     fabric, out = training.fabric, training.out
     if config.active is not None:
-        config.active.finish(protector.encoder, pack.private)
+        with seeded(protector, config.seed, "finish"):
+            config.active.finish(protector.encoder, pack.private)
     held = _calibrate(fabric, pack, config, attributes, protector)
     runs.write_tensors(out / WEIGHTS, protector.state_dict())
-    restart(protector.encoder, (0,))  # as a run that is opened begins
-    mean_mcc, each = utility(
-        predict(fabric, protector, pack.test), pack.test.labels(attributes), pack.test.identities, attributes
-    )
+    with seeded(protector, 0):
+        predicted = predict(fabric, protector, pack.test)
+    mean_mcc, each = utility(predicted, pack.test.labels(attributes), pack.test.identities, attributes)
     runs.write_json(
         out / runs.RESULTS,
         {

@@ -38,7 +38,7 @@ class Mixed(Noisy):
         features = self.clean(pictures)
         if self.training:
             self.information = self._bound(features.flatten(1))
-        return self.drown(features)
+        return self.add_noise(features)
 
     def _bound(self, features: Tensor) -> Tensor:
         """Bound what noisy features (n, d) carry, and let the centres follow them.

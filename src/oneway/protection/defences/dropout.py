@@ -23,7 +23,7 @@ class Dropping(Seeded):
         """Map pictures (n, 3, size, size) to features (n, ...)."""
         features: Tensor = self.encoder(pictures)
         shape = features.shape[:2] + (1,) * (features.dim() - 2) if self.channels else features.shape
-        kept = torch.rand(shape, generator=self.generator(features.device), device=features.device) >= self.rate
+        kept = self.uniform(torch.Size(shape), features.device) >= self.rate
         return features * kept / (1 - self.rate)
 
 

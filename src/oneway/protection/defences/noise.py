@@ -16,7 +16,7 @@ class Noise(Defence):
     """Normalise features within the picture and add Gaussian noise, in use as in training; see `models.noise`.
 
     He, Zhang and Lee, "Model inversion attacks against collaborative inference", ACSAC 2019, add noise to features;
-    without normalisation an encoder that is trained through the noise outshouts it.
+    without normalisation an encoder that is trained through the noise scales them up until it is small.
 
     Attributes:
         deviation: of the noise, where features have mean square 1.

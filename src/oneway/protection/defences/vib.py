@@ -36,7 +36,7 @@ class Stochastic(Seeded):
         last = self.encoder(pictures).float().movedim(1, -1)
         mean, log_variance = self.mean(last), self.log_variance(last).clamp(-12, 12)
         self.divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        drawn = torch.randn(mean.shape, generator=self.generator(mean.device), device=mean.device)
+        drawn = self.normal(mean.shape, mean.device)
         features: Tensor = (mean + (0.5 * log_variance).exp() * drawn).movedim(-1, 1)
         return features
 
