@@ -23,6 +23,7 @@ from oneway.report.figure import interval, value
 from oneway.report.page import Pictures, write_page
 from oneway.report.table import verifier_line
 
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 VOID = {"meta", "link", "img"}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 
@@ -114,7 +115,7 @@ def test_the_page_loads_nothing(tmp_path: Path, pictures: Pictures, made: Callab
     assert "url(" not in style
     assert "@import" not in style
     (policy,) = (meta for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
-    assert policy["content"] == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy["content"] == POLICY
 
 
 @MADE

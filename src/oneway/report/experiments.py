@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import hashlib
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from oneway.report import figure
@@ -23,8 +26,8 @@ PLOT = (420, 300)
 def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping[str, Pixels]], path: Path) -> None:
     """Show experiments as one self-contained HTML file, written atomically.
 
-    Its only script moves the slider: the reconstructions, the point on the curve and the figures of the chosen weight.
-    It loads nothing from anywhere.
+    Its only script, `slider.js`, moves the slider: the reconstructions, the point on the curve and the figures of the
+    chosen weight. It loads nothing from anywhere, and tells the browser to run no script but this one, by its hash.
 
     Args:
         results: by experiment, as docs/results.md describes them.
@@ -35,6 +38,7 @@ def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping
     """
     slides = _slides(results["tradeoff"]["rows"], pictures["tradeoff"]) if "tradeoff" in results else []
     plot = _plot(slides)
+    script = files("oneway.report").joinpath("slider.js").read_text(encoding="utf-8")
     text = (
         environment()
         .get_template("experiments.html.jinja")
@@ -46,7 +50,8 @@ def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping
                 name: {key: uri(_strip(drawn)) for key, drawn in named.items()} for name, named in pictures.items()
             },
             slides=slides,
-            script=json.dumps(slides),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             plot=plot,
             size=PLOT,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ SHOWN = {
     "tar_at_far_1e-3": "linked at FAR 1e-3",
     "lda_score": "LDA score",
 }
+_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*[]|~"})
 VERDICTS = ("agrees", "disagrees", "within the interval", "not measured")
 
 
@@ -59,7 +61,7 @@ def measured(value: Any) -> bool:
 
 def _table(rows: Sequence[Results]) -> Iterator[str]:
     names = columns(rows)
-    header = ["", *names.values()]
+    header = ["", *map(_plain, names.values())]
     yield f"| {' | '.join(header)} |"
     yield f"|{'---|' * len(header)}"
     for row in rows:
@@ -67,7 +69,7 @@ def _table(rows: Sequence[Results]) -> Iterator[str]:
         for name in names:
             theirs = row["paper"].get(name)
             cells.append(_text(row.get(name)) + ("" if theirs is None else f"; paper {theirs:g}"))
-        yield f"| {row['id']}: {row['title']} | {' | '.join(cells)} |"
+        yield f"| {_plain(row['id'])}: {_plain(row['title'])} | {' | '.join(cells)} |"
 
 
 def _effects(effects: Sequence[Results]) -> Iterator[str]:
@@ -80,8 +82,13 @@ def _effects(effects: Sequence[Results]) -> Iterator[str]:
     for effect in effects:
         ours = effect["ours"]
         text = "–" if ours is None else f"{ours['value']:+.3f} [{ours['low']:+.3f}, {ours['high']:+.3f}]"
-        where = f"{effect['claim']} ({effect['before']} to {effect['after']})"
+        where = _plain(f"{effect['claim']} ({effect['before']} to {effect['after']})")
         yield f"| {where} | {SHOWN[effect['metric']]} | {effect['paper']:+.3f} | {text} | {effect['verdict']} |"
+
+
+def _plain(text: str) -> str:
+    """Write text that may come from data so that Markdown shows it as it is: no HTML, no link, no further column."""
+    return html.escape(" ".join(text.split()), quote=False).translate(_MARKS)
 
 
 def _text(value: Any) -> str:
