@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oneway.data.finite import check_finite
 from oneway.data.packed import Part, Public, Test, Validation
 from oneway.metrics import identity, image
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
@@ -113,6 +114,7 @@ class Judge:
             scores["ssim_affine"] = image.ssim(corrected, pictures)
         if self.verifier is not None:
             vectors = self.verifier(reconstructed) if seen is None else seen
+            check_finite(vectors, part, f"the features of the verifier {self.verifier.name} of reconstructions", rows)
             similarity = identity.similarity(vectors, self.known(part)[rows])
             scores |= {"vectors": vectors, "face_similarity": similarity}
             if self.threshold is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import platform
 import typing
@@ -208,11 +209,13 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
         typed = hint(value)
         if hint is int and typed != float(value):
             raise ValueError(f"{value!r} is not whole")
-        return typed
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{name} must be {'a number' if hint is float else f'of type {hint.__name__}'}, not {value!r}"
         ) from error
+    if hint is float and not math.isfinite(typed):
+        raise InputError(f"{name} must be a finite number, not {value!r}")
+    return typed
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

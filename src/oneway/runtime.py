@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from oneway.errors import DivergedError, InputError, LostError
+from oneway.errors import DivergedError, InputError, LostError, refuse_infinite
 
 Precision = Literal["auto", "32", "bf16"]
 
@@ -37,6 +37,9 @@ class RuntimeConfig:
     num_nodes: int = 1
     precision: Precision = "auto"
     checkpoint_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        refuse_infinite(self)
 
 
 def has_bf16(device: str) -> bool:

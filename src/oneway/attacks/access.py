@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.data.batches import load
+from oneway.data.finite import check_finite
 from oneway.data.packed import Part
 from oneway.models.noise import Noisy
 from oneway.models.scale import pictures_needed
@@ -107,8 +108,11 @@ class BlackBox:
         return features / self._draws
 
     def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
-        """Send the pictures; see `Access`."""
-        return self(load(part, index, mirrored, self.device))
+        """Send the pictures; see `Access`. Features that are not finite are an `InputError` that names the picture."""
+        features = self(load(part, index, mirrored, self.device))
+        if not bool(features.isfinite().all()):
+            check_finite(features.cpu().numpy(), part, "the encoder's features", np.arange(len(part))[index])
+        return features
 
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
         """Seed the encoder; see `Access`."""

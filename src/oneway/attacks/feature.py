@@ -16,7 +16,7 @@ from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.attacks.linear import Linear, chosen_rows, regress
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.metrics.identity import similarity
 from oneway.models.head import Head
 
@@ -49,6 +49,7 @@ class FeatureConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         if not self.width > 0:
             raise InputError(f"width must be positive, not {self.width}")
         check_schedule(self)

@@ -17,7 +17,7 @@ from oneway.attacks.access import Access, Bools, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.models.head import Head
 
 NAME = "attribute inference"
@@ -49,6 +49,7 @@ class InferenceConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         if not self.width > 0:
             raise InputError(f"width must be positive, not {self.width}")
         check_schedule(self)

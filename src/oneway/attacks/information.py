@@ -15,7 +15,7 @@ from oneway.attacks.access import Access, Index, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.models.head import Head
 from oneway.models.scale import Standardise, Whiten
 
@@ -56,6 +56,7 @@ class InformationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         for name in ("width", "outputs"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, not {getattr(self, name)}")

@@ -15,7 +15,7 @@ from oneway.attacks.access import Access, sample
 from oneway.attacks.fit import Fitted, Place, check_schedule, fit
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError, unknown
+from oneway.errors import InputError, refuse_infinite, unknown
 from oneway.models.decoder import Decoder, Stage, stages_of_shape
 from oneway.models.perceptual import Distance, Perceptual
 from oneway.models.residual import ResidualDecoder
@@ -64,6 +64,7 @@ class InversionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         if not self.width > 0:
             raise InputError(f"width must be positive, not {self.width}")
         if self.decoder not in ARCHITECTURES:

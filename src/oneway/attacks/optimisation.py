@@ -12,7 +12,7 @@ from torch import Tensor
 
 from oneway.attacks.access import WhiteBox
 from oneway.data.packed import Part
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.progress import track
 
 FALL = 1e-3
@@ -42,6 +42,7 @@ class OptimisationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         for name in ("steps", "learning_rate", "num_pictures"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} must be positive, not {getattr(self, name)}")

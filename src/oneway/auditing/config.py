@@ -9,7 +9,7 @@ from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.inversion import attackers
 from oneway.attacks.optimisation import OptimisationConfig
-from oneway.errors import InputError, unknown
+from oneway.errors import InputError, refuse_infinite, unknown
 from oneway.runtime import RuntimeConfig
 
 
@@ -61,6 +61,7 @@ class AuditConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         for name in self.attackers:
             if name not in attackers():
                 raise unknown("attacker", name, attackers())

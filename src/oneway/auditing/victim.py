@@ -17,7 +17,9 @@ from torch import nn
 
 from oneway import runs
 from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
+from oneway.data.batches import load
 from oneway.data.dump import read_dump
+from oneway.data.finite import check_finite
 from oneway.data.packed import Pack, Part
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.onnx import OnnxEncoder
@@ -226,8 +228,10 @@ def _record(
                     kept = new_array(partial, np.float32, (len(part), *asked.shape))
                     for start in range(0, len(part), 256):
                         index = np.arange(start, min(start + 256, len(part)))
-                        kept[index] = asked.features(part, index, np.full(len(index), mirrored)).cpu().numpy()
+                        pictures = load(part, index, np.full(len(index), mirrored), asked.device)
+                        kept[index] = asked(pictures).cpu().numpy()
                         advance(len(index))
+                    check_finite(kept, part, "the encoder's features")
                     kept.flush()
             stored[name] = np.load(path, mmap_mode="r")
     flipped = {"public": stored.pop("public mirrored")} if "public mirrored" in stored else None

@@ -66,12 +66,13 @@ def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
                 to = rows[start : start + len(block)]
                 start += len(block)
                 kept, to = block[to >= 0], to[to >= 0]
-                finite = np.isfinite(kept).all(axis=tuple(range(1, kept.ndim)))
+                with np.errstate(over="ignore"):  # attackers read single precision
+                    finite = np.isfinite(kept.astype(np.float32)).all(axis=tuple(range(1, kept.ndim)))
                 if not finite.all():
                     name, split = wanted[to[~finite][0]]
                     raise InputError(
-                        f"{file}: the features of {name!r} ({split}) are not finite; no attack can read them, "
-                        "so store what the encoder gives for it, or prepare the pack without this picture"
+                        f"{file}: the features of {name!r} ({split}) are not finite in single precision; no attack can "
+                        "read them, so store what the encoder gives for it, or prepare the pack without this picture"
                     )
                 features[to] = kept
     missing = [(name, split) for name, split in wanted if name not in seen]

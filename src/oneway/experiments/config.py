@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from oneway.auditing.config import AuditConfig
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.models.encoder import EncoderConfig
 from oneway.protection import config as protection
 from oneway.protection.config import ProtectConfig
@@ -40,6 +40,7 @@ class ExperimentConfig:
     shown: tuple[str, ...] = ("Eyeglasses", "Smiling")
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         if len(self.shown) != 2:
             raise InputError(f"shown must name two attributes, not {', '.join(self.shown) or 'none'}")
         if not self.perceptual or self.perceptual[0] != 0:

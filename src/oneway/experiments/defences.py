@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -215,6 +216,9 @@ def recommend(
     """
     if (utility is None) == (leakage is None):
         raise InputError("give either the least utility or the largest leakage")
+    for name, bound in (("utility", utility), ("leakage", leakage)):
+        if bound is not None and not math.isfinite(bound):
+            raise InputError(f"{name} must be a finite number, not {bound}")
     rows = [row for row in results["rows"] if row["cut"] == cut and row["defence"] != CONTROL]
     if not rows:
         known = ", ".join(sorted({row["cut"] for row in results["rows"]}))

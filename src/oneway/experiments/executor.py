@@ -13,7 +13,7 @@ from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from typing import Any, Literal, TypeVar
 
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.workers import serve
 
 RETRIES = 3
@@ -42,6 +42,9 @@ class Executor:
     job_cpus: float = 1.0
     job_gpus: float | None = None
     gather: str | None = None
+
+    def __post_init__(self) -> None:
+        refuse_infinite(self)
 
     def check(self) -> None:
         """Refuse what cannot be, before anything is written.

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models import ResNet, get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from oneway.errors import InputError, unknown
+from oneway.errors import InputError, refuse_infinite, unknown
 
 BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -54,6 +54,9 @@ class EncoderConfig:
     weights: str | None = None
     bottleneck: int = 128
     noise: float = 0.3
+
+    def __post_init__(self) -> None:
+        refuse_infinite(self)
 
 
 class WidthResNet(ResNet):

@@ -15,7 +15,7 @@ from torch.optim import AdamW
 from oneway import runs
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.models.encoder import EncoderConfig, backbone
 from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
 from oneway.progress import track
@@ -46,6 +46,9 @@ class IdentificationConfig:
     batch_size: int = 64
     learning_rate: float = 4e-3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        refuse_infinite(self)
 
 
 def identify(

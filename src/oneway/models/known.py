@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.data.batches import load
+from oneway.data.finite import check_finite
 from oneway.data.packed import Part
 from oneway.errors import InputError
 from oneway.files import read_array
@@ -65,7 +66,9 @@ def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float
         for start in range(0, len(part), _BATCH):
             found.append(verifier(load(part, slice(start, start + _BATCH))))
             advance(len(found[-1]))
-    return np.concatenate(found)
+    features = np.concatenate(found)
+    check_finite(features, part, f"the features of the verifier {verifier.name}")
+    return features
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oneway import runs
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 from oneway.losses import TARGETS, Target
 from oneway.models.encoder import EncoderConfig
 from oneway.protection.defences import AnyDefence
@@ -63,6 +63,9 @@ class GameConfig:
     probe_every: int = 0
     probe_steps: int = 200
 
+    def __post_init__(self) -> None:
+        refuse_infinite(self)
+
     @property
     def played(self) -> bool:
         """Say whether there is a game at all."""
@@ -112,6 +115,7 @@ class ProtectConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         game, network = self.game, self.network
         laws = {
             "steps": (self.steps, self.steps >= 1, "at least 1"),

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from oneway.data.packed import Private
-from oneway.errors import InputError
+from oneway.errors import InputError, refuse_infinite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Defence:
     below: ClassVar[float] = math.inf
 
     def __post_init__(self) -> None:
+        refuse_infinite(self)
         if not 0 <= self.level < self.below:
             law = "0 or more" if self.below == math.inf else f"from 0 to below {self.below:g}"
             raise InputError(f"defence.{self.strength} must be {law}, not {self.level:g}")
