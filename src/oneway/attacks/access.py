@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.data.batches import load
+from oneway.data.dump import read_whole
 from oneway.data.finite import check_finite
 from oneway.data.packed import Part
+from oneway.models.features import numbers
 from oneway.models.noise import Noisy
 from oneway.models.scale import pictures_needed
 from oneway.models.seeded import seeded
@@ -102,9 +104,9 @@ class BlackBox:
         ask: Callable[[], Tensor] = partial(self._encoder, pictures)
         if self._noisy is not None:
             ask = partial(self._noisy.add_noise, self._noisy.clean(pictures))
-        features = ask().float()
+        features = numbers(ask(), len(pictures))
         for _ in range(self._draws - 1):
-            features = features + ask().float()
+            features = features + numbers(ask(), len(pictures))
         return features / self._draws
 
     def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
@@ -152,9 +154,9 @@ class FeatureDump:
         if part.split not in self._features and self._live is not None:
             self.queries += len(np.arange(len(part))[index])
             return self._live.features(part, index, mirrored)
-        stored = self._features[part.split][index].astype(np.float32)
+        stored = read_whole(self._features[part.split][index])
         if mirrored is not None and mirrored.any():
-            stored[mirrored] = self._mirrored[part.split][np.arange(len(part))[index][mirrored]]
+            stored[mirrored] = read_whole(self._mirrored[part.split][np.arange(len(part))[index][mirrored]])
         return torch.from_numpy(stored).to(self.device)
 
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
@@ -178,8 +180,7 @@ class WhiteBox:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) in 0..1 to their features, with gradients for the pictures."""
-        features: Tensor = self._encoder(pictures)
-        return features.float()
+        return numbers(self._encoder(pictures), len(pictures))
 
 
 def sample(rows: NDArray[np.int64], shape: tuple[int, ...], *, seed: int) -> NDArray[np.int64]:

@@ -24,6 +24,7 @@ from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.judge import Judge
 from oneway.metrics.estimate import Estimate
+from oneway.models.company import check_company
 from oneway.models.decoder import stages_of
 from oneway.models.verifier import Verifier
 from oneway.protection.config import read
@@ -91,6 +92,7 @@ def attack(
         fabric = launch(runtime)
         protector = lay_out(protector, fabric.device)
         access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
+        check_company(protector.encoder, pack.public, fabric.device)
         judge = Judge(pack.test, pack.validation, verifier)
         decoder = draw_decoder(config, access.shape, stages, pack.size)
         place = Place(

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
+import torch
+from torch import nn
 
 from oneway.attacks.access import Access
 from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.models import company
 
 LEAST_PEOPLE = 50
 """Test people below which an interval over people says too little."""
@@ -99,6 +102,19 @@ def check_features(access: Access, pack: Pack) -> list[Guard]:
             "input is wrong (its range of pixels, say), so nothing is measured"
         )
     return [_passed("features", f"finite, and they vary over {len(sample)} public pictures")]
+
+
+def check_company(encoder: nn.Module | None, pack: Pack, device: torch.device) -> list[Guard]:
+    """Refuse an encoder whose answer for a picture depends on the pictures beside it; stored features cannot be asked.
+
+    Raises:
+        InputError: saying what differs.
+
+    """
+    if encoder is None:
+        return []
+    company.check_company(encoder, pack.public, device)
+    return [_passed("company", f"{company.ASKED} public pictures have the same features alone and in any company")]
 
 
 def check_range(kind: str, pixels: str | None) -> list[Guard]:

@@ -22,6 +22,7 @@ from oneway.data.dump import read_dump
 from oneway.data.finite import check_finite
 from oneway.data.packed import Pack, Part
 from oneway.models.decoder import Stage, stages_of
+from oneway.models.features import read_as_numbers
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.seeded import seeded
 from oneway.models.split import copy_network, features_shape, first_part
@@ -100,7 +101,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
 
 def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric) -> Victim:
     """Take the part of any torch module up to the layer `cut`; it is given pictures in 0..1."""
-    encoder = first_part(copy_network(module).eval(), cut)
+    encoder = read_as_numbers(first_part(copy_network(module).eval(), cut))
     features_shape(encoder, pack.size)
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):

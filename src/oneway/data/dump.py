@@ -10,7 +10,7 @@ A dump is one file, or a folder of several (shards) that belong together, in any
 A name is the picture's in the pack (the column `name` of its labels.parquet). The order is free; pictures that the pack
 lacks and those of its private people are passed over, and every other picture of the pack needs features. Numbers stay
 as stored: features quantised to bytes are attacked as bytes (only bfloat16 and float8, which numpy lacks, become
-float32). Nothing is ever unpickled.
+float32). Attackers read them in float32, so numbers that it does not hold are refused. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from oneway.data.packed import Pack, Part
@@ -74,6 +75,10 @@ def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
                         f"{file}: the features of {name!r} ({split}) are not finite in single precision; no attack can "
                         "read them, so store what the encoder gives for it, or prepare the pack without this picture"
                     )
+                try:
+                    read_whole(kept)
+                except InputError as error:
+                    raise InputError(f"{file}: {error}") from error
                 features[to] = kept
     missing = [(name, split) for name, split in wanted if name not in seen]
     if missing or features is None:
@@ -86,6 +91,25 @@ def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
         )
     ends = np.cumsum([len(part) for part in parts])
     return {part.split: features[end - len(part) : end] for part, end in zip(parts, ends, strict=True)}
+
+
+def read_whole(stored: Features) -> NDArray[np.float32]:
+    """Give stored features in float32, in which attackers read them, in memory of their own; nothing is rounded off.
+
+    Raises:
+        InputError: for other than real numbers, or more than float32 holds, where a secret could hide.
+
+    """
+    if stored.dtype.kind not in "fiub":
+        raise InputError(f"features must be real numbers, not {stored.dtype}; store both parts of a complex number")
+    with np.errstate(over="ignore"):
+        read = stored.astype(np.float32)
+    if np.can_cast(stored.dtype, np.float32) or np.array_equal(read.astype(stored.dtype), stored, equal_nan=True):
+        return read
+    raise InputError(
+        f"features are {stored.dtype} and hold more than float32 does, in which attackers read them; store no more: "
+        "features.astype(numpy.float32), or whole numbers as several smaller ones"
+    )
 
 
 def write_dump(path: Path | str, names: Sequence[str], features: Features) -> None:

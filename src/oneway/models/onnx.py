@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.errors import InputError, unknown
+from oneway.models.features import numbers
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation of ImageNet's colours (red, green, blue) in 0..1."""
@@ -155,7 +156,7 @@ class OnnxEncoder(nn.Module):
         whole = self.graph.input.type == BYTES
         given = np.rint(rows).astype(np.uint8) if whole else rows.astype(DTYPES[self.graph.input.type])
         features = self.graph.run(np.ascontiguousarray(given), self._output)
-        return torch.from_numpy(features.astype(np.float32, copy=False)).to(pictures.device)
+        return numbers(torch.from_numpy(features), len(pictures)).to(pictures.device)
 
     def _try(self, name: str, size: int) -> None:
         """Send as many grey pictures as the graph takes, two where it is free, to see that features come back."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch.fx
@@ -14,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
 from oneway.models.apart import copied, set_apart
+from oneway.models.features import numbers
 
 WHOLE = "output"
 """The cut that takes the whole module as the encoder: its features are the module's output."""
@@ -218,18 +220,15 @@ def _trace(module: nn.Module, cut: str, *, training: bool) -> _Traced:
         known = [name for name in layers if name]
         raise unknown("cut", cut, [*(name for name in known if "." not in name), WHOLE, *known])
     tracer, root = _Tracer(layers[cut], module), _Asked(module)
-    modes = {each: each.training for each in module.modules()}
-    module.train(training)
     try:
-        graph = tracer.trace(root)
+        with evaluating(module):
+            module.train(training)
+            graph = tracer.trace(root)
     except Exception as error:  # torch.fx raises whatever the traced forward raises
         raise InputError(
             f"the network {type(module).__name__} cannot be cut at {cut!r} because torch.fx cannot trace it "
             f"({error}); pass the part before the cut as the network, with cut={WHOLE!r}"
         ) from error
-    finally:
-        for each, mode in modes.items():
-            each.training = mode
     if tracer.last is None:
         raise InputError(
             f"the layer {cut!r} is never called in the forward of {type(module).__name__}, or lies within TorchScript, "
@@ -294,27 +293,38 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
     return ours.keys() == theirs.keys() and all(equal(value, theirs[name]) for name, value in ours.items())
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network in evaluation mode, and every part back into its own mode."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:
     """Give the shape of `encoder`'s features for one RGB picture of `size` pixels a side, without the batch.
 
     Raises:
-        InputError: if the encoder cannot take a picture of that size.
+        InputError: if the encoder cannot take a picture of that size, or gives what attackers cannot read whole (see
+            `features.numbers`), or a number for each picture without a dimension of its own.
 
     """
-    modes = {module: module.training for module in encoder.modules()}
     device = next((tensor.device for tensor in (*encoder.parameters(), *encoder.buffers())), None)
-    encoder.eval()
     try:
-        with torch.no_grad():
-            features = encoder(torch.zeros(1, 3, size, size, device=device))
+        with torch.no_grad(), evaluating(encoder):
+            features = encoder(torch.full((2, 3, size, size), 0.5, device=device))
+    except InputError:
+        raise
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"the encoder cannot take pictures of {size} x {size} pixels ({str(error).splitlines()[0]}); "
             "use larger pictures or an earlier cut"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    if not isinstance(features, Tensor):
-        raise InputError(f"the encoder must return one tensor, not {type(features).__name__}; cut at another layer")
-    return tuple(features.shape[1:])
+    shape = tuple(numbers(features, 2).shape[1:])
+    if features.dim() == 1:
+        raise InputError("the network gives one number for each picture, (n,); let it give (n, 1)")
+    return shape

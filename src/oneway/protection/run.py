@@ -18,6 +18,7 @@ from oneway.errors import InputError
 from oneway.models.bottleneck import Narrow, Widen
 from oneway.models.classifier import Classifier
 from oneway.models.encoder import NORMS, backbone
+from oneway.models.features import keep_batches
 from oneway.models.noise import Noisy
 from oneway.models.split import copy_network, features_shape, split
 from oneway.protection.config import ProtectConfig, read
@@ -42,7 +43,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         whole = backbone(config.network, size) if network is None else copy_network(network)
-        encoder, rest = split(whole, config.network.cut)
+        encoder, rest = (keep_batches(part) for part in split(whole, config.network.cut))
         shape = features_shape(encoder, size)
         if config.network.bottleneck:
             norm = NORMS[config.network.norm]

@@ -18,6 +18,7 @@ from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
+from oneway.models.company import check_company
 from oneway.models.perceptual import Distance, open_perceptual
 from oneway.models.seeded import seeded
 from oneway.progress import track
@@ -66,6 +67,8 @@ def protect(
     fabric = launch(config.runtime)
     _divide(config, fabric.world_size)
     protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
+    if network is not None:
+        check_company(protector.encoder, pack.public, torch.device("cpu"))
     sight = open_sight(config, fabric)
     described = {
         "protect": runs.to_dict(config),
