@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from oneway.errors import InputError
-from oneway.models.split import copy_network, features_shape, first_part, split
+from oneway.models.copying import copy_network
+from oneway.models.split import features_shape, first_part, split
 
 SMALL_VIT: dict[str, Any] = {"img_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 2}
 TIMM = [

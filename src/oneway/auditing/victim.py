@@ -21,11 +21,12 @@ from oneway.data.batches import load
 from oneway.data.dump import read_dump
 from oneway.data.finite import check_finite
 from oneway.data.packed import Pack, Part
+from oneway.models.copying import copy_network
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.features import read_as_numbers
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.seeded import seeded
-from oneway.models.split import copy_network, features_shape, first_part
+from oneway.models.split import features_shape, first_part
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
 from oneway.runtime import lay_out

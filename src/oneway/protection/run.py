@@ -17,10 +17,11 @@ from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
 from oneway.models.bottleneck import Narrow, Widen
 from oneway.models.classifier import Classifier
+from oneway.models.copying import copy_network
 from oneway.models.encoder import NORMS, backbone
 from oneway.models.features import keep_batches
 from oneway.models.noise import Noisy
-from oneway.models.split import copy_network, features_shape, split
+from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig, read
 from oneway.protection.game import Protector
 
