@@ -82,7 +82,7 @@ every_drawing_defence = pytest.mark.parametrize(
 
 @torch.no_grad()
 def answer(network: nn.Module) -> Tensor:
-    found: Tensor = network(pictures(count=4))
+    found: Tensor = network(pictures())
     return found
 
 
@@ -121,7 +121,7 @@ def test_no_call_copy_file_or_process_draws_what_another_draws(defence: Noise) -
     answers += [*under, answer(network)]
     for place, one in enumerate(answers):
         for other in answers[:place]:
-            assert float((one == other).float().mean()) < 0.8  # what is dropped is 0 in both
+            assert float((one == other).float().mean()) < 0.8  # 0.58 of dropped ones: both 0, or both kept
 
 
 @every_drawing_defence
