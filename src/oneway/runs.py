@@ -162,10 +162,10 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
         InputError: for a field that does not exist, or a value of the wrong type.
 
     """
-    return _replaced(config, values, "")  # type: ignore[no-any-return]
+    return _replaced(config, values, "", list(flat(to_dict(config))))  # type: ignore[no-any-return]
 
 
-def _replaced(config: Any, values: Mapping[str, Any], above: str) -> Any:
+def _replaced(config: Any, values: Mapping[str, Any], above: str, every: list[str]) -> Any:
     """Replace all fields of a dataclass at once, so that laws between them are held by the whole; nested ones last."""
     hints = typing.get_type_hints(type(config))
     changed: dict[str, Any] = {}
@@ -177,13 +177,15 @@ def _replaced(config: Any, values: Mapping[str, Any], above: str) -> Any:
             raise InputError(f"{name} cannot be set, since there is no {above}{field}; set {above}{field}=NAME first")
         nested = field in hints and dataclasses.is_dataclass(now)
         if field not in hints or (nested and not deeper and not _kinds(hints[field])) or (deeper and not nested):
-            raise unknown("setting", name, [f"{above}{known}" for known in flat(dataclasses.asdict(config))])
+            elsewhere = [known for known in every if known.rpartition(".")[2] == name.rpartition(".")[2]]
+            here = [f"{above}{known}" for known in flat(dataclasses.asdict(config))]
+            raise unknown("setting", name, elsewhere or here)
         if deeper:
             below.setdefault(field, {})[deeper] = value
         else:
             changed[field] = _typed(value, hints[field], name)
     for field, deeper_values in below.items():
-        changed[field] = _replaced(changed.get(field, getattr(config, field)), deeper_values, f"{above}{field}.")
+        changed[field] = _replaced(changed.get(field, getattr(config, field)), deeper_values, f"{above}{field}.", every)
     return dataclasses.replace(config, **changed)
 
 
