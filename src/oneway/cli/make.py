@@ -25,7 +25,11 @@ def prepare(
     | Annotated[Webdataset, tyro.conf.subcommand("webdataset")]
     | Annotated[Synthetic, tyro.conf.subcommand("synthetic")],
 ) -> None:
-    """Turn a dataset into a pack: pictures of one size in one file, people divided into private, public and test."""
+    """Turn a dataset into a pack: pictures of one size in one file, people divided into private, public and test.
+
+    Each picture becomes RGB of 8 bits, the first of several frames, white where it is transparent; docs/pictures.md
+    says what is read and what is refused.
+    """
     from oneway.data.prepare import prepare as pack
 
     made = pack(
