@@ -92,6 +92,8 @@ def test_the_configuration_cannot_be_used(
         ("game.probe_steps", 0),
         ("game.warmup", 1.0),
         ("game.ramp", 1.5),
+        *((name, float("inf")) for name in ("learning_rate", "weight_decay", "network.noise")),
+        *((f"game.{name}", float("inf")) for name in ("pixel", "perceptual", "decoder_width", "decoder_gan")),
     ],
 )
 def test_a_value_outside_its_law_is_named(tiny: Config, name: str, value: float) -> None:

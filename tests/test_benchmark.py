@@ -23,7 +23,8 @@ from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
 from oneway.experiments import executor, sweep
-from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee, recommend
+from oneway.experiments.choice import recommend, unjudged
+from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee
 from oneway.experiments.executor import Executor
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
@@ -160,6 +161,7 @@ def test_no_process_of_a_stopped_benchmark_goes_on(
         ({"defences": ("nose",)}, "not 'nose'"),
         ({"defences": ("noise=loud",)}, "must be a number, not 'loud'"),
         ({"defences": ("none",)}, "always there"),
+        ({"defences": ("noise=nan",)}, "must be a finite number, not 'nan'"),
         ({"cuts": ()}, "cuts"),
     ],
 )
@@ -168,7 +170,9 @@ def test_what_cannot_be_compared_is_said(changes: dict[str, Any], message: str) 
         DefencesConfig(**changes)
 
 
-def row(defence: str, strength: float, utility: float, leakage: float) -> dict[str, Any]:
+def row(
+    defence: str, strength: float, utility: float, leakage: float, worst: str = "face_similarity"
+) -> dict[str, Any]:
     """A setting whose figures on test people say the opposite of those on validation people."""
     return {
         "cut": "layer2",
@@ -176,7 +180,7 @@ def row(defence: str, strength: float, utility: float, leakage: float) -> dict[s
         "strength": strength,
         "mean_mcc": figure(1 - utility, "MCC"),
         "leakage": dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
-        "validation": {"utility": utility, "leakage": {"face_similarity": leakage, "linkage": leakage / 2}},
+        "validation": {"utility": utility, "leakage": dict.fromkeys(NAMES, leakage / 2) | {worst: leakage}},
     }
 
 
@@ -197,6 +201,41 @@ def test_the_choice_is_made_by_validation_people() -> None:
     assert recommend(RESULTS, "layer2", utility=0.96) == ROWS[3]
     assert recommend(RESULTS, "layer2", leakage=0.25) == ROWS[4]
     assert recommend(RESULTS, "layer2", leakage=0.45) == ROWS[3]
+
+
+@pytest.mark.parametrize("worst", NAMES)
+def test_a_setting_is_judged_by_the_worst_of_the_three_leakages(worst: str) -> None:
+    rows = [row("game", 1, 0.96, 0.4, worst), row("noise", 1, 0.96, 0.3)]
+    results = RESULTS | {"rows": rows}
+    assert recommend(results, "layer2", utility=0.95) == rows[1]
+    assert recommend(results, "layer2", leakage=0.35) == rows[1]
+
+
+def test_a_setting_of_which_a_leakage_is_not_known_is_passed_over_and_said() -> None:
+    unknown = row("vib", 1, 0.99, 0.0)
+    del unknown["validation"]["leakage"]["feature_similarity"]
+    unknown["leakage"]["feature_similarity"] = {"refused": "the network diverged"}
+    results = RESULTS | {"rows": [*ROWS, unknown]}
+    assert recommend(results, "layer2", utility=0.95) == ROWS[2]
+    assert unjudged(results, "layer2") == ["passed over: vib 1, leakage of feature_similarity: the network diverged"]
+    assert unjudged(RESULTS, "layer2") == []
+    other = row("game", 1, 0.9, 0.2)
+    del other["validation"]["leakage"]["linkage"]
+    with pytest.raises(oneway.InputError, match=r"no setting at layer2 can be judged: .*passed over: vib"):
+        recommend(RESULTS | {"rows": [unknown, other]}, "layer2", utility=0.5)
+
+
+@pytest.mark.parametrize("bounds", [{"utility": 0.5}, {"leakage": 0.5}])
+def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bounds: dict[str, float]) -> None:
+    silent, partly = row("noise", 1, 0.9, 0.3), row("noise", 2, 0.9, 0.3)
+    silent["validation"]["leakage"] = {}
+    with pytest.raises(oneway.InputError, match="no leakage was measured at layer2"):
+        recommend(RESULTS | {"rows": [silent]}, "layer2", **bounds)
+    del partly["validation"]["leakage"]["face_similarity"]
+    partly["leakage"]["face_similarity"] = {"refused": "there is no verifier"}
+    assert recommend(RESULTS | {"rows": [partly]}, "layer2", **bounds) == partly
+    (told,) = unjudged(RESULTS | {"rows": [partly]}, "layer2")
+    assert told == "not judged by leakage of face_similarity: there is no verifier"
 
 
 @pytest.mark.parametrize(

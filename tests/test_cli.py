@@ -339,12 +339,29 @@ def test_pixel_0_is_the_control_and_what_is_set_beside_it_counts(asked: Callable
 
 
 @pytest.mark.parametrize(
-    ("defence", "message"), [("nose", "noise"), ("noise=much", "must be a number"), ("noise=-1", "0 or more")]
+    ("defence", "message"),
+    [
+        ("nose", "noise"),
+        ("noise=much", "must be a number"),
+        ("noise=", "must be a number"),
+        ("noise=-1", "0 or more"),
+        ("noise=nan", "must be a finite number, not 'nan'"),
+        ("game=inf", "must be a finite number, not 'inf'"),
+        ("game=-0.1", "game.pixel must be 0 or more"),
+        ("none=5", "'none' has no strength"),
+        ("none=0", "'none' has no strength"),
+        ("noise=0", "must be above 0, not 0; the unprotected control is none"),
+        ("game=0", "must be above 0, not 0"),
+        ("blur=1e9", "at most 32 for pictures of 32 pixels"),
+    ],
 )
-def test_a_defence_that_cannot_be_is_said(oneway_says: Run, tmp_path: Path, defence: str, message: str) -> None:
-    code, _, errors = oneway_says("protect", tmp_path, "--defence", defence, "--out", tmp_path / "run")
+def test_a_defence_that_cannot_be_is_said(
+    oneway_says: Run, pack: oneway.Pack, tmp_path: Path, defence: str, message: str
+) -> None:
+    code, _, errors = oneway_says("protect", pack.path, "--defence", defence, "--out", tmp_path / "run")
     assert code == 2
     assert message in errors
+    assert not (tmp_path / "run").exists()
 
 
 def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig]) -> None:

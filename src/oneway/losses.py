@@ -70,10 +70,14 @@ def ssim(reconstructed: Tensor, pictures: Tensor) -> Tensor:
         InputError: if the pictures are smaller than its window, 11 pixels.
 
     """
+    if reconstructed.shape[-1] < WINDOW:
+        raise InputError(
+            f"structural similarity needs pictures of {WINDOW} pixels a side, not {reconstructed.shape[-1]}"
+        )
     ours, theirs = reconstructed.float(), pictures.float()
-    if ours.shape[-1] < WINDOW:
-        raise InputError(f"structural similarity needs pictures of {WINDOW} pixels a side, not {ours.shape[-1]}")
-    blurred = _blur(torch.cat([ours, theirs, ours * ours, theirs * theirs, ours * theirs]))
+    # In full precision whatever is around: a variance is a small difference of large numbers.
+    with torch.autocast(ours.device.type, enabled=False):
+        blurred = _blur(torch.cat([ours, theirs, ours * ours, theirs * theirs, ours * theirs]))
     mean_a, mean_b, square_a, square_b, product = blurred.chunk(5)
     light = (2 * mean_a * mean_b + 0.01**2) / (mean_a**2 + mean_b**2 + 0.01**2)
     variances = square_a - mean_a**2 + square_b - mean_b**2
@@ -146,7 +150,9 @@ def distance_correlation(pictures: Tensor, features: Tensor) -> Tensor:
         flat = given.float().flatten(1)
         flat = flat - flat.mean(dim=0)  # distances stay, and lose less to rounding
         lengths = flat.square().sum(dim=1)
-        distances = (lengths[:, None] + lengths[None] - 2 * flat @ flat.T).clamp(min=0).add(1e-12).sqrt()
+        with torch.autocast(flat.device.type, enabled=False):  # a distance is a small difference of large numbers
+            products = flat @ flat.T
+        distances = (lengths[:, None] + lengths[None] - 2 * products).clamp(min=0).add(1e-12).sqrt()
         centred.append(
             distances - distances.mean(dim=0, keepdim=True) - distances.mean(dim=1, keepdim=True) + distances.mean()
         )

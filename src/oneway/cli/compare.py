@@ -80,11 +80,16 @@ def recommend(
         benchmark: The folder of a finished `oneway benchmark`.
         cut: Layer after which features leave the device.
         utility: Least share of the unprotected mean MCC, such as 0.95; the least leaking setting above it is named.
-        leakage: Largest leakage of faces and of linkage, such as 0.25; the most useful setting below it is named.
+        leakage: Largest of the three leakages, such as 0.25; the most useful setting below it is named.
     """
-    from oneway.experiments.defences import recommend as choose
+    import shlex
+
+    from oneway.experiments.choice import recommend as choose
+    from oneway.experiments.choice import unjudged
+    from oneway.protection.arguments import arguments
+    from oneway.protection.config import read
     from oneway.report.table import benchmark_table
-    from oneway.runs import SCHEMA, read_json
+    from oneway.runs import CONFIG, SCHEMA, read_json
 
     results = read_json(benchmark / "results.json")
     if results.get("kind") != "benchmark":
@@ -97,8 +102,17 @@ def recommend(
     row = choose(results, cut, utility=utility, leakage=leakage)
     console = Console()
     console.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))
-    command = f"oneway protect DATA --cut {cut} --defence {row['defence']}={row['strength']:g} --out RUN"
-    console.print(command, highlight=False, soft_wrap=True)
+    run = benchmark / row["run"]
+    made = read_json(run / CONFIG)
+    again = arguments(read(made["protect"]), row["defence"], row["strength"])
+    lines = [
+        *unjudged(results, cut),
+        f"trained already: {run}",
+        f"its audit: {benchmark / row['audit']}",
+        f"train it again: {shlex.join(['oneway', 'protect', made['data']['path'], *again, '--out', 'RUN'])}",
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 def experiment(

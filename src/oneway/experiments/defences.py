@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -157,6 +156,7 @@ def _row(store: Store, cell: Cell) -> dict[str, Any]:
         "face_similarity": audited["attacks"]["inversion"].get("face_similarity"),
         "tar_at_far_1e-3": audited["attacks"]["linkage"].get("tar_at_far_1e-3"),
         "verdict": audited["verdict"]["level"],
+        "unconverged": audited.get("unconverged"),
         "validation": {
             "utility": run["validation"]["mean_mcc"] / beside["validation"]["mean_mcc"],
             "leakage": _shares(audited["validation"], control["validation"]),
@@ -194,54 +194,3 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         lines.append([row["cut"], row["defence"], row["strength"], *ends])
     with whole(path) as unfinished, unfinished.open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
-
-
-def recommend(
-    results: Mapping[str, Any], cut: str, *, utility: float | None = None, leakage: float | None = None
-) -> dict[str, Any]:
-    """Name the setting that leaks least at a utility, or is most useful at a leakage, as validation people have it.
-
-    Args:
-        results: of `compare_defences`.
-        cut: the layer.
-        utility: least share of the control's mean MCC.
-        leakage: largest of the leakages of faces and of linkage.
-
-    Returns:
-        the row, whose figures on test people had no part in the choice.
-
-    Raises:
-        InputError: if neither or both bounds are given, or no setting keeps to it.
-
-    """
-    if (utility is None) == (leakage is None):
-        raise InputError("give either the least utility or the largest leakage")
-    for name, bound in (("utility", utility), ("leakage", leakage)):
-        if bound is not None and not math.isfinite(bound):
-            raise InputError(f"{name} must be a finite number, not {bound}")
-    rows = [row for row in results["rows"] if row["cut"] == cut and row["defence"] != CONTROL]
-    if not rows:
-        known = ", ".join(sorted({row["cut"] for row in results["rows"]}))
-        raise InputError(f"the benchmark has no cut {cut!r}; it has {known}")
-
-    def leaks(row: Any) -> float:
-        shares = row["validation"]["leakage"]
-        return max((shares[name] for name in ("face_similarity", "linkage") if name in shares), default=float("inf"))
-
-    if utility is not None:
-        kept = [row for row in rows if row["validation"]["utility"] >= utility]
-        if not kept:
-            most = max(row["validation"]["utility"] for row in rows)
-            raise InputError(f"no setting keeps {utility:g} of the control's utility at {cut}; the most is {most:.3f}")
-        return dict(min(kept, key=lambda row: leaks(row)))
-    assert leakage is not None
-    kept = [row for row in rows if leaks(row) <= leakage]
-    if not kept:
-        least = min(map(leaks, rows))
-        if least == float("inf"):
-            raise InputError(f"no leakage was measured at {cut}; give the benchmark a verifier and people seen twice")
-        decided = results["decisions"][cut]
-        told = [f"{decided[name]['value']:.3f} of {name}" for name in LEAKAGES if "value" in decided[name]]
-        beside = f"; the task's decisions alone leak {', '.join(told)} on test people" if told else ""
-        raise InputError(f"no setting leaks at most {leakage:g} at {cut}; the least is {least:.3f}{beside}")
-    return dict(max(kept, key=lambda row: float(row["validation"]["utility"])))

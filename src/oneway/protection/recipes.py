@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ class Recipe:
 
     Attributes:
         strength: the setting that makes it stronger; 0 is no defence.
-        strengths: values of it that are worth comparing, from weak to strong.
+        strengths: values of it that are worth comparing, from weak to strong; none where there is no strength.
         settings: what it sets besides.
 
     """
@@ -48,7 +49,7 @@ STRENGTHS = {
     "pca": (0.9, 0.99, 0.999),
 }
 RECIPES: dict[str, Recipe] = {
-    "none": Recipe(strength="game.pixel", strengths=(0.0,), settings=ALONE),
+    "none": Recipe(strength="game.pixel", strengths=(), settings=ALONE),
     "game": Recipe(strength="game.pixel", strengths=(0.03, 0.1, 0.3, 1.0), settings=RECOMMENDED),
     "paper": Recipe(
         strength="game.pixel",
@@ -72,12 +73,18 @@ def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -
     """Set what the defence `name` sets, as strong as `strength` or as it is by default.
 
     Raises:
-        InputError: for a name that is not in `RECIPES`, or a strength out of range.
+        InputError: for a name that is not in `RECIPES`, or a strength out of range, of 0, or of what has none.
 
     """
     if name not in RECIPES:
         raise unknown("defence", name, RECIPES)
     recipe = RECIPES[name]
+    if strength is not None and not recipe.strengths:
+        raise InputError(f"the defence {name!r} has no strength, so {name}={strength:g} cannot be; give {name} alone")
+    if strength == 0:
+        raise InputError(
+            f"the strength of the defence {name!r} must be above 0, not 0; the unprotected control is none"
+        )
     settings = recipe.settings | ({} if strength is None else {recipe.strength: strength})
     return override(config, settings)
 
@@ -86,11 +93,16 @@ def read_recipe(text: str) -> tuple[str, float | None]:
     """Read NAME or NAME=STRENGTH.
 
     Raises:
-        InputError: if the strength is no number.
+        InputError: if the strength is no finite number.
 
     """
     name, equals, strength = text.partition("=")
+    if not equals:
+        return name, None
     try:
-        return name, float(strength) if equals else None
+        level = float(strength)
     except ValueError as error:
         raise InputError(f"the strength of the defence {name!r} must be a number, not {strength!r}") from error
+    if not math.isfinite(level):
+        raise InputError(f"the strength of the defence {name!r} must be a finite number, not {strength!r}")
+    return name, level

@@ -38,9 +38,11 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         network: any module to cut in place of the configured backbone; it is copied.
 
     Raises:
-        InputError: if the network cannot be cut or cannot take such pictures.
+        InputError: if the network cannot be cut or cannot take such pictures, or a defence is too strong for them.
 
     """
+    if config.active is not None:
+        config.active.check(size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         whole = backbone(config.network, size) if network is None else copy_network(network)

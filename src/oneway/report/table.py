@@ -130,6 +130,12 @@ def benchmark_table(results: Mapping[str, Any]) -> Table:
             if row["cut"] == cut:
                 add(cut, row["defence"], f"{row['strength']:g}", _text(row["mean_mcc"]), row["leakage"])
         add(cut, "the task's decisions alone", "", "", decided)
+    late = [row for row in results["rows"] if row.get("unconverged")]
+    if late:
+        table.caption = (
+            f"{len(late)} of {len(results['rows'])} settings met attackers that their budget ended, so more may leak; "
+            "`unconverged` in results.json names them"
+        )
     return table
 
 

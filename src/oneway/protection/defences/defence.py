@@ -40,6 +40,18 @@ class Defence:
         """How strong it is: 0 is not at all."""
         return float(getattr(self, self.strength))
 
+    def strongest(self, size: int) -> float:
+        """Give the largest strength that means something for pictures of `size` pixels a side."""
+        return self.below
+
+    def check(self, size: int) -> None:
+        """Raise `InputError` for a strength that means nothing for pictures of `size` pixels a side."""
+        if self.level > self.strongest(size):
+            raise InputError(
+                f"defence.{self.strength} must be at most {self.strongest(size):g} for pictures of {size} pixels, "
+                f"not {self.level:g}"
+            )
+
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Put on the encoder what stays there in use; `shape` is that of one picture's features."""
         return encoder

@@ -1,0 +1,124 @@
+"""The command that makes a benchmark's encoder again: read by the command line, it asks for that very configuration."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oneway
+from audited import figure
+from oneway import cli, runs
+from oneway.auditing.config import AuditConfig
+from oneway.experiments.defences import DefencesConfig, cells
+from oneway.protection.arguments import arguments
+from oneway.protection.config import PRESETS, ProtectConfig, paper, small
+from oneway.protection.recipes import RECIPES, prescribe
+
+NAMES = ("face_similarity", "feature_similarity", "linkage")
+
+
+class AskedError(Exception):
+    """Carries what training was asked for."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], ProtectConfig]:
+    """Say what configuration a command line asks for."""
+
+    def ask(_: oneway.Pack, __: Path, config: ProtectConfig, **___: object) -> None:
+        raise AskedError(config)
+
+    monkeypatch.setattr("oneway.protection.train.protect", ask)
+
+    def give(command: list[str]) -> ProtectConfig:
+        with pytest.raises(AskedError) as error:
+            cli.main(command)
+        config: ProtectConfig = error.value.args[0]
+        return config
+
+    return give
+
+
+CHANGES: list[dict[str, Any]] = [
+    {},
+    {"steps": 7, "seed": 3, "network.cut": "layer3", "network.norm": "group", "attributes": ("Smiling", "Bald")},
+    {"runtime.device": "cpu", "runtime.precision": "32", "calibrate": False, "learning_rate": 0.1 + 0.2},
+    {"game.decoders": 2, "game.decoder_restart": 100, "weight_decay": 1e-7},
+]
+
+
+NAMED = [name for name in RECIPES if name != "none"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", NAMED)
+def test_any_setting_is_asked_for_again(
+    asked: Callable[[list[str]], ProtectConfig], pack: oneway.Pack, name: str, preset: str
+) -> None:
+    changes = CHANGES[(NAMED.index(name) + list(PRESETS).index(preset)) % len(CHANGES)]
+    strength = RECIPES[name].strengths[0] / 3
+    config = prescribe(runs.override(PRESETS[preset](), changes), name, strength)
+    given = arguments(config, name, strength)
+    assert asked(["protect", str(pack.path), *given, "--out", "RUN"]) == config
+    if not changes:
+        assert given == ["--preset", preset, "--defence", f"{name}={strength!r}"]
+
+
+def test_a_defence_beside_another_is_asked_for_again(
+    asked: Callable[[list[str]], ProtectConfig], pack: oneway.Pack
+) -> None:
+    base = runs.override(small(), {"defence": "cem", "defence.components": 3})
+    config = prescribe(base, "game", 0.2)
+    assert asked(["protect", str(pack.path), *arguments(config, "game", 0.2), "--out", "RUN"]) == config
+
+
+def test_what_cannot_be_written_is_said() -> None:
+    config = prescribe(runs.override(paper(), {"attributes": ("Smiling, a little",)}), "noise", 1.0)
+    with pytest.raises(oneway.InputError, match="cannot be written as arguments: attributes"):
+        arguments(config, "noise", 1.0)
+
+
+def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configuration(
+    asked: Callable[[list[str]], ProtectConfig],
+    pack: oneway.Pack,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    base = runs.override(small(), {"steps": 11, "seed": 5, "network.norm": "group", "runtime.device": "cpu"})
+    plan = cells(DefencesConfig(protect=base, defences=("noise=1.5",), audit=AuditConfig(brief=True)), pack.path)
+    config = plan[1].setting.protect
+    folder = tmp_path / "a bench" / "runs" / plan[1].setting.run
+    runs.write_json(folder / runs.CONFIG, {"protect": runs.to_dict(config), "data": {"path": str(pack.path)}})
+    row = {
+        "cut": "layer2",
+        "defence": "noise",
+        "strength": 1.5,
+        "mean_mcc": figure(0.4, "MCC"),
+        "leakage": {name: figure(0.2 + place / 10, "leakage") for place, name in enumerate(NAMES[:2])}
+        | {"linkage": {"refused": "no person appears twice"}},
+        "validation": {"utility": 0.97, "leakage": dict.fromkeys(NAMES[:2], 0.2)},
+        "run": f"runs/{plan[1].setting.run}",
+        "audit": "audits/one",
+        "unconverged": ["feature"],
+    }
+    decisions = {"layer2": dict.fromkeys(NAMES, figure(0.1, "leakage"))}
+    results = {"schema": runs.SCHEMA, "kind": "benchmark", "rows": [row], "decisions": decisions}
+    runs.write_json(tmp_path / "a bench" / runs.RESULTS, results)
+    cli.main(["recommend", str(tmp_path / "a bench"), "--cut", "layer2", "--utility", "0.95"])
+    said = capsys.readouterr().out
+    assert f"trained already: {folder}\n" in said
+    assert "not judged by leakage of linkage: no person appears twice" in said
+    assert "budget" in said
+    assert "20 %" in said
+    assert "30 %" in said
+    command = shlex.split(next(line for line in said.splitlines() if "oneway protect" in line).partition(": ")[2])
+    assert command[:3] == ["oneway", "protect", str(pack.path)]
+    assert asked(command[1:]) == runs.from_dict(ProtectConfig, runs.read_json(folder / runs.CONFIG)["protect"])
+    assert asked(command[1:]) == replace(config)
