@@ -53,7 +53,7 @@ def recommend(
         if not kept:
             most = max(row["validation"]["utility"] for row in judged)
             raise InputError(f"no setting keeps {utility:g} of the control's utility at {cut}; the most is {most:.3f}")
-        return dict(min(kept, key=leaks))
+        return min(kept, key=leaks)
     kept = [row for row in judged if leaks(row) <= float(leakage or 0)]
     if not kept:
         decided = results["decisions"][cut]
@@ -61,7 +61,7 @@ def recommend(
         beside = f"; the task's decisions alone leak {', '.join(told)} on test people" if told else ""
         least = min(map(leaks, judged))
         raise InputError(f"no setting leaks at most {leakage:g} at {cut}; the least is {least:.3f}{beside}")
-    return dict(max(kept, key=lambda row: float(row["validation"]["utility"])))
+    return max(kept, key=lambda row: float(row["validation"]["utility"]))
 
 
 def unjudged(results: Mapping[str, Any], cut: str) -> list[str]:
