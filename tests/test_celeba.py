@@ -140,6 +140,14 @@ def test_malformed_lists(tmp_path: Path, name: str, old: str, new: str, words: s
         celeba.read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["identity_CelebA.txt", "list_eval_partition.txt"])
+def test_an_image_that_a_list_has_twice_is_named(tmp_path: Path, name: str) -> None:
+    path = celeba_tree(tmp_path) / name
+    path.write_text(path.read_text() + "000003.jpg 1\n")
+    with pytest.raises(InputError, match=f"{name}: has more than one line for 1 images, the first: 000003.jpg"):
+        celeba.read(tmp_path)
+
+
 @pytest.mark.parametrize("value", ["0", "-2", "yes", "11"])
 def test_label_that_is_not_binary(tmp_path: Path, value: str) -> None:
     path = celeba_tree(tmp_path) / "list_attr_celeba.txt"

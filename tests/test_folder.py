@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,64 @@ def test_hidden_files_are_not_images(tmp_path: Path) -> None:
     assert folder.read(tmp_path).names == ("a.jpg",)
 
 
+def test_linked_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder_tree(tmp_path / "elsewhere", ("1.jpg", "deep/2.jpg"))
+    root = folder_tree(tmp_path / "faces", ("a/3.jpg",))
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "again").symlink_to(root / "a")
+    (root / "a" / "loop").symlink_to(root)
+    assert folder.read(root).names == ("a/3.jpg", "linked/1.jpg", "linked/deep/2.jpg")
+    assert {Path(record.message.split(": ")[0]).name for record in caplog.records} == {"again", "loop"}
+
+
+def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = folder_tree(tmp_path, ("a/1.jpg",))
+    for name in ("a/2.HEIC", "3.heic", "a/notes.txt", "LICENSE"):
+        (root / name).write_text("")
+    labels = write(root / "labels.csv", "file,Smiling", "a/1.jpg,1")
+    folder.read(root, labels)
+    assert "4 files are no images and are passed over: 2 .heic (3.heic, ...)" in caplog.text
+    assert "1 .txt (a/notes.txt)" in caplog.text
+    assert "1 without a suffix (LICENSE)" in caplog.text
+    (root / "a" / "1.jpg").unlink()
+    with pytest.raises(InputError, match=r"holds no image .*beside 2 \.heic \(3\.heic, \.\.\.\)"):
+        folder.read(root)
+
+
+def test_a_name_that_is_no_utf_8_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xfc\xdfe.jpg"))
+    photograph(tmp_path / "a.jpg", 30, 30).rename(place)
+    with pytest.raises(InputError, match=r"udcfc.*udcdfe\.jpg.*is no UTF-8"):
+        folder.read(tmp_path)
+
+
+@pytest.mark.parametrize("spelled", ["./a/Zoë.jpg", r"a\Zoë.jpg", "a//Zoë.jpg", r".\a\Zoë.jpg", "a/Zoe\u0308.jpg"])
+def test_paths_of_a_table_may_be_spelled_as_another_system_does(tmp_path: Path, spelled: str) -> None:
+    folder_tree(tmp_path / "i", ("a/Zoë.jpg", "b.jpg"))
+    labels = write(tmp_path / "l.csv", "file,Smiling", f"{spelled},1", "b.jpg,0")
+    assert folder.read(tmp_path / "i", labels).labels[:, 0].tolist() == [True, False]
+
+
+def test_the_name_is_not_the_identity(tmp_path: Path) -> None:
+    folder_tree(tmp_path / "i", ("1.jpg", "2.jpg"))
+    labels = write(tmp_path / "l.csv", "person,Smiling", "1.jpg,1", "2.jpg,0")
+    source = folder.read(tmp_path / "i", labels, name="person")
+    assert (source.identities, source.attributes) == (None, ("Smiling",))
+    with pytest.raises(InputError, match="column 'person' cannot be both the name and the identity"):
+        folder.read(tmp_path / "i", labels, name="person", identity="person")
+
+
+def test_a_folder_named_like_a_column_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "seed=1" / "part=x"
+    folder_tree(place / "i", ("1.jpg",))
+    parquet.write_table(pa.table({"file": ["1.jpg"], "a": [1]}), place / "l.parquet")
+    read_table, given = parquet.read_table, []
+    # Older versions of pyarrow make columns of such folders unless they are told not to.
+    monkeypatch.setattr(parquet, "read_table", lambda path, **way: (given.append(way), read_table(path, **way))[1])
+    assert folder.read(place / "i", place / "l.parquet").attributes == ("a",)
+    assert given == [{"partitioning": None}]
+
+
 def test_no_folder_no_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         folder.read(tmp_path / "none")
@@ -150,6 +209,8 @@ def test_no_folder_no_image(tmp_path: Path) -> None:
         (["file,a,split", "1.jpg,1,train", "2.jpg,0,val"], "column 'split', row 2: .* it is 'val'; correct"),
         (["file,a,a", "1.jpg,1,1", "2.jpg,0,0"], "column 'a' is there twice"),
         (["file,a", "1.jpg,1,1", "2.jpg,0"], "cannot be read as a table"),
+        ([",file,a", "0,1.jpg,1", "1,2.jpg,0"], "column 1 has no name"),
+        (["file,a, a", "1.jpg,1,1", "2.jpg,0,0"], "column 'a' is there twice"),
         (["file,name", "1.jpg,1", "2.jpg,0"], "attribute 'name': .* rename that column"),
         ([], "cannot be read as a table"),
     ],

@@ -204,6 +204,40 @@ def test_a_path_in_a_table_leads_no_further_than_its_own_folder(tmp_path: Path, 
             np.testing.assert_array_equal(reader(place, 16), folder.read(own.parent).reader(0, 16))
 
 
+@pytest.mark.parametrize("binary", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+@pytest.mark.parametrize("nested", [False, True])
+def test_images_and_text_of_every_writer_are_found(tmp_path: Path, binary: pa.DataType, nested: bool) -> None:
+    content = photograph(tmp_path / "a.png", 30, 40, 1).read_bytes()
+    kind = pa.struct([("bytes", binary)]) if nested else binary
+    for number, text in enumerate((pa.string(), pa.large_string(), pa.string_view())):
+        columns = {
+            "image": pa.array([{"bytes": content} if nested else content], kind),
+            "person": pa.array(["Ada"], text),
+            "Smiling": [True],
+        }
+        parquet_files.write_table(pa.table(columns), tmp_path / f"{number}.parquet")
+        source = huggingface.read(str(tmp_path / f"{number}.parquet"))
+        assert (source.attributes, source.identities) == (("Smiling",), ("Ada",))
+        np.testing.assert_array_equal(source.reader(0, 16), folder.read(tmp_path).reader(0, 16))
+
+
+def test_a_class_of_minus_one_is_no_label(tmp_path: Path) -> None:
+    every = part(tmp_path / "images", range(4))
+    blank = every.map(lambda row, index: {"Male": -1 if index > 5 else row["Male"]}, with_indices=True)
+    for codes in (blank, blank.select([6, 7])):
+        codes.to_parquet(tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=r"column 'Male': 2 of \d pictures have no label \(-1\)"):
+            huggingface.read(str(tmp_path / "a.parquet"))
+        assert huggingface.read(str(tmp_path / "a.parquet"), attributes=("Smiling",)).attributes == ("Smiling",)
+
+
+def test_columns_named_twice_are_refused(parquet: Path) -> None:
+    with pytest.raises(InputError, match="attribute 'Male' is named more than once"):
+        huggingface.read(str(parquet), attributes=("Male", "Smiling", "Male"))
+    with pytest.raises(InputError, match="column 'Male' cannot be both the identity and an attribute"):
+        huggingface.read(str(parquet), identity="Male", attributes=("Male",))
+
+
 def test_one_split_is_divided_anew_by_person(parquet: Path, tmp_path: Path) -> None:
     source = huggingface.read(str(parquet), split="train", attributes=("Male",))
     assert (len(source.names), source.partition, source.attributes) == (12, None, ("Male",))

@@ -50,6 +50,11 @@ def test_missing_and_foreign_trees(tmp_path: Path) -> None:
         lfw.read(tmp_path)
 
 
+def test_what_is_not_of_the_layout_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lfw.read(lfw_tree(tmp_path))
+    assert "1 files are not of the layout and are passed over: 1 .jpg (Given_Family-0/notes.jpg)" in caplog.text
+
+
 def test_real_lfw() -> None:
     source = lfw.read(real_data("lfw"))
     assert len(source.names) == 2_534

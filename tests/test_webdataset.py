@@ -121,3 +121,62 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         tar.addfile(info, io.BytesIO(b"[]"))
     with pytest.raises(InputError, match=r"x\.json: must be an object of attributes"):
         webdataset.read(str(tmp_path / "list.tar"))
+
+
+def files(path: Path, content: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, each in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(each)
+            tar.addfile(info, io.BytesIO(each))
+    return path
+
+
+def picture(path: Path) -> bytes:
+    return photograph(path / "one.png", 30, 40).read_bytes()
+
+
+def test_a_key_ends_at_the_first_point(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one = picture(tmp_path)
+    source = webdataset.read(str(files(tmp_path / "a.tar", {f"s/{key}.face.1.png": one for key in "xyz"})))
+    assert source.names == ("s/x", "s/y", "s/z")
+    content = {f"{key}.{kind}": one for key in "xy" for kind in ("png", "mask.png", "txt")}
+    assert webdataset.read(str(files(tmp_path / "b.tar", content))).names == ("x", "y")
+    assert "4 files are passed over: 2 .mask.png (x.mask.png, ...), 2 .txt" in caplog.text
+    for names, words in (
+        (("x.left.png", "x.right.png"), r"'x' has several images: \.left\.png, \.right\.png; a key ends at the first"),
+        (("x.1.png", "x.2.png", "x.3.png"), "'x' has several images"),
+        (("x.png", "y.mask.png"), r"'x' has the image \.png, 'y' has only \.mask\.png"),
+    ):
+        with pytest.raises(InputError, match=words):
+            webdataset.read(str(files(tmp_path / "c.tar", dict.fromkeys(names, one))))
+    with pytest.raises(InputError, match=r"hold no image .*beside 1 \.heic \(x\.heic\)"):
+        webdataset.read(str(files(tmp_path / "d.tar", {"x.heic": b""})))
+
+
+def test_classes_are_labels(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    one = picture(tmp_path)
+
+    def shard_of(*classes: str) -> str:
+        content = {f"{n}.png": one for n in range(len(classes))}
+        content |= {f"{n}.cls": told.encode() for n, told in enumerate(classes)}
+        return str(files(tmp_path / "a.tar", content))
+
+    source = webdataset.read(shard_of("0", "1\n", "1"))
+    assert (source.attributes, source.labels[:, 0].tolist()) == (("cls",), [False, True, True])
+    source = webdataset.read(shard_of("7", "7", "9"), identity="cls")
+    assert (source.identities, source.attributes) == (("7", "7", "9"), ())
+    assert webdataset.read(shard_of("0", "1", "2")).attributes == ()
+    assert "name 3 classes and are passed over" in caplog.text
+    with pytest.raises(InputError, match=r"1\.cls is -1, which is no label"):
+        webdataset.read(shard_of("1", "-1"))
+
+
+@pytest.mark.parametrize("name", ["faces[64]", "{a,b}", "x?*"])
+def test_brackets_in_the_path_of_what_is_there_are_no_pattern(tmp_path: Path, name: str) -> None:
+    files(tmp_path / name / "a[0].tar", {"x.png": picture(tmp_path)})
+    for pattern in (f"{name}/a[0].tar", f"{name}/*.tar"):
+        assert webdataset.read(f"{tmp_path}/{pattern}").names == ("x",)
+    source = webdataset.read(f"file://{tmp_path}/*/a*.tar")
+    assert source.reader(0, 16).shape == (16, 16, 3)

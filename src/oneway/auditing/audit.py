@@ -131,7 +131,7 @@ def _open(
         raise InputError("give either an encoder (a run's folder, an ONNX file, a module) or stored features, not both")
     if isinstance(victim, Run):
         return from_run(victim, fabric, network, seed=config.seed)
-    if isinstance(victim, nn.Module) or victim is None or Path(victim).suffix == ".onnx":
+    if isinstance(victim, nn.Module) or victim is None or Path(victim).suffix.lower() == ".onnx":
         if pack is None:
             raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
         if features is not None:

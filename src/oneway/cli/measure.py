@@ -121,7 +121,7 @@ def audit(
     config = more(config) if thorough else config
     pack = None if data is None else Pack.open(data)
     opened: Run | Path | None = victim
-    if victim is not None and victim.suffix != ".onnx":
+    if victim is not None and victim.suffix.lower() != ".onnx":
         opened = Run.open(victim, pack)
         pack = opened.pack
     if pack is None:

@@ -121,6 +121,13 @@ def _column(path: Path, names: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
             f"{path}: has no line for {len(missing)} images of list_attr_celeba.txt, the first: "
             f"{_some(missing.astype(np.str_).tolist())}; use the files of one release"
         )
+    ordered = listed[order]
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(twice):
+        raise InputError(
+            f"{path}: has more than one line for {len(twice)} images, the first: "
+            f"{_some(twice.astype(np.str_).tolist())}; keep one of each"
+        )
     return values[place]
 
 

@@ -56,7 +56,7 @@ def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
     seen: set[str] = set()
     for file in _files(path):
         with reading(file):
-            shard = READERS[file.suffix](file)
+            shard = READERS[file.suffix.lower()](file)
             _check_names(file, shard, seen)
             rows = np.array([places.get(name, -1) for name in shard.names], dtype=np.int64)
             start = 0
@@ -125,7 +125,7 @@ def write_dump(path: Path | str, names: Sequence[str], features: Features) -> No
 
     """
     path = Path(path)
-    if path.suffix not in READERS:
+    if path.suffix.lower() not in READERS:
         raise InputError(f"{path} must end in {', '.join(READERS)}, not {path.suffix!r}")
     if len(names) != len(features) or len(set(names)) != len(names):
         raise InputError(
@@ -136,10 +136,10 @@ def write_dump(path: Path | str, names: Sequence[str], features: Features) -> No
         raise _no_numbers(path, features)
     features = np.ascontiguousarray(features)
     with whole(path) as partial:
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             with open(partial, "wb") as file:
                 np.savez(file, names=np.array(names, dtype=np.str_), features=features)
-        elif path.suffix == ".parquet":
+        elif path.suffix.lower() == ".parquet":
             column = pa.FixedShapeTensorArray.from_numpy_ndarray(features)
             table = pa.table({"name": pa.array(list(names), pa.string()), "features": column})
             parquet.write_table(table, partial, use_dictionary=["name"])
@@ -152,10 +152,10 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise InputError(f"{path} does not exist; give a file of features or a folder of them ({known})")
     if regular(path).is_file():
-        if path.suffix not in READERS:
+        if path.suffix.lower() not in READERS:
             raise InputError(f"{path} is no file of features; it must end in {known}")
         return [path]
-    found = sorted(file for file in path.iterdir() if file.suffix in READERS and not file.name.startswith("."))
+    found = sorted(file for file in path.iterdir() if file.suffix.lower() in READERS and not file.name.startswith("."))
     if not found:
         raise InputError(f"{path} holds no file of features ({known}); give the folder that does, or one file")
     return [regular(file) for file in found]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import unicodedata
 from collections import Counter
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.data.labels import IDENTITY_COLUMNS, binary, chosen, partition_of, read_table, some, texts
+from oneway.data.labels import IDENTITY_COLUMNS, binary, chosen, partition_of, passed_over, read_table, some, texts
 from oneway.data.picture import SUFFIXES
 from oneway.data.source import Photographs, Source
 from oneway.errors import InputError
 
+log = logging.getLogger("oneway.data")
 NAME_COLUMNS = ("image", "file", "filename", "name", "path", "image_id")
 
 
@@ -25,10 +29,11 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
     if there is one; empty for unknown). A column `split` of train, validation, test, private, public is the
     official split; every other column is an attribute and must be binary. Rows and images are matched by
     name. Without `labels` there are neither attributes nor people. The crop is the largest square in the
-    middle. Raise `InputError` for anything that does not fit, naming the column, the row or the images.
+    middle. Linked folders are followed, each folder once; files that are no images are counted in a warning. Raise
+    `InputError` for anything that does not fit, naming the column, the row or the images.
     """
     root = Path(root)
-    images = _images(root)
+    images = _images(root, None if labels is None else Path(labels))
     if labels is None:
         if identity is not None or name is not None:
             raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
@@ -40,8 +45,12 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
             f"{labels}: no column is called {', '.join(NAME_COLUMNS)}; name the one that holds the images' "
             f"paths, its columns are: {', '.join(table.column_names)}"
         )
-    identity = chosen(table.column_names, "identity", identity, IDENTITY_COLUMNS, labels)
-    order = _matched(labels, texts(table, name, labels), images)
+    if identity == name:
+        raise InputError(f"{labels}: column {name!r} cannot be both the name and the identity; name another")
+    others = [column for column in table.column_names if column != name]
+    identity = chosen(others, "identity", identity, IDENTITY_COLUMNS, labels)
+    there = set(images)
+    order = _matched(labels, [_spelled(row, there) for row in texts(table, name, labels)], images)
     people = texts(table, identity, labels) if identity is not None else None
     partition = partition_of(texts(table, "split", labels), labels) if "split" in table.column_names else None
     attributes = {
@@ -81,21 +90,52 @@ def _source(
     )
 
 
-def _images(root: Path) -> tuple[str, ...]:
+def _images(root: Path, labels: Path | None) -> tuple[str, ...]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; give the folder that holds the images")
-    found = []
-    for folder, folders, files in os.walk(root):
+    found: list[str] = []
+    others: list[str] = []
+    for file in _files(root):
         # Hidden files are thumbnails and resource forks, not the user's images.
-        folders[:] = [entry for entry in folders if not entry.startswith(".")]
-        found += [
-            (Path(folder) / file).relative_to(root).as_posix()
-            for file in files
-            if file.lower().endswith(SUFFIXES) and not file.startswith(".")
-        ]
+        if not file.name.startswith(".") and (labels is None or file != labels):
+            (found if file.suffix.lower() in SUFFIXES else others).append(file.relative_to(root).as_posix())
     if not found:
-        raise InputError(f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder that holds the images")
+        beside = f", beside {passed_over(others)}" if others else ""
+        raise InputError(
+            f"{root}: holds no image ({', '.join(SUFFIXES)}){beside}; give the folder that holds the images"
+        )
+    if others:
+        log.warning("%s: %d files are no images and are passed over: %s", root, len(others), passed_over(others))
     return tuple(sorted(found))
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """List the files below a folder, those of linked folders too, and each folder once, however many lead to it."""
+    waiting, linked = [root], list[Path]()
+    seen: set[tuple[int, int]] = set()
+    while waiting or linked:
+        folder = waiting.pop() if waiting else linked.pop(0)  # first what really lies here
+        try:
+            about = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+        if (about.st_dev, about.st_ino) in seen:
+            log.warning("%s: leads to a folder that was read already, and is passed over", folder)
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        for entry in entries:
+            if not entry.is_dir():
+                yield Path(entry.path)
+            elif not entry.name.startswith("."):
+                (linked if entry.is_symlink() else waiting).append(Path(entry.path))
+
+
+def _spelled(row: str, images: set[str]) -> str:
+    """Write a path of a table as the folder has it, if it is another spelling of one: ./a, a\\b, letters composed."""
+    ways = (row, PurePosixPath(row).as_posix(), PurePosixPath(row.replace("\\", "/")).as_posix())
+    composed = (unicodedata.normalize(form, way) for form in ("NFC", "NFD") for way in ways[1:])
+    return next((way for way in (*ways, *composed) if way in images), row)
 
 
 def _matched(path: Path, rows: list[str], images: tuple[str, ...]) -> NDArray[np.int64]:

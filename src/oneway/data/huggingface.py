@@ -108,11 +108,16 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
         )
     others = [name for name in opened.features if name not in images]
     for name in attributes:
+        if attributes.count(name) > 1:
+            raise InputError(f"{path}: attribute {name!r} is named more than once; name each once")
         if name not in opened.features:
             raise unknown(f"{path}: attribute", name, list(opened.features))
     task = attributes or _binary_columns(opened.features)
+    if identity in attributes:
+        raise InputError(f"{path}: column {identity!r} cannot be both the identity and an attribute; name another")
     identity = chosen(others, "identity", identity, IDENTITIES, path)
     table = opened.columns([*task, *([] if identity is None or identity in task else [identity])])
+    _check_labelled(path, opened.features, table, task)
     return Source(
         layout="huggingface",
         names=names,
@@ -124,6 +129,22 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
         reader=opened.reader(images[0], names),
         crop="the largest square in the middle",
     )
+
+
+def _check_labelled(path: str, features: Features, table: pa.Table, task: tuple[str, ...]) -> None:
+    """Refuse classes of which some pictures have none: -1, as the hub's test splits often have it."""
+    from datasets import ClassLabel
+
+    for name in task:
+        if isinstance(features[name], ClassLabel):
+            codes = table.column(name).to_pylist()
+            none = [row for row, code in enumerate(codes) if code is None or code < 0]
+            if none:
+                raise InputError(
+                    f"{path}: column {name!r}: {len(none)} of {len(codes)} pictures have no label (-1), the first in "
+                    f"row {none[0] + 1}; choose a split that is labelled with --split, or leave {name!r} out of "
+                    "--attributes"
+                )
 
 
 def _open(path: str, split: str | None) -> Opened:
@@ -139,7 +160,7 @@ def _open(path: str, split: str | None) -> Opened:
     if place.is_file():
         return _open_parquet(path, glob.escape(path), split)
     if glob.has_magic(path) or "://" in path:
-        named = path if path.endswith(".parquet") else f"{path.rstrip('/')}/**/*.parquet"
+        named = path if path.lower().endswith(".parquet") else f"{path.rstrip('/')}/**/*.parquet"
         return _open_parquet(path, named, split)
     return _open_dataset(path, split, datasets.load_dataset)
 
@@ -203,11 +224,26 @@ def _open_parquet(path: str, pattern: str, split: str | None) -> Opened:
 
 def _features(schema: pa.Schema) -> Features:
     """Tell the columns of a file; encoded bytes, or pairs of bytes and path, are images, whoever wrote them."""
-    from datasets import Features, Image, Value
+    from datasets import Features, Image
 
-    found = Features.from_arrow_schema(schema)
-    stored = (Value("binary"), {"bytes": Value("binary"), "path": Value("string")})
-    return Features({name: Image() if feature in stored else feature for name, feature in found.items()})
+    stored = [field.name for field in schema if _is_image(field.type)]
+    rest = pa.schema([field for field in schema if field.name not in stored], metadata=schema.metadata)
+    found = Features.from_arrow_schema(_without_views(rest))
+    return Features({name: Image() if name in stored else found[name] for name in schema.names})
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    """Say whether a column holds encoded bytes, or pairs of them and a path that may be missing."""
+    if pa.types.is_struct(kind):
+        names = {kind.field(place).name for place in range(kind.num_fields)}
+        return "bytes" in names <= {"bytes", "path"} and _is_image(kind.field("bytes").type)
+    return any(is_one(kind) for is_one in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """Give columns of text the type that datasets knows, whoever wrote them."""
+    plain = [field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field for field in schema]
+    return pa.schema(plain, metadata=schema.metadata)
 
 
 def _split_of(file: PurePosixPath) -> str:

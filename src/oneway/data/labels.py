@@ -19,6 +19,7 @@ from oneway.files import regular
 
 IDENTITY_COLUMNS = ("identity", "person")
 PARTITIONS = ("train", "validation", "test", "private", "public")
+_KINDS = 8  # of files that are named when they are passed over
 # What false and true are called, in the order they are tried.
 BINARY = (("0", "1"), ("-1", "1"), ("false", "true"), ("0.0", "1.0"), ("-1.0", "1.0"))
 
@@ -28,7 +29,7 @@ def read_table(path: Path) -> pa.Table:
     regular(path)
     try:
         if path.suffix.lower() == ".parquet":
-            table = parquet.read_table(path)
+            table = parquet.read_table(path, partitioning=None)  # seed=1/ in its path is no column
         elif path.suffix.lower() == ".csv":
             with open(path, encoding="utf-8-sig", newline="") as file:
                 columns = next(csv.reader(file), [])
@@ -39,6 +40,12 @@ def read_table(path: Path) -> pa.Table:
             raise InputError(f"{path}: labels must be a .csv or .parquet file")
     except (OSError, UnicodeDecodeError, pa.ArrowException, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}); repair the file") from error
+    table = table.rename_columns([column.strip() for column in table.column_names])
+    if "" in table.column_names:
+        raise InputError(
+            f"{path}: column {table.column_names.index('') + 1} has no name; give it one, or drop it (it is the index "
+            "of a table that was written with it)"
+        )
     twice = [column for column, times in Counter(table.column_names).items() if times > 1]
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} is there twice; rename one")
@@ -96,6 +103,18 @@ def binaries(table: pa.Table, columns: tuple[str, ...], path: Path | str, count:
     for place, column in enumerate(columns):
         labels[:, place] = binary(table, column, path)
     return labels
+
+
+def passed_over(names: Iterable[str]) -> str:
+    """Count files by suffix, each with an example: "3 .txt (a/notes.txt, ...)"."""
+    by_suffix: dict[str, list[str]] = {}
+    for name in names:
+        dot, suffix = name.rpartition("/")[2].partition(".")[1:]
+        by_suffix.setdefault((dot + suffix).lower() or "without a suffix", []).append(name)
+    counts = sorted(by_suffix.items(), key=lambda each: -len(each[1]))
+    told = [f"{len(each)} {suffix} ({each[0]}{', ...' if len(each) > 1 else ''})" for suffix, each in counts[:_KINDS]]
+    rest = sum(len(each) for _, each in counts[_KINDS:])
+    return ", ".join([*told, *([f"{rest} others"] if rest else [])])
 
 
 def some(names: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from oneway.data.celeba import LANDMARKS as TARGET
+from oneway.data.labels import passed_over
 from oneway.data.source import Landmarks, Photographs, Source
 from oneway.errors import InputError
 
+log = logging.getLogger("oneway.data")
 FOLDER = "lfw-deepfunneled"
 FRAME = (250, 250)
 POINTS = ((105.0, 113.0), (146.0, 113.0), (125.5, 137.0), (109.0, 158.0), (142.0, 158.0))
@@ -51,6 +54,12 @@ def read(root: Path) -> Source:
         raise InputError(
             f"{images}: holds no image of the lfw layout, {FOLDER}/Name/Name_0001.jpg; "
             f"unpack lfw-deepfunneled.tgz, or use the folder layout for other trees"
+        )
+    regular = set(kept)
+    others = [f"{person}/{file}" for person, file in found if (person, file) not in regular]
+    if others:
+        log.warning(
+            "%s: %d files are not of the layout and are passed over: %s", images, len(others), passed_over(others)
         )
     names = tuple(f"{person}/{file}" for person, file in kept)
     return Source(

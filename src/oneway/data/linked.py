@@ -59,7 +59,7 @@ class Linked:
     @cached_property
     def _spans(self) -> pa.Table:
         try:
-            table = parquet.read_table(self.path).select(["file", "offset", "size"])
+            table = parquet.read_table(self.path, partitioning=None).select(["file", "offset", "size"])
             if table.schema.types[0] not in (pa.string(), pa.dictionary(pa.int32(), pa.string())):
                 raise pa.ArrowInvalid("its files are no text")
             if table.schema.types[1:] != [pa.int64()] * 2 or any(column.null_count for column in table.columns):

@@ -194,7 +194,7 @@ class Pack:
     @cached_property
     def table(self) -> pa.Table:
         """The whole of labels.parquet: name, identity, split, and a bool column an attribute."""
-        table = parquet.read_table(self.path / LABELS)
+        table = parquet.read_table(self.path / LABELS, partitioning=None)
         found = pc.run_end_encode(table.column("split").combine_chunks(), run_end_type=pa.int64())
         ends = accumulate(self.counts[split] for split in SPLITS)
         if [*zip(found.values.to_pylist(), found.run_ends.to_pylist(), strict=True)] != [

@@ -78,7 +78,7 @@ def encoded(stored: Any, name: str, homes: Sequence[Path]) -> BytesIO | Path:
     if not isinstance(stored, dict):
         return BytesIO(stored or b"")
     content: bytes | None = stored["bytes"]
-    path: str | None = stored["path"]
+    path: str | None = stored.get("path")
     if content is not None or not path:
         return BytesIO(content or b"")
     for home in homes:

@@ -73,7 +73,17 @@ class Source:
         assert self.identities is None or len(self.identities) == len(self.names)
         assert self.partition is None or len(self.partition) == len(self.names)
         assert len(set(self.names)) == len(self.names)
+        for text in (*self.names, *(self.identities or ())):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"{text.encode('utf-8', 'backslashreplace').decode()!r}: is no UTF-8, as the names of pictures and "
+                    "people must be; rename it (convmv does so for whole folders)"
+                ) from error
         for attribute in self.attributes:
+            if not attribute.strip():
+                raise InputError(f"attribute {attribute!r} has no name; name its column, or drop it")
             if attribute in RESERVED or self.attributes.count(attribute) > 1:
                 raise InputError(
                     f"attribute {attribute!r}: attribute names must be unique and none of "

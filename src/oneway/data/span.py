@@ -36,7 +36,8 @@ def opened(file: str) -> Iterator[BinaryIO]:
             with Path(file).open("rb") as local:
                 yield local
             return
-        with fsspec.open(file, "rb") as remote:
+        files, path = fsspec.core.url_to_fs(file)  # fsspec.open would take brackets for a pattern
+        with files.open(path, "rb") as remote:
             yield remote
     except (OSError, ImportError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from error
@@ -124,6 +125,13 @@ def _home(file: str) -> str:
     return file
 
 
+def _literal(pattern: str) -> str:
+    """Take what is there by the name that a pattern begins with for that name, whatever brackets are in it."""
+    path = Path(pattern)
+    there = next((place for place in (path, *path.parents) if place.exists()), Path())
+    return str(Path(glob.escape(str(there))) / path.relative_to(there))
+
+
 def matching(pattern: str) -> list[str]:
     """List the files that a pattern of paths, or of URLs of one of `PROTOCOLS`, matches, in order.
 
@@ -133,7 +141,7 @@ def matching(pattern: str) -> list[str]:
     """
     check(pattern)
     if "://" not in pattern:
-        return [str(Path(name).absolute()) for name in sorted(glob.glob(pattern, recursive=True))]
+        return [str(Path(name).absolute()) for name in sorted(glob.glob(_literal(pattern), recursive=True))]
     try:
         files, path = fsspec.core.url_to_fs(pattern)
         names = sorted(files.glob(path))

@@ -158,7 +158,7 @@ def open_verifier(pack: Pack, path: Path | str | None = None, *, progress: bool 
 
     """
     if path is not None:
-        return OnnxVerifier(Path(path), pack.landmarks) if Path(path).suffix == ".onnx" else load(Path(path))
+        return OnnxVerifier(Path(path), pack.landmarks) if Path(path).suffix.lower() == ".onnx" else load(Path(path))
     own = pack.path / OWN
     if own.is_file():
         return load(own)

@@ -96,6 +96,9 @@ def open_sight(config: ProtectConfig, fabric: Fabric) -> Distance | None:
 def _task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:
     if not pack.attributes:
         raise InputError(f"{pack.path} has no attributes, so there is no task to keep; prepare it with labels")
+    twice = sorted({name for name in config.attributes if config.attributes.count(name) > 1})
+    if twice:
+        raise InputError(f"attributes: {', '.join(twice)}: named more than once; name each once")
     pack.private.labels(config.attributes)
     return tuple(config.attributes) or pack.attributes
 
