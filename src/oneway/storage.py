@@ -120,6 +120,16 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"cannot write in {folder}: {error.strerror or error}; choose another folder") from error
 
 
+def check_place(path: Path) -> None:
+    """Refuse a path at which no file can be made, by trying in the nearest of its folders that is there.
+
+    Raises:
+        InputError: if it cannot be written.
+
+    """
+    check_writable(next(each for each in path.absolute().parents if each.exists()))
+
+
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Make `folder` this process's own as long as the block lasts; folders made for it that stay empty are removed.

@@ -20,7 +20,7 @@ from oneway.auditing.results import assemble, per_picture, pictures_of, stronges
 from oneway.auditing.room import Room
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
-from oneway.claims import claim
+from oneway.claims import check_claim, claim
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -85,13 +85,14 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     described = _describe(opened, config, verifier)
-    beside = None
-    if control is not None:
-        again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
-        beside = _control(Path(control), opened, described, again)
     folder = _home(opened, out)
+    check_claim(folder, resume=resume)
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
+    beside = None
+    if control is not None:  # perhaps an audit of its own, which takes hours
+        again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
+        beside = _control(Path(control), opened, described, again)
     with claim(folder, described, resume=resume):
         steps = Steps(
             folder,

@@ -44,6 +44,7 @@ def attack(
     from oneway.attacks.inversion import InversionConfig
     from oneway.auditing.attack import GRID
     from oneway.auditing.attack import attack as attack_run
+    from oneway.claims import check_claim
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
@@ -53,6 +54,7 @@ def attack(
 
     opened = Run.open(run, None if data is None else Pack.open(data))
     out = run / "attack" if out is None else out
+    check_claim(out, resume=resume)  # before the pack's own verifier is trained
     given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
     results = attack_run(
         opened,
@@ -109,6 +111,7 @@ def audit(
     from oneway.auditing.config import AuditConfig
     from oneway.auditing.config import thorough as more
     from oneway.auditing.limits import check_limits, read_limits
+    from oneway.claims import check_claim
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
@@ -126,6 +129,7 @@ def audit(
         pack = opened.pack
     if pack is None:
         raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
+    check_claim(out, resume=resume)  # before the pack's own verifier is trained
     results = run_audit(
         opened,
         features=features,

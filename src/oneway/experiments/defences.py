@@ -16,7 +16,7 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.executor import HERE, Executor
-from oneway.experiments.sweep import Setting, Store, absolute
+from oneway.experiments.sweep import Setting, Store, absolute, identify_file
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.report.pareto import draw_pareto
@@ -86,7 +86,9 @@ def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | N
     """Say how long what is not made yet will take on this machine; arguments as `compare_defences` takes them."""
     data = pack.path.absolute()
     store = Store(path=out.absolute(), pack=data, verifier=absolute(verifier))
-    return estimate([cell.setting for cell in cells(config, data)], store)
+    settings = [cell.setting for cell in cells(config, data)]
+    store.check(settings)
+    return estimate(settings, store)
 
 
 def compare_defences(
@@ -122,11 +124,12 @@ def compare_defences(
     plan = cells(config, pack.path.absolute())
     described = {
         "defences": runs.to_dict(config),
-        "verifier": None if verifier is None else str(verifier),
+        "verifier": identify_file(verifier),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
+    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
+    store.check([cell.setting for cell in plan])
     with claim(out, described, resume=resume):
-        store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
         store.make([cell.setting for cell in plan], executor=executor, progress=progress)
         results: dict[str, Any] = {
             "schema": runs.SCHEMA,

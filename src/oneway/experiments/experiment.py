@@ -22,7 +22,7 @@ from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.line import Line, row
 from oneway.experiments.paper import METRICS, Effect, judge
-from oneway.experiments.sweep import Setting, Store, absolute
+from oneway.experiments.sweep import Setting, Store, absolute, identify_file
 from oneway.report.experiments import write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
@@ -76,6 +76,7 @@ def foresee(
     """
     # More public people change no time, so the packs need not be joined for this.
     planned = plan(names, config, pack.path, None if extra is None else pack.path)
+    _check(planned, pack, config, verifier)
     store = Store(path=out / STORE, pack=pack.path, verifier=verifier)
     audited = _audited(planned)
     known = {setting.run for setting in audited}
@@ -122,11 +123,11 @@ def experiment(
             "executor.gather: the pack that is joined of two lies beside the results, where nodes that share no folder "
             "have none; leave out the extra pack, or share the folder"
         )
-    plan(names, config, pack.path, None)  # what is wrong is said before anything is written
+    _check(plan(names, config, pack.path, None), pack, config, verifier)
     described = {
         "experiments": list(names),
         "config": runs.to_dict(config),
-        "verifier": None if verifier is None else str(verifier),
+        "verifier": identify_file(verifier),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
         "extra": None if extra is None else {"path": str(extra.path.absolute()), "hash": extra.hash},
     }
@@ -144,6 +145,14 @@ def experiment(
             partial.write_text(reproduction(found), encoding="utf-8")
         write_experiments(found, _pictures(planned, store, pack), out / PAGE)
         return found
+
+
+def _check(planned: Mapping[str, list[Line]], pack: Pack, config: ExperimentConfig, verifier: Path | None) -> None:
+    """Refuse what would be found only after encoders were trained."""
+    if "tsne" in planned:
+        pack.test.labels(config.shown)
+    settings = [line.setting for lines in planned.values() for line in lines]
+    Store(path=pack.path, pack=pack.path, verifier=verifier).check(settings)
 
 
 def _audited(planned: Mapping[str, list[Line]]) -> list[Setting]:

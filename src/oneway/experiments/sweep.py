@@ -18,9 +18,10 @@ from oneway.errors import InputError
 from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
 from oneway.models.identification import OWN, open_verifier
+from oneway.models.perceptual import VGG, open_perceptual
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
-from oneway.protection.run import Run
+from oneway.protection.run import Run, check
 from oneway.protection.train import protect
 
 
@@ -92,6 +93,20 @@ class Store:
         """Say whether a setting is finished."""
         return _finished(self._folders(setting, audits=True))
 
+    def check(self, settings: Sequence[Setting]) -> None:
+        """Refuse settings that cannot be made, before any is begun.
+
+        Raises:
+            InputError: for a network, a cut, a task, a perceptual network or a verifier that cannot be used.
+
+        """
+        for setting in {each.run: each for each in (*_controls(settings, audits=True), *settings)}.values():
+            check(Pack.open(setting.data), setting.protect)
+        for network in {each.audit.perceptual for each in settings} - {None, VGG}:
+            open_perceptual(str(network))
+        if self.verifier is not None:
+            open_verifier(Pack.open(self.pack), self.verifier)
+
     def make(self, settings: Sequence[Setting], *, executor: Executor, progress: bool, audits: bool = True) -> None:
         """Train and audit every setting that is not made yet, controls first; what was begun is continued.
 
@@ -160,6 +175,15 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
             stages.append([])
         stages[place].append(setting)
     return stages
+
+
+def identify_file(path: Path | None) -> dict[str, str] | None:
+    """Say which file is meant: where it lies, and what tells it from any other."""
+    if path is None:
+        return None
+    if not path.is_file():
+        raise InputError(f"verifier {str(path)!r} is not a file; give an ONNX file, or one made by `oneway verifier`")
+    return {"path": str(path), "hash": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def absolute(path: Path | None) -> Path | None:

@@ -20,6 +20,7 @@ from oneway.models.encoder import EncoderConfig, backbone
 from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
 from oneway.progress import track
 from oneway.runtime import RuntimeConfig, launch, lay_out
+from oneway.storage import check_place, check_writable
 
 SCALE, MARGIN = 24.0, 0.2
 OWN = "verifier.safetensors"
@@ -83,6 +84,7 @@ def identify(
             f"{pack.path} has one picture of each person, from which no verifier can be trained; "
             "give one with --verifier, an ONNX file"
         )
+    check_place(path)
     fabric = launch(runtime or RuntimeConfig())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -164,6 +166,13 @@ def open_verifier(pack: Pack, path: Path | str | None = None, *, progress: bool 
         return load(own)
     if pack.private.num_people == len(pack.private):
         return None
+    try:
+        check_writable(pack.path)
+    except InputError as error:
+        raise InputError(
+            f"{pack.path} cannot be written, where its own verifier would be kept; train one elsewhere by `oneway "
+            "verifier DATA --out FILE`, and give it with --verifier FILE"
+        ) from error
     return identify(pack, own, progress=progress)
 
 

@@ -21,6 +21,7 @@ from oneway.models.copying import copy_network
 from oneway.models.encoder import NORMS, backbone
 from oneway.models.features import keep_batches
 from oneway.models.noise import Noisy
+from oneway.models.perceptual import VGG, open_perceptual
 from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig, read
 from oneway.protection.game import Protector
@@ -58,6 +59,34 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
             encoder = config.active.wrap(encoder, features_shape(encoder, size))
         rest_shape = features_shape(nn.Sequential(encoder, rest), size)
         return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
+
+
+def task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:
+    """Name the attributes that a config trains for on a pack.
+
+    Raises:
+        InputError: if the pack lacks them, or labels of them.
+
+    """
+    if not pack.attributes:
+        raise InputError(f"{pack.path} has no attributes, so there is no task to keep; prepare it with labels")
+    twice = sorted({name for name in config.attributes if config.attributes.count(name) > 1})
+    if twice:
+        raise InputError(f"attributes: {', '.join(twice)}: named more than once; name each once")
+    pack.private.labels(config.attributes)
+    return tuple(config.attributes) or pack.attributes
+
+
+def check(pack: Pack, config: ProtectConfig) -> None:
+    """Refuse what `protect` would refuse, without training, a folder or a download.
+
+    Raises:
+        InputError: if the pack lacks the task, the network cannot be cut so, or there is no such perceptual network.
+
+    """
+    build(config, size=pack.size, num_attributes=len(task(pack, config)))
+    if config.game.sees and config.game.perceptual_network not in (None, VGG):
+        open_perceptual(str(config.game.perceptual_network))
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
 from oneway.protection.probe import Probe
-from oneway.protection.run import WEIGHTS, Run, build, predict, predict_logits
+from oneway.protection.run import WEIGHTS, Run, build, predict, predict_logits, task
 from oneway.runtime import launch, together
 
 LOG_EVERY = 20
@@ -63,7 +63,7 @@ def protect(
 
     """
     config, out = config or ProtectConfig(), Path(out)
-    attributes = _task(pack, config)
+    attributes = task(pack, config)
     fabric = launch(config.runtime)
     _divide(config, fabric.world_size)
     protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
@@ -91,16 +91,6 @@ def open_sight(config: ProtectConfig, fabric: Fabric) -> Distance | None:
     """Open the distance in the game's perceptual network, if a player looks through one."""
     seen = config.game.perceptual_network if config.game.sees else None
     return None if seen is None else Distance(open_perceptual(seen), fabric)
-
-
-def _task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:
-    if not pack.attributes:
-        raise InputError(f"{pack.path} has no attributes, so there is no task to keep; prepare it with labels")
-    twice = sorted({name for name in config.attributes if config.attributes.count(name) > 1})
-    if twice:
-        raise InputError(f"attributes: {', '.join(twice)}: named more than once; name each once")
-    pack.private.labels(config.attributes)
-    return tuple(config.attributes) or pack.attributes
 
 
 def _divide(config: ProtectConfig, processes: int) -> None:

@@ -1,0 +1,82 @@
+"""What can be checked is checked before anything trains or a folder is taken; then the correction is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oneway
+from oneway.experiments.config import ExperimentConfig
+from oneway.experiments.defences import DefencesConfig, compare_defences
+from oneway.experiments.experiment import experiment
+from oneway.experiments.sweep import Setting, Store
+from oneway.models.identification import open_verifier
+
+
+class Trained(Exception):
+    """All checks passed, and the first setting is to be made."""
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop where training would begin."""
+
+    def make(self: Store, settings: Sequence[Setting], **_: Any) -> None:
+        raise Trained
+
+    monkeypatch.setattr(Store, "make", make)
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize(
+    ("names", "wrong", "message"),
+    [
+        (["layers"], {"cuts": ("layer2", "layer9")}, "cut 'layer9' does not exist"),
+        (["tsne"], {"shown": ("Eyeglases", "Smiling")}, "attribute 'Eyeglases' does not exist"),
+        (["strength"], {"single": "Smilling"}, "attribute 'Smilling' does not exist"),
+        (["tradeoff"], {"perceptual_network": "resnet10t:absent"}, "'absent' are not a file"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistyped_experiment_leaves_nothing_and_its_correction_is_taken(
+    pack: oneway.Pack,
+    tiny: Any,
+    tmp_path: Path,
+    resnet_file: Path,
+    names: list[str],
+    wrong: dict[str, Any],
+    message: str,
+) -> None:
+    given = {"protect": tiny(), "cuts": ("layer2",), "perceptual_network": f"resnet10t:{resnet_file}"}
+    with pytest.raises(oneway.InputError, match=message):
+        experiment(names, pack, tmp_path / "new" / "out", ExperimentConfig(**(given | wrong)), progress=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Trained):
+        experiment(names, pack, tmp_path / "new" / "out", ExperimentConfig(**given), progress=False)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_benchmark_with_a_wrong_cut_or_verifier_leaves_nothing(pack: oneway.Pack, tiny: Any, tmp_path: Path) -> None:
+    right = DefencesConfig(protect=tiny(), defences=("noise=1",))
+    wrong = DefencesConfig(protect=tiny(), defences=("noise=1",), cuts=("layer2", "layer9"))
+    with pytest.raises(oneway.InputError, match="cut 'layer9' does not exist"):
+        compare_defences(pack, tmp_path / "out", wrong, progress=False)
+    with pytest.raises(oneway.InputError, match=r"absent\.onnx' is not a file"):
+        compare_defences(pack, tmp_path / "out", right, verifier=tmp_path / "absent.onnx", progress=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(Trained):
+        compare_defences(pack, tmp_path / "out", right, progress=False)
+
+
+def test_a_pack_that_cannot_be_written_trains_no_verifier(
+    other_pack: oneway.Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(dir: Path) -> None:
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", unable)
+    with pytest.raises(oneway.InputError, match=r"where its own verifier would be kept; train one elsewhere by"):
+        open_verifier(other_pack)
