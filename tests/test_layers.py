@@ -15,6 +15,7 @@ import oneway
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
+    {"console", "files"},
     {"progress", "workers", "storage", "runtime"},
     {"runs"},
     {"claims"},

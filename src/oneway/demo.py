@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from oneway import runs
 from oneway.attacks.inversion import InversionConfig
 from oneway.auditing.attack import GRID, attack
+from oneway.console import console, marked
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
@@ -36,10 +35,10 @@ def demo(out: Path, *, seed: int = 0) -> None:
         seed: of everything.
 
     """
-    console = Console()
-    console.print("[bold]1/4[/] drawing faces of people who do not exist")
+    said = console()
+    said.print(marked("1/4", " drawing faces of people who do not exist"))
     pack = _pack(out / "faces", seed)
-    console.print("[bold]2/4[/] training the judge: a face verifier")
+    said.print(marked("2/4", " training the judge: a face verifier"))
     verifier = _judge(pack, seed)
     protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
     unprotected = prescribe(protected, "none")
@@ -48,15 +47,14 @@ def demo(out: Path, *, seed: int = 0) -> None:
         [("unprotected", "an unprotected encoder", unprotected), ("protected", "a protected encoder", protected)],
         start=3,
     ):
-        console.print(f"[bold]{number}/4[/] training {title}, then attacking it with a decoder trained from scratch")
+        said.print(marked(f"{number}/4", f" training {title}, then attacking it with a decoder trained from scratch"))
         run = _run(pack, out / name, config)
         control = None if name == "unprotected" else out / "unprotected" / "attack"
         attacks[name] = _attack(run, InversionConfig(max_steps=ATTACK_STEPS, seed=seed), verifier, control)
-    console.print(verifier_line(attacks["protected"]["verifier"]), highlight=False)
-    console.print(attack_table(attacks["protected"]))
-    console.print(
+    said.print(verifier_line(attacks["protected"]["verifier"]))
+    said.print(attack_table(attacks["protected"]))
+    said.print(
         f"original above reconstruction, unprotected and protected: {out / 'protected' / 'attack' / GRID}",
-        highlight=False,
         soft_wrap=True,
     )
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from oneway.console import console
+
 INTERVAL = 10.0  # seconds between plain lines
 
 
@@ -37,10 +39,10 @@ def track(
     """
     if not enabled:
         return nullcontext(_silent)
-    console = Console(stderr=True)
+    there = console(stderr=True)
     # Rich alone would believe variables such as FORCE_COLOR rather than the file.
-    if sys.stderr.isatty() and console.is_interactive:
-        return _bar(console, description, total, unit, before)
+    if sys.stderr.isatty() and there.is_interactive:
+        return _bar(there, description, total, unit, before)
     return _lines(description, total, unit, before)
 
 
@@ -49,7 +51,7 @@ def _silent(done: int, **figures: float) -> None:
 
 
 @contextmanager
-def _bar(console: Console, description: str, total: int, unit: str, before: int) -> Iterator[Advance]:
+def _bar(there: Console, description: str, total: int, unit: str, before: int) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
@@ -60,7 +62,7 @@ def _bar(console: Console, description: str, total: int, unit: str, before: int)
         TextColumn("{task.fields[figures]}", markup=False, table_column=Column(no_wrap=False)),
     )
     latest: dict[str, float] = {}
-    with Progress(*columns, console=console, refresh_per_second=4, speed_estimate_period=60) as progress:
+    with Progress(*columns, console=there, refresh_per_second=4, speed_estimate_period=60) as progress:
         number = progress.add_task(description, total=total, completed=before, rate="", figures="")
         (task,) = progress.tasks
 

@@ -35,7 +35,7 @@ CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` as indented JSON, atomically."""
     with whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
     """
     try:
-        content = json.loads(regular(path).read_text())
+        content = json.loads(regular(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the folder of a finished run") from error
     except InputError:

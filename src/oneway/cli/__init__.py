@@ -6,12 +6,12 @@ import sys
 from collections.abc import Callable, Sequence
 
 import tyro
-from rich.console import Console
 
 import oneway
 from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
+from oneway.console import allow_every_character, console, marked
 from oneway.errors import DivergedError, InputError, LostError
 
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
+    allow_every_character()
     if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
         print(f"oneway {oneway.__version__}")
         return
@@ -47,15 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ),
         )
     except (InputError, DivergedError, LostError) as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        console(stderr=True).print(marked("error:", f" {_one_line(error)}", style="bold red"), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
         given = list(sys.argv[1:] if arguments is None else arguments)
         way = {"demo": "give the same command again to continue", "verifier": "give the same command to start again"}
         hint = way.get(given[0] if given else "", "add --resume to the same command to continue")
-        Console(stderr=True).print(f"stopped; {hint}", highlight=False)
+        console(stderr=True).print(f"stopped; {hint}")
         sys.exit(130)
 
 
-def _escaped(error: Exception) -> str:
-    return " ".join(str(error).split()).replace("[", r"\[")
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
 from tyro.conf import Positional, UseAppendAction
 
 from oneway.cli.options import Settings, open_executor, pairs
+from oneway.console import console
 from oneway.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ def benchmark(
     maker, settings = open_executor(executor, jobs, pairs(set))
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
     config = override(DefencesConfig(protect=PRESETS[preset]()), given | settings)
-    console = Console()
+    said = console()
     if dry_run:
         for cell in cells(config, data):
-            console.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}", highlight=False)
-        console.print(_told(foresee(Pack.open(data), out, config, verifier=verifier), jobs))
+            said.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}")
+        said.print(_told(foresee(Pack.open(data), out, config, verifier=verifier), jobs))
         return
     results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=maker, resume=resume)
-    console.print(benchmark_table(results))
-    console.print(f"picture: {out / PICTURE}", highlight=False, soft_wrap=True)
+    said.print(benchmark_table(results))
+    said.print(f"picture: {out / PICTURE}", soft_wrap=True)
 
 
 def recommend(
@@ -100,8 +100,8 @@ def recommend(
             "run the same `oneway benchmark` again with --resume, which makes nothing anew that is finished"
         )
     row = choose(results, cut, utility=utility, leakage=leakage)
-    console = Console()
-    console.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))
+    said = console()
+    said.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))
     run = benchmark / row["run"]
     made = read_json(run / CONFIG)
     again = arguments(read(made["protect"]), row["defence"], row["strength"])
@@ -112,7 +112,7 @@ def recommend(
         f"train it again: {shlex.join(['oneway', 'protect', made['data']['path'], *again, '--out', 'RUN'])}",
     ]
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        said.print(line, soft_wrap=True)
 
 
 def experiment(
@@ -164,18 +164,18 @@ def experiment(
     given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
     config = override(PRESETS[preset](), given | settings)
     pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
-    console = Console()
+    said = console()
     if dry_run:
         planned, expected = foresee(names, pack, out, config, extra=extra, verifier=verifier)
         for title, lines in planned.items():
             for line in lines:
-                console.print(f"{title}  {line.id}: {line.title}", highlight=False, soft_wrap=True)
-        console.print(_told(expected, jobs))
+                said.print(f"{title}  {line.id}: {line.title}", soft_wrap=True)
+        said.print(_told(expected, jobs))
         return
     found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=maker, resume=resume)
     for results in found.values():
-        console.print(experiment_table(results))
-    console.print(f"page: {out / PAGE}", highlight=False, soft_wrap=True)
+        said.print(experiment_table(results))
+    said.print(f"page: {out / PAGE}", soft_wrap=True)
 
 
 def _told(expected: Estimate, jobs: int) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from rich.console import Console
 from tyro.conf import Positional
 
 from oneway.cli.options import Device, Settings, pairs
+from oneway.console import console
 from oneway.errors import InputError
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
 
@@ -46,7 +46,7 @@ def prepare(
     parts = (made.private, made.public, made.validation, made.test)
     counts = ", ".join(f"{part.split} {len(part)} of {_people(part)}" for part in parts)
     summary = f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}"
-    Console().print(summary, highlight=False, soft_wrap=True)
+    console().print(summary, soft_wrap=True)
 
 
 def _people(part: Part) -> str:
@@ -117,8 +117,8 @@ def protect(
         return
     results = read_json(run.path / "results.json")
     for line in filter(None, (utility_line(results), probe_line(results))):
-        Console().print(line, highlight=False)
-    Console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", highlight=False, soft_wrap=True)
+        console().print(line)
+    console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", soft_wrap=True)
 
 
 def verifier(
@@ -154,7 +154,7 @@ def verifier(
     given = {"seed": seed} | ({} if steps is None else {"steps": steps})
     config = override(IdentificationConfig(), given | pairs(set))
     made = identify(pack, out, config, runtime=RuntimeConfig(device=device))
-    Console().print(verifier_line(Judge(pack.test, pack.validation, made).about_verifier()), highlight=False)
+    console().print(verifier_line(Judge(pack.test, pack.validation, made).about_verifier()))
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:

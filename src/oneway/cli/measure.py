@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
 from tyro.conf import Positional
 
 from oneway.cli.options import Device, Settings, pairs
+from oneway.console import console, marked
 from oneway.errors import InputError
 
 
@@ -65,11 +65,11 @@ def attack(
         runtime=RuntimeConfig(device=device),
         resume=resume,
     )
-    console = Console()
-    console.print(attack_table(results))
+    said = console()
+    said.print(attack_table(results))
     if not results["attacks"]["inversion"]["converged"]:
-        console.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
-    console.print(f"pictures: {out / GRID}", highlight=False, soft_wrap=True)
+        said.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
+    said.print(f"pictures: {out / GRID}", soft_wrap=True)
 
 
 def audit(
@@ -141,14 +141,14 @@ def audit(
         images=not no_images,
         resume=resume,
     )
-    console = Console()
-    console.print(audit_table(results))
-    console.print(f"[bold]{results['verdict']['level']}[/]: {results['verdict']['sentence']}", highlight=False)
-    console.print(f"report: {out / PAGE}", highlight=False, soft_wrap=True)
+    said = console()
+    said.print(audit_table(results))
+    said.print(marked(results["verdict"]["level"], f": {results['verdict']['sentence']}"))
+    said.print(f"report: {out / PAGE}", soft_wrap=True)
     if limits:
         checks = check_limits(results, limits)
         write_junit(out / "junit.xml", checks)
         for check in checks:
-            console.print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", highlight=False, soft_wrap=True)
+            said.print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
         if not all(check.passed for check in checks):
             sys.exit(3)

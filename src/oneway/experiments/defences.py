@@ -195,5 +195,5 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         given = [row["mean_mcc"], *(row["leakage"][name] for name in LEAKAGES)]
         ends = [estimate.get(end, "") for estimate in given for end in ("value", "low", "high")]
         lines.append([row["cut"], row["defence"], row["strength"], *ends])
-    with whole(path) as unfinished, unfinished.open("w", newline="") as file:
+    with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *lines])

@@ -142,7 +142,7 @@ def experiment(
             store.make([line.setting for line in planned["tsne"]], executor=executor, progress=progress, audits=False)
         found = {name: _write(name, lines, store, config, pack, out, described) for name, lines in planned.items()}
         with whole(out / TEXT) as partial:
-            partial.write_text(reproduction(found), encoding="utf-8")
+            partial.write_text(reproduction(found), encoding="utf-8", errors="backslashreplace")
         write_experiments(found, _pictures(planned, store, pack), out / PAGE)
         return found
 
@@ -230,5 +230,5 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             if name in names:
                 line.append(each["paper"].get(name, ""))
         lines.append(line)
-    with whole(path) as partial, partial.open("w", newline="") as file:
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *lines])

@@ -27,11 +27,11 @@ class Log:
         self._path = path = folder / FILE
         rows: list[list[str]] = []
         if path.exists():
-            with path.open(newline="") as file:
+            with path.open(encoding="utf-8", newline="") as file:
                 rows = [row for row in csv.reader(file) if row and row[0].isdecimal() and int(row[0]) <= step]
-        with whole(path) as partial, partial.open("w", newline="") as file:
+        with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([["step", *columns], *rows])
-        self._file = path.open("a", newline="")
+        self._file = path.open("a", encoding="utf-8", newline="")
         self._events: Any = SummaryWriter(str(folder / EVENTS), purge_step=step + 1)
 
     def write(self, step: int, figures: dict[str, float]) -> None:

@@ -57,7 +57,7 @@ def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping
         )
     )
     with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _strip(pictures: Pixels) -> Pixels:

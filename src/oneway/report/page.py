@@ -91,7 +91,7 @@ def write_page(results: Mapping[str, Any], pictures: Pictures | None, path: Path
     """
     text = environment().get_template("page.html.jinja").render(results=results, pictures=pictures)
     with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def environment() -> Environment:

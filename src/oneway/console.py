@@ -1,0 +1,27 @@
+"""The one place where something is said: whatever names are in it and whoever listens, nothing raises."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a console on stdout or stderr, in which brackets are brackets and no markup."""
+    allow_every_character()
+    return Console(stderr=stderr, markup=False, highlight=False)
+
+
+def allow_every_character() -> None:
+    """Let stdout and stderr write a character that their encoding lacks, or a byte of a name, as its escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def marked(word: str, rest: str, *, style: str = "bold") -> Text:
+    """Give a line that begins with a word in a style."""
+    return Text.assemble((word, style), rest)
