@@ -153,7 +153,7 @@ def audited() -> Results:
         (40_960, 0.352, 0.171, 0.0236, True),
     ]
     results: Results = {
-        "schema": 2,
+        "schema": 3,
         "kind": "audit",
         "victim": {
             "name": "faces64-layer2-pixel3",

@@ -23,6 +23,22 @@ from oneway.report.grid import CELL, GAP
 from oneway.runs import read_tensors
 
 SCORES = {"face_similarity": "cosine", "ssim": "SSIM", "psnr": "dB", "mse": "MSE"}
+
+
+class Reached(Exception):
+    """The verifier is asked, so everything before was in order."""
+
+
+class Renamed:
+    """A verifier under another name or fingerprint, which is not to be asked."""
+
+    def __init__(self, verifier: Verifier, name: str, fingerprint: str | None) -> None:
+        self.name, self.fingerprint = name, fingerprint
+
+    def __call__(self, *_: object) -> np.ndarray:
+        raise Reached
+
+
 QUICK = oneway.InversionConfig(width=0.5, max_steps=4, check_every=2)
 
 
@@ -44,7 +60,7 @@ def reconstructions(run: oneway.Run, attack: Attacked) -> np.ndarray:
 def test_the_file_holds_what_the_call_returns(protected: oneway.Run, attacked: Attacked) -> None:
     results = attacked.results
     assert {"schema", "kind", "utility", "attacks", "floors", "control", "verifier", "provenance"} <= set(results)
-    assert (results["schema"], results["kind"]) == (2, "attack")
+    assert (results["schema"], results["kind"]) == (3, "attack")
     assert results["utility"] == json.loads((protected.path / "results.json").read_text())["utility"]
 
 
@@ -73,14 +89,14 @@ def test_the_course_of_the_attack_is_told(attacked: Attacked, inversion: oneway.
     assert 0 < course["validation_mse"] < 0.1
 
 
-def test_the_verifier_says_how_good_it_is(attacked: Attacked) -> None:
+def test_the_verifier_says_how_good_it_is(attacked: Attacked, verifier: Verifier) -> None:
     # 48 validation pictures make about a thousand pairs: too few for a false accept rate of one in a thousand.
-    assert attacked.results["verifier"] == {
-        "name": "judge.safetensors",
-        "false_accept_rate": 1e-3,
-        "threshold": None,
-        "true_accept_rate": None,
-    }
+    about = attacked.results["verifier"]
+    assert (about["name"], about["fingerprint"]) == ("judge.safetensors", verifier.fingerprint)
+    assert (about["false_accept_rate"], about["threshold"], about["true_accept_rate"]) == (1e-3, None, None)
+    assert -1 <= about["similarity"]["different"] < about["similarity"]["same"] <= 1
+    (guard,) = attacked.results["guards"]
+    assert (guard["name"], guard["passed"]) == ("judge", False)
     assert "recognised" not in attacked.results["attacks"]["inversion"]
 
 
@@ -202,7 +218,7 @@ def test_a_control_that_attacked_a_protected_run_is_refused(
 def test_a_control_by_another_attack_is_refused(
     against: Callable[..., dict[str, Any]], control: Attacked, inversion: oneway.InversionConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"differs from this attack in its attack: .*'seed': 0.*'seed': 1"):
+    with pytest.raises(oneway.InputError, match=r"was made with attack\.seed = 0, not 1"):
         against(control.path, config=replace(inversion, seed=1))
     assert not (tmp_path / "attack").exists()
 
@@ -210,14 +226,36 @@ def test_a_control_by_another_attack_is_refused(
 def test_a_control_judged_by_another_verifier_is_refused(
     against: Callable[..., dict[str, Any]], control: Attacked
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"differs from this attack in its verifier: 'judge.safetensors'.*None"):
+    with pytest.raises(oneway.InputError, match=r"was judged by judge\.safetensors \([0-9a-f]{12}\), not by no"):
         against(control.path, verifier=None)
+
+
+def test_a_control_judged_by_another_verifier_of_the_same_name_is_refused_and_a_renamed_one_is_not(
+    against: Callable[..., dict[str, Any]], control: Attacked, verifier: Verifier
+) -> None:
+    with pytest.raises(oneway.InputError, match=r"was judged by judge\.safetensors .* not by judge\.safetensors \(o"):
+        against(control.path, verifier=Renamed(verifier, "judge.safetensors", "other"))
+    with pytest.raises(oneway.InputError, match="'mine' has no fingerprint, so whether it judged the control"):
+        against(control.path, verifier=Renamed(verifier, "mine", None))
+    with pytest.raises(Reached):
+        against(control.path, verifier=Renamed(verifier, "mine", verifier.fingerprint))
+
+
+@pytest.mark.parametrize("schema", [2, None])
+def test_a_control_of_another_layout_is_refused_with_the_command_that_makes_it_anew(
+    against: Callable[..., dict[str, Any]], control: Attacked, schema: int | None, tmp_path: Path
+) -> None:
+    old = shutil.copytree(control.path, tmp_path / "old")
+    results = json.loads((old / "results.json").read_text())
+    (old / "results.json").write_text(json.dumps(results | {"schema": schema}))
+    with pytest.raises(oneway.InputError, match=rf"\(schema {schema}, not 3\); make it anew.*: oneway attack"):
+        against(old)
 
 
 def test_a_control_of_another_network_is_refused(
     against: Callable[..., dict[str, Any]], control: Attacked, early: oneway.Run
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"differs from this attack in its network: .*'layer2'.*'conv1'"):
+    with pytest.raises(oneway.InputError, match=r"was made with network\.cut = 'layer2', not 'conv1'"):
         against(control.path, run=early)
 
 
@@ -229,14 +267,14 @@ def test_a_control_on_other_data_is_refused(
     tmp_path: Path,
 ) -> None:
     run = oneway.protect(other_pack, tmp_path / "run", tiny({"steps": 1}), progress=False)
-    with pytest.raises(oneway.InputError, match=rf"differs from this attack in its data: .*{other_pack.hash}"):
+    with pytest.raises(oneway.InputError, match=rf"was made with data = .*, not '{other_pack.hash}'"):
         against(control.path, run=run)
 
 
 def test_a_control_that_is_no_attack_or_unfinished_is_refused(
     against: Callable[..., dict[str, Any]], unprotected: oneway.Run, control: Attacked, tmp_path: Path
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"is not an attack; give the --out of `oneway attack`"):
+    with pytest.raises(oneway.InputError, match=r"is not a finished attack; give the --out of `oneway attack"):
         against(unprotected.path)
     with pytest.raises(oneway.InputError, match=r"results\.json does not exist"):
         against(tmp_path)

@@ -61,13 +61,14 @@ class Negative(nn.Module):
 class Centred:
     """A verifier whose features have the mean of public people taken off: one trained little finds all faces alike."""
 
-    name, fingerprint = "centred", None
+    name = "centred"
 
     def __init__(self, verifier: Verifier, people: oneway.Pack) -> None:
+        self.fingerprint: str | None = f"centred {verifier.fingerprint}"
         self._verifier = verifier
         self._mean = verifier(to_pictures(people.public.images(slice(None)))).mean(axis=0)
 
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         return normalise(self._verifier(pictures) - self._mean)
 
 
@@ -222,7 +223,7 @@ def test_a_control_at_its_floor_has_no_share(
 
 
 def test_another_question_is_no_control(audit: Audit) -> None:
-    with pytest.raises(oneway.InputError, match="differs from this audit in its audit"):
+    with pytest.raises(oneway.InputError, match=r"was made with audit\.steps = 120, not 60"):
         audit(Changed(), config=replace(CONFIG, steps=60))
 
 

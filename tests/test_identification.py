@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from oneway import runs
 from oneway.data import Pack, prepare
 from oneway.data.batches import to_pictures
-from oneway.errors import InputError
+from oneway.errors import DivergedError, InputError
 from oneway.models import identification
 from oneway.models.encoder import EncoderConfig, backbone
 from oneway.models.identification import (
@@ -150,6 +151,25 @@ def test_the_people_of_validation_and_test_stay_unknown_to_it(
     assert not seen & judges
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 0}, {"steps": -1}, {"width": 0.0}, {"feature_width": 0}, {"batch_size": 0}, {"seed": -1}]
+    + [{"learning_rate": rate} for rate in (0.0, -1.0, float("nan"), float("inf"))],
+)
+def test_a_training_that_cannot_be_is_refused(changes: dict[str, float]) -> None:
+    (name,) = changes
+    with pytest.raises(InputError, match=f"a verifier's {name} must be"):
+        IdentificationConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steps", [3, 1])
+def test_a_verifier_that_diverged_is_not_kept(pack: Pack, tmp_path: Path, steps: int) -> None:
+    config = replace(BRIEF, steps=steps, learning_rate=1e38)
+    with pytest.raises(DivergedError, match="nothing was kept; lower its learning_rate"):
+        identify(pack, tmp_path / "own.safetensors", config, runtime=RUNTIME, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_people_who_appear_once_train_no_verifier(strangers: Pack, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"one picture of each person.*give one with --verifier, an ONNX file"):
         identify(strangers, tmp_path / "own.safetensors", BRIEF, runtime=RUNTIME, progress=False)
@@ -174,9 +194,12 @@ def test_a_packs_own_verifier_is_trained_once(pack: Pack, monkeypatch: pytest.Mo
 def test_a_given_file_is_opened_by_what_it_is(pack: Pack, tmp_path: Path) -> None:
     faces = prepare(portrait_source(30, 1), tmp_path / "pack", size=16, jobs=1, progress=False)
     onnx = averaging_network(tmp_path / "mean.onnx", batch=1)
+    with pytest.raises(InputError, match="is none of the known networks"):
+        open_verifier(faces, onnx)
+    (tmp_path / "mean.json").write_text('{"pixels": "0..1"}')
     with pytest.raises(InputError, match="no landmarks"):
         open_verifier(faces, onnx)
-    object.__setattr__(faces, "landmarks", ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)))
+    faces = replace(faces, landmarks=((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)))
     assert isinstance(open_verifier(faces, onnx), OnnxVerifier)
     identify(pack, tmp_path / "own.safetensors", BRIEF, runtime=RUNTIME, progress=False)
     opened = open_verifier(faces, str(tmp_path / "own.safetensors"))

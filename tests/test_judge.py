@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -8,10 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oneway.auditing.conclusions import leakage_of
+from oneway.auditing.guards import check_judge
 from oneway.data import Pack, prepare
 from oneway.data.batches import to_pictures
+from oneway.errors import InputError
 from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
 from oneway.metrics.estimate import Estimate
+from oneway.report.table import verifier_line
 from portraits import portrait_source
 
 
@@ -24,7 +28,7 @@ class Colours:
     def __init__(self) -> None:
         self.shown = 0
 
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         self.shown += len(pictures)
         colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1) - 0.5
         return torch.nn.functional.normalize(colours, dim=1).numpy()
@@ -156,7 +160,7 @@ def test_the_real_pictures_are_shown_to_the_verifier_once(pack: Pack) -> None:
     assert verifier.shown == len(pack.validation)
     judge.score(batched(originals(pack), originals(pack)))
     judge.about_verifier()
-    assert verifier.shown == 2 * len(pack.test) + len(pack.validation)
+    assert verifier.shown == 2 * len(pack.test) + len(pack.validation) + 1  # and the mean face
 
 
 def test_what_the_verifier_has_seen_need_not_be_shown_again(pack: Pack) -> None:
@@ -171,3 +175,98 @@ def test_what_the_verifier_has_seen_need_not_be_shown_again(pack: Pack) -> None:
     assert looked.keys() == known.keys()
     for name, values in looked.items():
         np.testing.assert_allclose(known[name], values, atol=1e-6)
+
+
+class Seen:
+    """A verifier whose features are made of the colours of a portrait."""
+
+    fingerprint = None
+
+    def __init__(self, name: str, make: Callable[[Tensor], Tensor]) -> None:
+        self.name, self.make = name, make
+
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        return torch.nn.functional.normalize(self.make(pictures), dim=1).numpy()
+
+
+def chance(pictures: Tensor) -> Tensor:
+    """Features that depend on the picture, and not on who is in it."""
+    return torch.sin(1e4 * pictures.flatten(1)[:, ::7].double()).float()
+
+
+def alike(pictures: Tensor) -> Tensor:
+    """The right features, in which all faces are nearly alike: the mean face is like everyone."""
+    colours = torch.nn.functional.adaptive_avg_pool2d(pictures, 4).flatten(1)
+    return torch.cat([colours - 0.5, torch.full((len(colours), 1), 6.0)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [(chance, "it accepts 0.00"), (alike, "it finds the mean face 1.000 similar to a person")],
+    ids=["by chance", "all alike"],
+)
+def test_a_blind_judge_fails_its_guard_and_is_said_to_be(
+    pack: Pack, make: Callable[[Tensor], Tensor], reason: str
+) -> None:
+    judge = Judge(pack.test, pack.validation, Seen("blind", make))
+    about = judge.about_verifier()
+    assert about is not None
+    assert judge.blind is not None
+    assert judge.blind.startswith(reason)
+    (guard,) = check_judge(about)
+    assert (guard["name"], guard["passed"]) == ("judge", False)
+    assert "leakage of faces and of features is refused" in guard["message"]
+    assert "cannot tell who is shown" in verifier_line(about)
+
+
+def test_a_judge_that_sees_passes_its_guard(pack: Pack) -> None:
+    judge = Judge(pack.test, pack.validation, Colours())
+    about = judge.about_verifier()
+    assert about is not None
+    assert (judge.blind, check_judge(about)[0]["passed"], check_judge(None)) == (None, True, [])
+    assert about["true_accept_rate"]["low"] > 0.1
+    similarity = about["similarity"]
+    assert similarity["different"] < similarity["same"]
+    features, people = Colours()(originals(pack)), pack.test.identities
+    apart = [float(features[i] @ features[j]) for i in range(len(people)) for j in range(i) if people[i] != people[j]]
+    assert similarity["different"] == pytest.approx(np.mean(apart), abs=1e-5)
+
+
+def test_of_a_judge_whom_too_few_people_measure_it_is_said_that_it_is_unknown(few: Pack) -> None:
+    judge = Judge(few.test, few.validation, Colours())
+    (guard,) = check_judge(judge.about_verifier())
+    assert not guard["passed"]
+    assert "is unknown: there are too few to say" in guard["message"]
+
+
+def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_is_not(pack: Pack) -> None:
+    n = len(pack.test)
+    scores = {
+        "inversion face_similarity": np.full(n, 0.3),
+        "floor mean_face face_similarity": np.full(n, 0.1),
+        "feature_similarity": np.full(n, 0.3),
+        "floor mean_feature feature_similarity": np.full(n, 0.1),
+        "linkage accepted": np.full(n, 1.0),
+        "linkage pairs": np.full(n, 3.0),
+    }
+    control = scores | {"inversion face_similarity": np.full(n, 0.9), "feature_similarity": np.full(n, 0.9)}
+    seeing = leakage_of(scores, control, Judge(pack.test, pack.validation, Colours()))
+    blind = leakage_of(scores, control, Judge(pack.test, pack.validation, Seen("blind", chance)))
+    assert seeing["face_similarity"]["value"] == pytest.approx(0.25)
+    for name in ("face_similarity", "feature_similarity"):
+        assert blind[name]["refused"].startswith("the verifier cannot tell who is shown: it accepts 0.00")
+    assert blind["linkage"] == seeing["linkage"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda pictures: torch.zeros(len(pictures), 8), "are all zero"),
+        (lambda pictures: torch.ones(len(pictures), 8), "gives the same features for all of them"),
+        (lambda pictures: pictures.mean(dim=(2, 3)) / (pictures[:, :, 0, 0] > 0.3), "are not finite"),
+    ],
+    ids=["zero", "constant", "not finite"],
+)
+def test_a_judge_that_says_nothing_is_refused(pack: Pack, make: Callable[[Tensor], Tensor], message: str) -> None:
+    with pytest.raises(InputError, match=f"verifier 'useless' on the validation pictures of .*{message}"):
+        Judge(pack.test, pack.validation, Seen("useless", make))

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack, Public
+from oneway.models.align import TEMPLATE
 from oneway.models.known import known_features
 from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
-from test_verifier import FRACTIONS, averaging_network
+from test_verifier import PLAIN, averaging_network
 from trees import truncate
 
 
@@ -28,9 +29,9 @@ class Counting:
         self.verifier, self.shown, self.name = verifier, 0, "counting"
         self.fingerprint = verifier.fingerprint if fingerprint == "given" else fingerprint
 
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         self.shown += len(pictures)
-        return self.verifier(pictures)
+        return self.verifier(pictures, landmarks)
 
 
 @pytest.fixture
@@ -67,14 +68,16 @@ def test_another_pack_part_or_verifier_is_another_file(pack: Pack, verifier: Ver
     other = Counting(verifier, fingerprint="other")
     fewer = Public(pack=pack, rows=slice(pack.public.rows.start, pack.public.rows.stop - 1))
     relabelled = replace(pack, hash="0" * 64)
+    elsewhere = replace(pack, landmarks=TEMPLATE)
     for given, part in (
         (verifier, pack.public),
         (other, pack.public),
         (verifier, fewer),
         (verifier, relabelled.public),
+        (verifier, elsewhere.public),
     ):
         assert len(known_features(given, part, tmp_path, progress=False)) == len(part)
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 @pytest.mark.parametrize(
@@ -155,15 +158,16 @@ def test_a_torch_verifier_is_told_by_its_layers_and_weights() -> None:
     assert len(TorchVerifier(half, "c").fingerprint) == 64
 
 
-def test_an_onnx_verifier_is_told_by_its_file_and_where_it_puts_faces(tmp_path: Path) -> None:
+def test_an_onnx_verifier_is_told_by_its_file_and_how_it_takes_pictures(tmp_path: Path) -> None:
     path = averaging_network(tmp_path / "mean.onnx", batch=None)
-    first = OnnxVerifier(path, FRACTIONS).fingerprint
-    shifted = tuple((x + 0.01, y) for x, y in FRACTIONS)
-    others = [OnnxVerifier(path, shifted).fingerprint]
+    first = OnnxVerifier(path, PLAIN).fingerprint
+    shifted = tuple((x + 0.01, y) for x, y in TEMPLATE)
+    others = [OnnxVerifier(path, replace(PLAIN, template=shifted)).fingerprint]
+    others.append(OnnxVerifier(path, replace(PLAIN, pixels="0..255")).fingerprint)
     model = onnx.load(path)
     model.doc_string = "another export"
     onnx.save(model, path)
-    others.append(OnnxVerifier(path, FRACTIONS).fingerprint)
-    assert len({first, *others}) == 3
+    others.append(OnnxVerifier(path, PLAIN).fingerprint)
+    assert len({first, *others}) == 4
     copy = averaging_network(tmp_path / "copy.onnx", batch=None)
-    assert OnnxVerifier(copy, FRACTIONS).fingerprint == first
+    assert OnnxVerifier(copy, PLAIN).fingerprint == first

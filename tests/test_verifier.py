@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,21 @@ from oneway.data import celeba
 from oneway.data.batches import to_pictures
 from oneway.errors import InputError
 from oneway.metrics.identity import similarity, threshold
-from oneway.models.verifier import SIDE, TEMPLATE, OnnxVerifier, Points, TorchVerifier, align, similarity_transform
+from oneway.models.align import TEMPLATE, Points, align, similarity_transform
+from oneway.models.preprocessing import PRESETS, Preprocessing
+from oneway.models.verifier import OnnxVerifier, TorchVerifier
 from trees import real_data
 
-FRACTIONS: Points = tuple((x / SIDE, y / SIDE) for x, y in TEMPLATE)
+SIDE = 112
+PLAIN = Preprocessing(pixels="0..1")
+PIXELS: Points = tuple((x * SIDE, y * SIDE) for x, y in TEMPLATE)
+FRACTIONS = TEMPLATE
 """Landmarks of pictures that are in place already."""
+
+
+def places(landmarks: Points, count: int) -> NDArray[np.float64]:
+    """The same landmarks for each of several pictures."""
+    return np.broadcast_to(np.array(landmarks), (count, 5, 2))
 
 
 def placed(angle: float, scale: float, right: float, down: float, points: Points) -> Points:
@@ -86,29 +97,29 @@ def number(least: float, most: float) -> st.SearchStrategy[float]:
 def test_a_known_rotation_scale_and_shift_is_found(
     angle: float, scale: float, right: float, down: float, count: int
 ) -> None:
-    found = similarity_transform(TEMPLATE[:count], placed(angle, scale, right, down, TEMPLATE[:count]))
+    found = similarity_transform(PIXELS[:count], placed(angle, scale, right, down, PIXELS[:count]))
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
     np.testing.assert_allclose(found, [[cosine, -sine, right], [sine, cosine, down]], atol=1e-6)
 
 
 def test_it_never_mirrors_and_is_the_nearest_in_squares() -> None:
     generator = np.random.default_rng(0)
-    target = tuple((x + generator.normal(0, 3), y + generator.normal(0, 3)) for x, y in TEMPLATE)
-    source = np.column_stack([TEMPLATE, np.ones(5)])
+    target = tuple((x + generator.normal(0, 3), y + generator.normal(0, 3)) for x, y in PIXELS)
+    source = np.column_stack([PIXELS, np.ones(5)])
 
     def distance(matrix: NDArray[np.float64]) -> float:
         return float(((source @ matrix.T - target) ** 2).sum())
 
-    found = similarity_transform(TEMPLATE, target)
+    found = similarity_transform(PIXELS, target)
     least = distance(found)
     assert np.linalg.det(found[:, :2]) > 0
     for _ in range(200):
         a, b, right, down = generator.normal(0, 0.02, 4)
         near = found + np.array([[a, -b, 30 * right], [b, a, 30 * down]])
         assert distance(near) > least
-    flipped = tuple((-x, y) for x, y in TEMPLATE)
-    assert distance(similarity_transform(TEMPLATE, flipped)) > 0
-    assert np.linalg.det(similarity_transform(TEMPLATE, flipped)[:, :2]) > 0
+    flipped = tuple((-x, y) for x, y in PIXELS)
+    assert distance(similarity_transform(PIXELS, flipped)) > 0
+    assert np.linalg.det(similarity_transform(PIXELS, flipped)[:, :2]) > 0
 
 
 @pytest.mark.parametrize("size", [64, 150, 256])
@@ -117,28 +128,28 @@ def test_it_never_mirrors_and_is_the_nearest_in_squares() -> None:
 )
 def test_the_five_points_land_on_the_template(size: int, angle: float, scale: float, right: float, down: float) -> None:
     landmarks = placed(angle, scale, right, down, FRACTIONS)
-    aligned = align(dotted(landmarks, size), landmarks)
+    aligned = align(dotted(landmarks, size), landmarks, TEMPLATE, SIDE)
     assert aligned.shape == (5, 3, SIDE, SIDE)
-    for picture, point in zip(aligned, TEMPLATE, strict=True):
+    for picture, point in zip(aligned, PIXELS, strict=True):
         assert centre(picture) == pytest.approx(point, abs=0.2)
 
 
 def test_celebas_points_land_within_a_few_pixels_though_no_similarity_fits_them() -> None:
-    aligned = align(dotted(celeba.LANDMARKS, 128), celeba.LANDMARKS)
-    for picture, point in zip(aligned, TEMPLATE, strict=True):
+    aligned = align(dotted(celeba.LANDMARKS, 128), celeba.LANDMARKS, TEMPLATE, SIDE)
+    for picture, point in zip(aligned, PIXELS, strict=True):
         assert math.dist(centre(picture), point) < 4
 
 
 def test_a_picture_in_place_is_left_alone() -> None:
     pictures = torch.rand(2, 3, SIDE, SIDE)
-    torch.testing.assert_close(align(pictures, FRACTIONS), pictures, atol=1e-3, rtol=0)
+    torch.testing.assert_close(align(pictures, FRACTIONS, TEMPLATE, SIDE), pictures, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("batch", [None, 1, 4])
 def test_a_network_gets_colours_by_the_mean_and_deviation_of_imagenet(tmp_path: Path, batch: int | None) -> None:
-    verifier = OnnxVerifier(averaging_network(tmp_path / "mean.onnx", batch=batch), FRACTIONS)
+    verifier = OnnxVerifier(averaging_network(tmp_path / "mean.onnx", batch=batch), PRESETS["mobilefacenet"])
     colours = np.random.default_rng(0).random((5, 3))
-    features = verifier(torch.from_numpy(colours)[:, :, None, None].expand(5, 3, 40, 40))
+    features = verifier(torch.from_numpy(colours)[:, :, None, None].expand(5, 3, 40, 40), places(FRACTIONS, 5))
     expected = (colours - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     assert verifier.name == "mean.onnx"
@@ -146,25 +157,26 @@ def test_a_network_gets_colours_by_the_mean_and_deviation_of_imagenet(tmp_path: 
 
 
 def test_features_are_unit_vectors_of_the_aligned_face(tmp_path: Path) -> None:
-    verifier = OnnxVerifier(averaging_network(tmp_path / "mean.onnx", batch=None), celeba.LANDMARKS)
+    verifier = OnnxVerifier(averaging_network(tmp_path / "mean.onnx", batch=None), PLAIN)
     pictures = torch.rand(4, 3, 64, 64)
-    features = verifier(pictures)
+    features = verifier(pictures, places(celeba.LANDMARKS, 4))
     np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
-    aligned = OnnxVerifier(averaging_network(tmp_path / "mean.onnx", batch=1), FRACTIONS)
-    np.testing.assert_allclose(aligned(align(pictures, celeba.LANDMARKS)), features, atol=1e-3)
+    aligned = OnnxVerifier(averaging_network(tmp_path / "mean.onnx", batch=1), PLAIN)
+    moved = align(pictures, celeba.LANDMARKS, TEMPLATE, SIDE)
+    np.testing.assert_allclose(aligned(moved, places(FRACTIONS, 4)), features, atol=1e-3)
 
 
 def test_what_is_no_such_network_is_refused(tmp_path: Path) -> None:
     good = averaging_network(tmp_path / "mean.onnx", batch=1)
     with pytest.raises(InputError, match=r"absent\.onnx' is not a file"):
-        OnnxVerifier(tmp_path / "absent.onnx", FRACTIONS)
+        OnnxVerifier(tmp_path / "absent.onnx", PLAIN)
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(InputError, match=r"text\.onnx' is not a readable ONNX file"):
-        OnnxVerifier(tmp_path / "text.onnx", FRACTIONS)
-    with pytest.raises(InputError, match="this pack has no landmarks; use a verifier trained on the pack"):
-        OnnxVerifier(good, None)
-    with pytest.raises(InputError, match=r"takes \[1, 3, 96, 96\]; it must take n x 3 x 112 x 112"):
-        OnnxVerifier(averaging_network(tmp_path / "small.onnx", batch=1, side=96), FRACTIONS)
+        OnnxVerifier(tmp_path / "text.onnx", PLAIN)
+    with pytest.raises(InputError, match="the pack has no landmarks; give them to `oneway prepare folder`"):
+        OnnxVerifier(good, PLAIN)(torch.zeros(1, 3, 64, 64))
+    with pytest.raises(InputError, match="takes pictures of 112 x 112 pixels, not of side 96"):
+        OnnxVerifier(good, replace(PLAIN, side=96))
 
 
 def test_a_torch_network_gives_unit_vectors_and_is_switched_to_evaluation() -> None:
@@ -191,7 +203,8 @@ def test_a_real_verifier_tells_real_people_apart() -> None:
     chosen = [index for index in of_test if source.identities[index] in set(names)]
     people = np.array([names.index(source.identities[index]) for index in chosen])
     pixels = np.stack([source.reader(index, 64) for index in chosen])
-    features = OnnxVerifier(path, source.landmarks)(to_pictures(pixels))
+    assert isinstance(source.landmarks, tuple)
+    features = OnnxVerifier(path)(to_pictures(pixels), places(source.landmarks, len(pixels)))
 
     cosine = features @ features.T
     same = (people[:, None] == people) & ~np.eye(len(people), dtype=bool)
@@ -202,8 +215,8 @@ def test_a_real_verifier_tells_real_people_apart() -> None:
     assert 0.7 < (cosine[same] > found).mean() < 0.95
     assert cosine[same].mean() > 0.45
     assert abs(cosine[apart].mean()) < 0.1
-    mirrored = OnnxVerifier(path, source.landmarks)(to_pictures(pixels[:40, :, ::-1].copy()))
+    mirrored = OnnxVerifier(path)(to_pictures(pixels[:40, :, ::-1].copy()), places(source.landmarks, 40))
     assert similarity(mirrored, features[:40]).mean() > 0.8
     mean_face = to_pictures(pixels).mean(dim=0, keepdim=True)
-    ignorance = OnnxVerifier(path, source.landmarks)(mean_face).repeat(len(people), axis=0)
+    ignorance = OnnxVerifier(path)(mean_face, places(source.landmarks, 1)).repeat(len(people), axis=0)
     assert similarity(ignorance, features).mean() < 0.2

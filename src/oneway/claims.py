@@ -15,8 +15,9 @@ from oneway.storage import clear, hold
 
 KEPT = (".safetensors", ".npz")
 """Suffixes of what an interrupted run is continued from."""
-PLACES = ("run", "data.path", "extra.path", "verifier.path", "victim.run", "victim.onnx", "victim.features")
-"""Where what a run was made of lay; the same by another path is the same, as the hash beside it says."""
+PLACES = ("run", "data.path", "extra.path", "verifier.name", "victim.run", "victim.onnx", "victim.features")
+"""Where what a run was made of lay, and what its judge is called: the same elsewhere is the same, as the hash beside it
+says."""
 
 
 @contextmanager

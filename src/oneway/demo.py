@@ -9,6 +9,7 @@ from typing import Any
 from oneway import runs
 from oneway.attacks.inversion import InversionConfig
 from oneway.auditing.attack import GRID, attack
+from oneway.auditing.finished import read_results
 from oneway.console import console, marked
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
@@ -82,5 +83,5 @@ def _run(pack: Pack, path: Path, config: ProtectConfig) -> Run:
 def _attack(run: Run, config: InversionConfig, verifier: Verifier | None, control: Path | None) -> dict[str, Any]:
     results = run.path / "attack" / runs.RESULTS
     if results.exists():
-        return runs.read_json(results)
+        return read_results(run.path / "attack", "attack", "oneway demo --out NEW")
     return attack(run, config=config, verifier=verifier, control=control, resume=True)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oneway.data.batches import mean_picture
 from oneway.data.finite import check_finite
 from oneway.data.packed import Part, Public, Test, Validation
+from oneway.errors import InputError
 from oneway.metrics import identity, image
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 from oneway.models.known import known_features
 from oneway.models.verifier import Verifier
 
 FALSE_ACCEPT_RATE = 1e-3
+LEAST_ACCEPTED = 0.1
+"""Share of real pairs of one person that a judge must accept at that rate: by fewer it is taken for blind."""
+LEAST_APART = 0.5
+"""Part of the way from strangers to pairs of one person that the mean face must stay below, or the judge is blind."""
 UNITS = {
     "face_similarity": "cosine",
     "recognised": "share",
@@ -44,6 +52,9 @@ class Judge:
         threshold: the similarity above which the verifier takes two pictures for one person; none where the
             validation people are too few to find it, and then nothing is counted as recognised.
 
+    Raises:
+        InputError: if the verifier's features say nothing whoever is shown: not finite, all zero, or always the same.
+
     """
 
     def __init__(
@@ -61,8 +72,25 @@ class Judge:
         """Give the verifier's features of the real pictures of a part: (n, d)."""
         assert self.verifier is not None
         if part.split not in self._known:
-            self._known[part.split] = known_features(self.verifier, part, progress=self._progress)
+            features = known_features(self.verifier, part, progress=self._progress)
+            _check(features, part, self.verifier)
+            self._known[part.split] = features
         return self._known[part.split]
+
+    @cached_property
+    def mean_face(self) -> Tensor:
+        """The mean of the public pictures, what an attacker draws who knows nothing else: (1, 3, size, size)."""
+        return mean_picture(self.test.pack.public, torch.device("cpu"))
+
+    @cached_property
+    def mean_face_vector(self) -> NDArray[np.float32]:
+        """The verifier's features of the mean face, with its points where those of public people lie: (d,)."""
+        assert self.verifier is not None
+        public = self.test.pack.public.landmarks(slice(None))
+        vector: NDArray[np.float32] = self.verifier(
+            self.mean_face, None if public is None else public.mean(axis=0, keepdims=True)
+        )[0]
+        return vector
 
     def measure(
         self,
@@ -113,7 +141,7 @@ class Judge:
             scores["psnr_affine"] = image.psnr(image.mse(corrected, pictures))
             scores["ssim_affine"] = image.ssim(corrected, pictures)
         if self.verifier is not None:
-            vectors = self.verifier(reconstructed) if seen is None else seen
+            vectors = self.verifier(reconstructed, part.landmarks(rows)) if seen is None else seen
             check_finite(vectors, part, f"the features of the verifier {self.verifier.name} of reconstructions", rows)
             similarity = identity.similarity(vectors, self.known(part)[rows])
             scores |= {"vectors": vectors, "face_similarity": similarity}
@@ -135,14 +163,78 @@ class Judge:
         if self.verifier is None:
             return None
         people, known = self.test.identities, self.known(self.test)
-        same = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
-        about = {"name": self.verifier.name, "false_accept_rate": FALSE_ACCEPT_RATE, "threshold": self.threshold}
-        if self.threshold is None or not same.any():
-            return about | {"true_accept_rate": None}
-        accepted = same & (known @ known.T > self.threshold)
-        totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
-        rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
-        return about | {"true_accept_rate": rate.to_dict()}
+        cosine = known @ known.T
+        different = people[:, None] != people[None, :]
+        same = ~different & ~np.eye(len(people), dtype=bool)
+        mean_face = float((known @ self.mean_face_vector).mean())
+        about: dict[str, Any] = identified(self.verifier) | {
+            "false_accept_rate": FALSE_ACCEPT_RATE,
+            "threshold": self.threshold,
+            "true_accept_rate": None,
+            "similarity": {
+                "same": float(cosine[same].mean()) if same.any() else None,
+                "different": float(cosine[different].mean()) if different.any() else None,
+                "mean_face": mean_face,
+            },
+        }
+        if self.threshold is not None and same.any():
+            accepted = same & (cosine > self.threshold)
+            totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
+            rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
+            about["true_accept_rate"] = rate.to_dict()
+        return about | {"blind": _blind(about)}
+
+    @cached_property
+    def blind(self) -> str | None:
+        """Why the verifier cannot tell who is shown; nothing where it can, or there is none, or it cannot be said."""
+        about = self.about_verifier()
+        blind: str | None = None if about is None else about["blind"]
+        return blind
+
+
+def identified(verifier: Verifier | None) -> dict[str, Any]:
+    """Say which verifier it is: its `name`, for people, and its `fingerprint`, by which it is told from others."""
+    if verifier is None:
+        return {"name": None, "fingerprint": None}
+    return {"name": verifier.name, "fingerprint": verifier.fingerprint}
+
+
+def _blind(about: dict[str, Any]) -> str | None:
+    """Say why a verifier of these figures cannot tell who is shown."""
+    rate, similarity = about["true_accept_rate"], about["similarity"]
+    if rate is not None and rate["low"] < LEAST_ACCEPTED:
+        return (
+            f"it accepts {rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] of real pairs of one person at a "
+            f"false accept rate of {about['false_accept_rate']:g}, and must accept {LEAST_ACCEPTED:g}"
+        )
+    same, different, mean_face = (similarity[name] for name in ("same", "different", "mean_face"))
+    if same is not None and different is not None and mean_face - different >= LEAST_APART * (same - different):
+        return (
+            f"it finds the mean face {mean_face:.3f} similar to a person, where two pictures of one person are "
+            f"{same:.3f} and of two people {different:.3f}"
+        )
+    return None
+
+
+def _check(features: NDArray[np.float32], part: Part, verifier: Verifier) -> None:
+    """Refuse a verifier that says nothing, whoever is shown."""
+    name = f"verifier {verifier.name!r} on the {part.split} pictures of {part.pack.path}"
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        wrong = part.names[int(np.flatnonzero(~finite)[0])]
+        raise InputError(f"{name}: its features of {wrong!r} are not finite; judge with another verifier")
+    zero = ~features.any(axis=1)
+    if zero.any():
+        wrong = part.names[int(np.flatnonzero(zero)[0])]
+        raise InputError(
+            f"{name}: its features of {wrong!r} are all zero; judge with another verifier, or state how it takes "
+            "pictures (docs/judges.md)"
+        )
+    if len(features) > 1 and np.allclose(features, features[:1], atol=1e-6):
+        raise InputError(
+            f"{name}: it gives the same features for all of them, so it can judge nobody; judge with another, or state "
+            "how it takes pictures (docs/judges.md)"
+        )
 
 
 def in_batches(part: Part) -> Iterable[slice]:

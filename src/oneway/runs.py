@@ -27,7 +27,7 @@ from oneway.storage import unwritable as unwritable
 from oneway.storage import whole as whole
 
 Config = TypeVar("Config")
-SCHEMA = 2
+SCHEMA = 3
 """Version of the layout of `results.json`, described in docs/results.md."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 
@@ -197,7 +197,7 @@ def _typed(value: Any, hint: Any, name: str) -> Any:
             raise unknown(f"{name} =", str(value), map(str, options))
         return value
     if typing.get_origin(hint) is tuple:
-        values = value.split(",") if isinstance(value, str) else value
+        values = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
         return tuple(_typed(each, options[0], name) for each in values)
     if _kinds(hint) and value not in (None, "none"):
         return value if dataclasses.is_dataclass(value) else _chosen(hint, str(value), name)()

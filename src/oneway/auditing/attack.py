@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
@@ -17,12 +16,13 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
+from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, require_fingerprint
+from oneway.auditing.guards import check_judge
 from oneway.claims import claim
-from oneway.data.batches import mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.files import read_array
-from oneway.judge import Judge
+from oneway.judge import Judge, identified
 from oneway.metrics.estimate import Estimate
 from oneway.models.company import check_company
 from oneway.models.decoder import stages_of
@@ -34,6 +34,7 @@ from oneway.report.grid import draw_grid
 from oneway.runtime import RuntimeConfig, launch, lay_out
 from oneway.storage import whole
 
+COMMAND = "oneway attack CONTROL --out NEW"
 SHOWN = 8
 DECODER, SHOWN_FILE, GRID = "decoder.safetensors", "shown.npy", "grid.png"
 
@@ -75,7 +76,7 @@ def attack(
     out = run.path / "attack" if out is None else Path(out)
     described = {
         "attack": runs.to_dict(config),
-        "verifier": None if verifier is None else verifier.name,
+        "verifier": identified(verifier),
         "run": str(run.path.absolute()),
         "data": {"path": str(run.pack.path.absolute()), "hash": run.pack.hash},
     }
@@ -87,7 +88,9 @@ def attack(
         )
     protector = run.load(network)
     stages = stages_of(protector.encoder, run.pack.size)
-    with claim(out, described, resume=resume):
+    with claim(out, described, resume=resume) as continued:
+        if continued:
+            require_fingerprint(described["verifier"], f"what is finished in {out}")
         runtime = runtime or RuntimeConfig()
         fabric = launch(runtime)
         protector = lay_out(protector, fabric.device)
@@ -105,12 +108,13 @@ def attack(
         queries = access.queries
         runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
+        about = judge.about_verifier()
         with access.seeded(config.seed, "nearest"):
             nearest = _nearest(fabric, protector, pack)
         with access.seeded(config.seed, "scores"):
             scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
         floors = {
-            "mean_face": judge.score(repeated_pictures(mean_picture(pack.public, torch.device("cpu")), pack.test)),
+            "mean_face": judge.score(repeated_pictures(judge.mean_face, pack.test)),
             "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
         }
         results = {
@@ -121,7 +125,8 @@ def attack(
             "floors": {"constant_prediction": {"mean_mcc": 0.0}}
             | {name: _plain(floor) for name, floor in floors.items()},
             "control": beside,
-            "verifier": judge.about_verifier(),
+            "verifier": about,
+            "guards": check_judge(about),
             "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
         }
         with access.seeded(config.seed, "shown"):
@@ -133,11 +138,7 @@ def attack(
 
 def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
     """Read the control's results, unless they are of another question than this attack's."""
-    results = runs.read_json(path / runs.RESULTS)
-    if results.get("kind") != "attack":
-        raise InputError(
-            f"the control {path} is not an attack; give the --out of `oneway attack` on the unprotected run"
-        )
+    results = read_results(path, "attack", COMMAND)
     made = results["provenance"]
     trained = read(made["protect"])
     if trained.protects:
@@ -145,16 +146,10 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
             f"the control {path} attacked a protected run ({', '.join(trained.protection)}); give the attack on a run "
             "with --pixel 0"
         )
-    theirs = {"data": made["data"]["hash"], "attack": made["attack"], "verifier": made["verifier"]}
-    ours = {"data": described["data"]["hash"], "attack": described["attack"], "verifier": described["verifier"]}
-    theirs |= trained.of_control()
-    ours |= run.config.of_control()
-    for name, value in ours.items():
-        if theirs[name] != value:
-            raise InputError(
-                f"the control {path} differs from this attack in its {name}: {theirs[name]!r} is not {value!r}; "
-                "a control is the same attack on the same network and data without protection"
-            )
+    check_same_judge(path, made["verifier"], described["verifier"])
+    theirs = {"data": made["data"]["hash"], "attack": made["attack"], **trained.of_control()}
+    ours = {"data": described["data"]["hash"], "attack": described["attack"], **run.config.of_control()}
+    check_same_settings(path, theirs, ours, COMMAND)
     if not (path / SHOWN_FILE).is_file():
         raise InputError(f"the control {path} lacks {SHOWN_FILE}; make it again")
     return {"run": made["run"], "utility": results["utility"], "attacks": results["attacks"]}

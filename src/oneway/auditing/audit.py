@@ -15,6 +15,7 @@ from oneway import runs
 from oneway.auditing import guards
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES, SCORES, Control, check_control
+from oneway.auditing.finished import require_fingerprint, without
 from oneway.auditing.measures import measure
 from oneway.auditing.results import assemble, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.room import Room
@@ -24,7 +25,7 @@ from oneway.claims import check_claim, claim
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.judge import Judge
+from oneway.judge import Judge, identified
 from oneway.models.perceptual import open_perceptual
 from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
@@ -93,7 +94,9 @@ def audit(
     if control is not None:  # perhaps an audit of its own, which takes hours
         again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, described, again)
-    with claim(folder, described, resume=resume):
+    with claim(folder, described, resume=resume) as continued:
+        if continued:
+            require_fingerprint(described["verifier"], f"what is finished in {folder}")
         steps = Steps(
             folder,
             fabric,
@@ -147,7 +150,7 @@ def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) ->
     return {
         "audit": runs.to_dict(config),
         "victim": victim.identity,
-        "verifier": None if verifier is None else verifier.name,
+        "verifier": identified(verifier),
         "data": {"path": str(victim.pack.path.absolute()), "hash": victim.pack.hash},
     }
 
@@ -171,10 +174,11 @@ class _Again:
 
 def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Again) -> Control:
     """Open the audit of the control; an unprotected run is audited first, unless it was before."""
+    require_fingerprint(described["verifier"], f"the control {path}")
     content = runs.read_json(path / runs.CONFIG)
     if "protect" in content:
         run = Run.open(path, victim.pack)
-        settings = [described["audit"], described["verifier"]]
+        settings = [without(described["audit"], "runtime"), described["verifier"]["fingerprint"], runs.SCHEMA]
         path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
             audit(

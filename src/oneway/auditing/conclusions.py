@@ -20,14 +20,15 @@ Plain = dict[str, Any]
 def leakage_of(
     scores: Mapping[str, NDArray[np.float64]],
     control: Mapping[str, NDArray[np.float64]] | None,
-    people: NDArray[np.int64],
+    judge: Judge,
 ) -> Plain:
     """Give the three leakages of docs/audit.md, or why there is none.
 
     Args:
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
-        people: of the test pictures.
+        judge: who measured them; by one who is blind nothing is said of faces and features. Linkage needs him not: the
+            encoder's own features are compared with each other.
 
     """
     names = {
@@ -39,6 +40,8 @@ def leakage_of(
     for name, (score, floor) in names.items():
         if control is None:
             shares[name] = {"refused": "there is no control to take a share of; give one with --control"}
+        elif name != "linkage" and judge.blind is not None:
+            shares[name] = {"refused": f"the verifier cannot tell who is shown: {judge.blind}"}
         elif score not in scores or score not in control:
             missing = "this audit" if score not in scores else "the control's audit"
             few = ", for which its validation people may be too few" if name == "linkage" else ""
@@ -46,7 +49,7 @@ def leakage_of(
         else:
             least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
             try:
-                share = leakage(scores[score], control[score], least, people)
+                share = leakage(scores[score], control[score], least, judge.test.identities)
                 shares[name] = share.to_dict()
             except NoLeakError as error:
                 shares[name] = {"refused": str(error)}

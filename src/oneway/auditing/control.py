@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway import runs
+from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, without
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.protection.config import read
 
+COMMAND = "oneway audit CONTROL --out NEW"
 SCORES, PICTURES = "scores.npz", "shown.npy"
 
 
@@ -52,9 +54,7 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
         InputError: if it is no audit, or differs in its data, attacks, judge or features, or is protected itself.
 
     """
-    results = runs.read_json(path / runs.RESULTS)
-    if results.get("kind") != "audit":
-        raise InputError(f"the control {path} is not an audit; give the --out of `oneway audit`, or an unprotected run")
+    results = read_results(path, "audit", COMMAND)
     made = results["provenance"]
     trained = read(made["victim"]["protect"]) if "protect" in made["victim"] else None
     if trained is not None and trained.protects:
@@ -62,21 +62,13 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
             f"the control {path} audited a protected run ({', '.join(trained.protection)}); give the audit of a run "
             "with --pixel 0"
         )
-    theirs = {"data": made["data"]["hash"], "audit": _question(made["audit"]), "verifier": made["verifier"]}
-    ours = {
-        "data": described["data"]["hash"],
-        "audit": _question(described["audit"]),
-        "verifier": described["verifier"],
-    }
+    check_same_judge(path, made["verifier"], described["verifier"])
+    theirs: dict[str, Any] = {"data": made["data"]["hash"], "audit": _question(made["audit"])}
+    ours: dict[str, Any] = {"data": described["data"]["hash"], "audit": _question(described["audit"])}
     if trained is not None and "protect" in victim.identity:
         theirs |= trained.of_control()
         ours |= read(victim.identity["protect"]).of_control()
-    for name, value in ours.items():
-        if theirs[name] != value:
-            raise InputError(
-                f"the control {path} differs from this audit in its {name}: {theirs[name]!r} is not {value!r}; "
-                "a control is the same audit of the same network on the same data, without protection"
-            )
+    check_same_settings(path, theirs, ours, COMMAND)
     if not (path / SCORES).is_file():
         raise InputError(f"the control {path} lacks {SCORES}; make it again")
     with np.load(path / SCORES, allow_pickle=False) as stored:
@@ -88,6 +80,5 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
 
 
 def _question(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what no figure that is compared depends on."""
-    apart = ("runtime", "queries", "breach", "draws", "pixels", "output")
-    return {name: value for name, value in config.items() if name not in apart}
+    """Leave out where it ran, and how an encoder takes pictures, which is the encoder's own affair."""
+    return without(config, "runtime", "pixels", "output")

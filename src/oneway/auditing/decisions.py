@@ -86,4 +86,4 @@ def summarise(
         estimates["feature_similarity"] = mean(arrays["feature_similarity"], people, unit="cosine").to_dict()
     estimates |= step.facts["linkage"]
     estimates |= {name: step.facts[name] for name in ("converged", "steps") if name in step.facts}
-    return estimates | {"leakage": leakage_of(theirs, against, people)}
+    return estimates | {"leakage": leakage_of(theirs, against, judge)}

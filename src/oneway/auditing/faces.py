@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -40,12 +39,12 @@ def floors(room: Room, _: Place) -> Found:
     """Score attackers who know nothing."""
     pack, judge = room.pack, room.judge
     random = np.random.default_rng(room.config.seed).integers(len(pack.public), size=len(pack.test))
-    mean = mean_picture(pack.public, torch.device("cpu"))
-    seen = None if judge.verifier is None else judge.verifier(mean)
+    mean = judge.mean_face
+    seen = None if judge.verifier is None else judge.mean_face_vector
     public = None if judge.verifier is None else judge.known(pack.public)
 
     def mean_face(part: Validation | Test, names: Collection[str]) -> Scores:
-        vectors = None if seen is None else np.broadcast_to(seen, (len(part), seen.shape[1]))
+        vectors = None if seen is None else np.broadcast_to(seen, (len(part), len(seen)))
         return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
 
     scores = {"mean_face": mean_face(pack.test, tuple(UNITS))}

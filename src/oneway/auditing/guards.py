@@ -136,6 +136,24 @@ def check_convergence(late: Sequence[str]) -> list[Guard]:
     return [_passed("convergence", "every trained attacker ended by convergence")]
 
 
+def check_judge(about: Mapping[str, Any] | None) -> list[Guard]:
+    """Mark a verifier that cannot tell who is shown, or of which that cannot be said; `about` as `Judge` says it."""
+    if about is None:
+        return []
+    rate = about["true_accept_rate"]
+    if about["blind"] is not None:
+        message = (
+            f"the verifier {about['name']} cannot tell who is shown: {about['blind']}; so leakage of faces and of "
+            "features is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
+        )
+        return [{"name": "judge", "passed": False, "message": message}]
+    if rate is None:
+        message = f"how well the verifier {about['name']} tells people apart is unknown: there are too few to say"
+        return [{"name": "judge", "passed": False, "message": message}]
+    told = f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
+    return [_passed("judge", f"{about['name']} accepts {told} of real pairs at a false accept rate of 1e-3")]
+
+
 def check_decisions(leakage: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[Guard]:
     """Mark a panel that got less from the features than the decisions give away, which can be read from them."""
     least = decisions.get("leakage", {})

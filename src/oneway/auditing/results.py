@@ -47,6 +47,7 @@ def assemble(
 ) -> Plain:
     """Put together what `results.json` holds, as docs/results.md describes it; `doubts` are why no verdict is `low`."""
     inversion, late = _inversion(found, judge), convergence.unconverged(found)
+    about = judge.about_verifier()
     attacks: Plain = {
         "inversion": inversion,
         "feature": _feature(found["feature"], judge),
@@ -74,17 +75,17 @@ def assemble(
         "bound": _bound(found["bound"], victim.pack),
         "queries": _queries(found, judge, config),
         "floors": _floors(found["floors"], victim.pack),
-        "validation": _validation(found, inversion),
+        "validation": _validation(found, inversion, judge),
         "control": None if control is None else control.to_dict(),
-        "verifier": judge.about_verifier(),
+        "verifier": about,
         "unconverged": late,
-        "guards": passed + guards.check_convergence(late),
+        "guards": passed + guards.check_judge(about) + guards.check_convergence(late),
         "untested": conclusions.untested(attacks, config, control, judge),
         "seconds": {name: step.facts["seconds"] for name, step in found.items()},
         "provenance": runs.provenance(**described),
     }
     scores, theirs = per_picture(found, results), None if control is None else control.scores
-    results["leakage"] = conclusions.leakage_of(scores, theirs, victim.pack.test.identities)
+    results["leakage"] = conclusions.leakage_of(scores, theirs, judge)
     results["decisions"] = summarise(found["decisions"], scores, scores if theirs is None else theirs, judge)
     beside = guards.check_decisions(results["leakage"], results["decisions"])
     results["guards"] += beside
@@ -168,15 +169,15 @@ def _inversion(found: Mapping[str, Found], judge: Judge) -> Plain:
     }
 
 
-def _validation(found: Mapping[str, Found], inversion: Plain) -> Plain:
+def _validation(found: Mapping[str, Found], inversion: Plain, judge: Judge) -> Plain:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
     floors = found["floors"].facts["validation"]
     scores: Plain = {}
-    if "face_similarity" in inversion["strongest"]:
+    if "face_similarity" in inversion["strongest"] and judge.blind is None:
         strongest = inversion["attackers"][inversion["strongest"]["face_similarity"]]
         scores["face_similarity"] = strongest["validation"]["face_similarity"]
     feature, linkage = found["feature"].facts, found["linkage"].facts
-    if "refused" not in feature:
+    if "refused" not in feature and judge.blind is None:
         scores["feature_similarity"] = 1 - feature["ways"][feature["strongest"]]["validation_error"]
     if linkage.get("tar_at_far_1e-3") is not None:
         scores["linkage"] = linkage["validation"]

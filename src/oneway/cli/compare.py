@@ -9,7 +9,6 @@ from tyro.conf import Positional, UseAppendAction
 
 from oneway.cli.options import Settings, open_executor, pairs
 from oneway.console import console
-from oneway.errors import InputError
 
 if TYPE_CHECKING:
     from oneway.experiments.estimate import Estimate
@@ -84,21 +83,15 @@ def recommend(
     """
     import shlex
 
+    from oneway.auditing.finished import read_results
     from oneway.experiments.choice import recommend as choose
     from oneway.experiments.choice import unjudged
     from oneway.protection.arguments import arguments
     from oneway.protection.config import read
     from oneway.report.table import benchmark_table
-    from oneway.runs import CONFIG, SCHEMA, read_json
+    from oneway.runs import CONFIG, read_json
 
-    results = read_json(benchmark / "results.json")
-    if results.get("kind") != "benchmark":
-        raise InputError(f"{benchmark} is not a benchmark; give the --out of a `oneway benchmark`")
-    if results["schema"] != SCHEMA:
-        raise InputError(
-            f"{benchmark} was summed up by another version (schema {results['schema']}, not {SCHEMA}); "
-            "run the same `oneway benchmark` again with --resume, which makes nothing anew that is finished"
-        )
+    results = read_results(benchmark, "benchmark", "oneway benchmark defences DATA --out NEW")
     row = choose(results, cut, utility=utility, leakage=leakage)
     said = console()
     said.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from rich.console import Console
 from tyro.conf import Positional
 
 from oneway.cli.options import Device, Settings, pairs
@@ -67,6 +70,7 @@ def attack(
     )
     said = console()
     said.print(attack_table(results))
+    _say_failed(said, results)
     if not results["attacks"]["inversion"]["converged"]:
         said.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
     said.print(f"pictures: {out / GRID}", soft_wrap=True)
@@ -143,6 +147,7 @@ def audit(
     )
     said = console()
     said.print(audit_table(results))
+    _say_failed(said, results)
     said.print(marked(results["verdict"]["level"], f": {results['verdict']['sentence']}"))
     said.print(f"report: {out / PAGE}", soft_wrap=True)
     if limits:
@@ -152,3 +157,10 @@ def audit(
             said.print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
         if not all(check.passed for check in checks):
             sys.exit(3)
+
+
+def _say_failed(console: Console, results: Mapping[str, Any]) -> None:
+    """Say which guards failed, since a figure beside them is not what it looks like."""
+    for guard in results["guards"]:
+        if not guard["passed"]:
+            console.print(Text(f"guard failed, {guard['name']}: {guard['message']}", "bold"), soft_wrap=True)

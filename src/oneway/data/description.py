@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from oneway.data.disk import write
 from oneway.data.packed import DESCRIPTION, FORMAT, LABELS
-from oneway.data.source import Source
+from oneway.data.source import LANDMARKS, Source
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError
 
@@ -54,6 +54,9 @@ def describe(
     named = [SPLITS[code] for code in codes]
     labels = source.labels[order]
     columns: dict[str, Any] = {"name": names, "identity": identities, "split": named}
+    located = isinstance(source.landmarks, np.ndarray)
+    if isinstance(source.landmarks, np.ndarray):
+        columns[LANDMARKS] = pa.FixedSizeListArray.from_arrays(pa.array(source.landmarks[order].ravel()), 10)
     columns |= {attribute: labels[:, place] for place, attribute in enumerate(source.attributes)}
     table = BytesIO()
     parquet.write_table(pa.table(columns), table)
@@ -63,6 +66,8 @@ def describe(
         digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps([names, identities, named, source.attributes]).encode())
     digest.update(np.ascontiguousarray(labels).data)
+    if isinstance(source.landmarks, np.ndarray):
+        digest.update(np.ascontiguousarray(source.landmarks[order]).data)
     if linked is not None:  # spans alone do not say what is made of them
         cut = {name: value for name, value in linked.items() if name != "root"}  # which the spans say themselves
         digest.update(json.dumps([settings["size"], cut]).encode())
@@ -76,7 +81,7 @@ def describe(
         "seed": settings["seed"],
         "division": settings["division"],
         "attributes": source.attributes,
-        "landmarks": source.landmarks,
+        "landmarks": LABELS if located else source.landmarks,
         "crop": source.crop,
         **({} if linked is None else {"linked": linked}),
         "hash": digest.hexdigest(),
@@ -98,6 +103,7 @@ def fingerprint(source: Source) -> str:
         source.partition,
         source.crop,
     ]
-    digest = hashlib.sha256(json.dumps([*fields, source.landmarks]).encode())
+    landmarks = source.landmarks.tolist() if isinstance(source.landmarks, np.ndarray) else source.landmarks
+    digest = hashlib.sha256(json.dumps([*fields, landmarks]).encode())
     digest.update(np.ascontiguousarray(source.labels).data)
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from oneway.data.linked import SPANS, Linked
 from oneway.data.picture import LARGEST
-from oneway.data.source import RESERVED, Landmarks
+from oneway.data.source import LANDMARKS, NAMING, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
 
@@ -75,6 +75,11 @@ class Part:
             raise IndexError(f"index must lie in 0..{len(self) - 1}, got {index.min()}..{index.max()}")
         return self.pack.read(self.rows.start + index)
 
+    def landmarks(self, index: NDArray[np.int64] | slice) -> NDArray[np.float64] | None:
+        """Give the five points of the pictures at `index`: (k, 5, 2), fractions (x, y) of the side; none if unknown."""
+        points = self.pack.points
+        return None if points is None else points[self.rows][index]
+
     def labels(self, attributes: Sequence[str] | None = None) -> NDArray[np.bool_]:
         """Return the labels of `attributes` in that order (default: all), (len, attributes).
 
@@ -128,8 +133,9 @@ class Test(Part):
 class Pack:
     """A dataset prepared at one image size, opened from its folder without reading the images.
 
-    `landmarks` are five points as fractions (x, y) of the image, or None; `hash` is the sha256 over images
-    and labels (of a linked pack, over where its images lie and the labels); `counts` the number of images of
+    `landmarks` are five points as fractions (x, y) of the image, the same in all, or None; `located` says whether
+    labels.parquet holds those of each image instead, and `points` gives them in both cases; `hash` is the sha256 over
+    images and labels (of a linked pack, over where its images lie and the labels); `counts` the number of images of
     each split; `joined` the hashes of the two packs of which `data.join` made it; `pixels` a map of all images, or
     what decodes them where they lie.
     """
@@ -142,6 +148,7 @@ class Pack:
     hash: str
     counts: dict[str, int]
     joined: tuple[str, ...] = ()
+    located: bool = False
     pixels: NDArray[np.uint8] | Linked
 
     @classmethod
@@ -153,12 +160,14 @@ class Pack:
         try:
             pixels = _map(path / IMAGES) if linked is None else _link(path / SPANS, description["size"], linked)
             landmarks = description["landmarks"]
+            located = landmarks == LABELS
             pack = cls(
                 path=path,
                 layout=description["layout"],
                 size=description["size"],
                 attributes=tuple(description["attributes"]),
-                landmarks=None if landmarks is None else tuple((x, y) for x, y in landmarks),
+                landmarks=None if landmarks is None or located else tuple((x, y) for x, y in landmarks),
+                located=located,
                 hash=description["hash"],
                 joined=tuple(description.get("joined", ())),
                 counts={split: description["splits"][split]["images"] for split in SPLITS},
@@ -214,6 +223,17 @@ class Pack:
         who = self.table.column("identity").slice(places.start, len(places))
         return int(pc.sum(pc.equal(who, "")).as_py() or 0)
 
+    @cached_property
+    def points(self) -> NDArray[np.float64] | None:
+        """The five points of the face in every image, (n, 5, 2), as fractions (x, y) of its side; none if unknown."""
+        if self.located:
+            column = self.table.column(LANDMARKS).combine_chunks()
+            told: NDArray[np.float64] = column.flatten().to_numpy().reshape(-1, 5, 2)
+            return told
+        if self.landmarks is None:
+            return None
+        return np.broadcast_to(np.array(self.landmarks, dtype=np.float64), (len(self.pixels), 5, 2))
+
     def read(self, rows: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
         """Copy images of the whole pack, at places from 0 that are known to be there: (k, size, size, 3) in 0..255."""
         if isinstance(self.pixels, Linked):
@@ -239,7 +259,7 @@ class Pack:
             metadata = parquet.read_metadata(self.path / LABELS)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again") from error
-        columns = (*RESERVED, *self.attributes)
+        columns = (*NAMING, *([LANDMARKS] if self.located else []), *self.attributes)
         if metadata.num_rows != count or tuple(metadata.schema.names) != columns:
             raise InputError(
                 f"{self.path / LABELS}: must have {count} rows and {len(columns)} columns as {DESCRIPTION} "

@@ -15,7 +15,9 @@ from oneway.data.span import Span
 from oneway.errors import InputError
 
 Landmarks = tuple[tuple[float, float], ...]
-RESERVED = ("name", "identity", "split")
+NAMING, LANDMARKS = ("name", "identity", "split"), "landmarks"
+RESERVED = (*NAMING, LANDMARKS)
+"""Columns of a pack's table that are no attributes; the last only where each image has landmarks of its own."""
 
 
 class Reader(Protocol):
@@ -54,7 +56,7 @@ class Source:
     `identities` is None when no person is known at all, `partition` is None when the layout has no official
     split. `partition` holds "train", "validation", "test", and also "private", "public" where the user has
     divided the people already. `landmarks` are five points (left-in-image eye, right eye, nose, left and
-    right mouth corner) as fractions (x, y) of the square crop.
+    right mouth corner) as fractions (x, y) of the square crop, the same in all images, or an array (n, 5, 2) of each.
     """
 
     layout: str
@@ -63,7 +65,7 @@ class Source:
     labels: NDArray[np.bool_]
     identities: tuple[str, ...] | None
     partition: tuple[str, ...] | None
-    landmarks: Landmarks | None
+    landmarks: Landmarks | NDArray[np.float64] | None
     reader: Reader
     crop: str = "the whole image"
 
@@ -73,6 +75,7 @@ class Source:
         assert self.identities is None or len(self.identities) == len(self.names)
         assert self.partition is None or len(self.partition) == len(self.names)
         assert len(set(self.names)) == len(self.names)
+        assert not isinstance(self.landmarks, np.ndarray) or self.landmarks.shape == (len(self.names), 5, 2)
         for text in (*self.names, *(self.identities or ())):
             try:
                 text.encode()

@@ -16,7 +16,9 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.executor import HERE, Executor
-from oneway.experiments.sweep import Setting, Store, absolute, identify_file
+from oneway.experiments.sweep import Setting, Store, absolute
+from oneway.judge import identified
+from oneway.models.identification import open_verifier
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.report.pareto import draw_pareto
@@ -124,7 +126,7 @@ def compare_defences(
     plan = cells(config, pack.path.absolute())
     described = {
         "defences": runs.to_dict(config),
-        "verifier": identify_file(verifier),
+        "verifier": identified(open_verifier(pack, verifier, progress=progress)),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
     }
     store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))

@@ -22,7 +22,9 @@ from oneway.experiments.estimate import Estimate, estimate
 from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.line import Line, row
 from oneway.experiments.paper import METRICS, Effect, judge
-from oneway.experiments.sweep import Setting, Store, absolute, identify_file
+from oneway.experiments.sweep import Setting, Store, absolute
+from oneway.judge import identified
+from oneway.models.identification import open_verifier
 from oneway.report.experiments import write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
@@ -127,7 +129,7 @@ def experiment(
     described = {
         "experiments": list(names),
         "config": runs.to_dict(config),
-        "verifier": identify_file(verifier),
+        "verifier": identified(open_verifier(pack, verifier, progress=progress)),
         "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
         "extra": None if extra is None else {"path": str(extra.path.absolute()), "hash": extra.hash},
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -54,10 +53,10 @@ class Setting:
 
     @property
     def report(self) -> str:
-        """Name the audit by all that decides it."""
+        """Name the audit by all that decides it but the store's judge, and by the layout of its results."""
         config = _deciding(self.audit)
         beside = None if self.control is None else self.control.report
-        return f"{self.run}-{runs.digest([config, _hash(self.attacked), beside])}"
+        return f"{self.run}-{runs.digest([runs.SCHEMA, config, _hash(self.attacked), beside])}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +143,8 @@ class Store:
     @property
     def kind(self) -> str:
         """Name all that decides results beside the settings, so that sweeps that differ in it share no place."""
-        judge = None if self.verifier is None else hashlib.sha256(self.verifier.read_bytes()).hexdigest()
-        return runs.digest([judge, self.images, version("oneway")])
+        judge = None if self.verifier is None else open_verifier(Pack.open(self.pack), self.verifier)
+        return runs.digest([None if judge is None else judge.fingerprint, self.images, version("oneway")])
 
     def _folders(self, setting: Setting, audits: bool) -> list[Path]:
         """Say where a setting is kept: its run, and its audit if it has one."""
@@ -175,15 +174,6 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
             stages.append([])
         stages[place].append(setting)
     return stages
-
-
-def identify_file(path: Path | None) -> dict[str, str] | None:
-    """Say which file is meant: where it lies, and what tells it from any other."""
-    if path is None:
-        return None
-    if not path.is_file():
-        raise InputError(f"verifier {str(path)!r} is not a file; give an ONNX file, or one made by `oneway verifier`")
-    return {"path": str(path), "hash": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def absolute(path: Path | None) -> Path | None:

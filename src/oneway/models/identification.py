@@ -15,8 +15,9 @@ from torch.optim import AdamW
 from oneway import runs
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
-from oneway.errors import InputError, refuse_infinite
+from oneway.errors import DivergedError, InputError, refuse_infinite
 from oneway.models.encoder import EncoderConfig, backbone
+from oneway.models.preprocessing import Preprocessing
 from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
 from oneway.progress import track
 from oneway.runtime import RuntimeConfig, launch, lay_out
@@ -50,6 +51,17 @@ class IdentificationConfig:
 
     def __post_init__(self) -> None:
         refuse_infinite(self)
+        laws = {
+            "width": (self.width, self.width > 0, "positive"),
+            "feature_width": (self.feature_width, self.feature_width >= 2, "at least 2"),
+            "steps": (self.steps, self.steps >= 1, "at least 1"),
+            "batch_size": (self.batch_size, self.batch_size >= 2, "at least 2"),
+            "learning_rate": (self.learning_rate, self.learning_rate > 0, "positive"),
+            "seed": (self.seed, self.seed >= 0, "0 or more"),
+        }
+        for name, (value, holds, law) in laws.items():
+            if not holds:
+                raise InputError(f"a verifier's {name} must be {law}, not {value}")
 
 
 def identify(
@@ -74,6 +86,7 @@ def identify(
 
     Raises:
         InputError: if no person of the pack appears twice.
+        DivergedError: if the loss is no longer finite; then nothing is kept.
 
     """
     config = config or IdentificationConfig()
@@ -109,9 +122,21 @@ def identify(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             if (step + 1) % 20 == 0 or step + 1 == config.steps:
-                advance(min(20, step % 20 + 1), loss=float(loss.detach()))
+                told = float(loss.detach())
+                if not math.isfinite(told):
+                    raise _diverged(step + 1, config)
+                advance(min(20, step % 20 + 1), loss=told)
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        raise _diverged(config.steps, config)  # by the last step itself
     runs.write_tensors(path, network.state_dict(), {"identification": runs.to_dict(config), "size": pack.size})
     return TorchVerifier(network, path.name)
+
+
+def _diverged(step: int, config: IdentificationConfig) -> DivergedError:
+    return DivergedError(
+        f"the verifier's training diverged by step {step}, and nothing was kept; lower its learning_rate "
+        f"({config.learning_rate:g})"
+    )
 
 
 def margin_loss(features: Tensor, centres: Tensor, person: Tensor) -> Tensor:
@@ -143,24 +168,37 @@ def load(path: Path) -> TorchVerifier:
     return TorchVerifier(network, path.name)
 
 
-def open_verifier(pack: Pack, path: Path | str | None = None, *, progress: bool = True) -> Verifier | None:
+def open_verifier(
+    pack: Pack,
+    path: Path | str | None = None,
+    *,
+    preprocessing: Preprocessing | None = None,
+    progress: bool = True,
+) -> Verifier | None:
     """Open the verifier that judges attacks on a pack.
 
     Args:
         pack: whose faces it will be given.
         path: an ONNX file, or a file that `oneway verifier` wrote; without one, the pack's own is used, which is
             trained on its identities the first time.
+        preprocessing: how an ONNX file takes pictures; by default as the JSON file beside it says, or as the network is
+            known to (docs/judges.md).
         progress: show a bar while it is trained.
 
     Returns:
         nothing, if no path is given and no person of the pack appears twice.
 
     Raises:
-        InputError: if the file is missing or something else.
+        InputError: if the file is missing or something else, if nothing says how it takes pictures, or if it needs
+            landmarks that the pack has not.
 
     """
     if path is not None:
-        return OnnxVerifier(Path(path), pack.landmarks) if Path(path).suffix.lower() == ".onnx" else load(Path(path))
+        if Path(path).suffix.lower() != ".onnx":
+            return load(Path(path))
+        opened = OnnxVerifier(Path(path), preprocessing, others=pack.public)
+        opened.check(pack)
+        return opened
     own = pack.path / OWN
     if own.is_file():
         return load(own)

@@ -22,7 +22,7 @@ from oneway.storage import whole
 log = logging.getLogger("oneway.models")
 FOLDER = "known"
 """Where they are kept, in the pack's folder."""
-_FORMAT = 1
+_FORMAT = 2
 _BATCH = 256
 
 
@@ -31,9 +31,9 @@ def known_features(
 ) -> NDArray[np.float32]:
     """Give the verifier's features of every picture of a part: unit vectors, (len(part), d).
 
-    They are kept in a file whose name says what decides them (the verifier's fingerprint, the pack's hash, the part);
-    one that is damaged, or that the verifier contradicts on the first picture, is made again. Where the folder cannot
-    be written, nothing is kept.
+    They are kept in a file whose name says what decides them (the verifier's fingerprint, the pack's hash, its
+    landmarks, the part); one that is damaged, or that the verifier contradicts on the first picture, is made again.
+    Where the folder cannot be written, nothing is kept.
 
     Args:
         verifier: whose features.
@@ -45,7 +45,9 @@ def known_features(
     fingerprint = verifier.fingerprint
     if fingerprint is None:
         return _compute(verifier, part, progress)
-    content = json.dumps([_FORMAT, fingerprint, part.pack.hash, part.rows.start, part.rows.stop])
+    places = part.landmarks(slice(None))
+    where = None if places is None else hashlib.sha256(np.ascontiguousarray(places).data).hexdigest()
+    content = json.dumps([_FORMAT, fingerprint, part.pack.hash, where, part.rows.start, part.rows.stop])
     name = f"{part.split}-{hashlib.sha256(content.encode()).hexdigest()[:32]}.npy"
     path = (folder or part.pack.path / FOLDER) / name
     kept = _read(path)
@@ -64,11 +66,15 @@ def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float
     found = []
     with track(f"recognise the {part.split} people", len(part), enabled=progress) as advance:
         for start in range(0, len(part), _BATCH):
-            found.append(verifier(load(part, slice(start, start + _BATCH))))
+            found.append(_seen(verifier, part, slice(start, start + _BATCH)))
             advance(len(found[-1]))
     features = np.concatenate(found)
     check_finite(features, part, f"the features of the verifier {verifier.name}")
     return features
+
+
+def _seen(verifier: Verifier, part: Part, rows: slice) -> NDArray[np.float32]:
+    return verifier(load(part, rows), part.landmarks(rows))
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:
@@ -80,7 +86,7 @@ def _read(path: Path) -> NDArray[np.float32] | None:
 
 def _holds(kept: NDArray[np.float32], verifier: Verifier, part: Part) -> bool:
     """Say whether what was kept are unit vectors, one a picture, the first of them as the verifier gives it now."""
-    first = verifier(load(part, slice(0, 1)))
+    first = _seen(verifier, part, slice(0, 1))
     if kept.dtype != np.float32 or kept.shape != (len(part), first.shape[1]):
         return False
     unit = np.abs(np.linalg.norm(kept, axis=1) - 1) < 1e-3  # not so where a power cut left zeros

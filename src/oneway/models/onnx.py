@@ -29,6 +29,8 @@ RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 """What to subtract from a picture in 0..1, and then to divide by, for each range a network may expect."""
 DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 BYTES = "tensor(uint8)"
+_MOST = 32
+"""Pictures at a time where the graph leaves it free: a wide network's activations of many take gigabytes."""
 _LOCATION = re.compile(rb"\n\x08location\x12([\x80-\xff]*[\x00-\x7f])")  # an entry's key, and its value's length
 
 
@@ -81,7 +83,7 @@ class Graph:
         """
         count, fixed = len(rows), self.input.shape[0]
         workers = 1 if self._session.get_providers()[0] != "CPUExecutionProvider" else torch.get_num_threads()
-        batch = fixed if isinstance(fixed, int) else -(-count // workers)
+        batch = fixed if isinstance(fixed, int) else min(-(-count // workers), _MOST)
         rows = np.concatenate([rows, rows[:1].repeat(-count % batch, axis=0)])  # fill the last batch of the graph
 
         def ask(start: int) -> Any:
@@ -145,7 +147,7 @@ class OnnxEncoder(nn.Module):
         self.graph = Graph(Path(path), "encoder")
         self._last = _checked(name, self.graph.input, size, pixels)
         self._mean, self._deviation = (torch.tensor(values)[:, None, None] for values in RANGES[pixels])
-        self._output = _chosen(name, self.graph.outputs, output)
+        self._output = chosen_output(name, self.graph.outputs, output)
         self._try(name, size)
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -193,7 +195,7 @@ def _checked(name: str, taken: Any, size: int, pixels: str) -> bool:
     return last
 
 
-def _chosen(name: str, outputs: list[Any], output: str | None) -> str:
+def chosen_output(name: str, outputs: list[Any], output: str | None) -> str:
     """Find the output that holds the features, and hold it to numbers."""
     found = {given.name: given.type for given in outputs}
     if output is None and len(found) > 1:

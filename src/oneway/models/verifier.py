@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,13 +14,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oneway import runs
+from oneway.data.batches import load
+from oneway.data.packed import Pack, Public
 from oneway.errors import InputError
-from oneway.models.onnx import IMAGENET, Graph
+from oneway.models.onnx import DTYPES, Graph, chosen_output
+from oneway.models.preprocessing import Preprocessing, stated
 
-Points = tuple[tuple[float, float], ...]
-TEMPLATE: Points = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
-"""Where the five points of a face (eyes, nose, mouth corners) lie in a verifier's 112 x 112 picture, in pixels."""
-SIDE = 112
+_CENTRED_ON = 2048
+"""Public pictures at most of whose features the mean is taken."""
+_BATCH = 256
 
 
 class Verifier(Protocol):
@@ -33,79 +37,116 @@ class Verifier(Protocol):
     def fingerprint(self) -> str | None:
         """A sha256 over all that decides its features; none where that cannot be said, and then none are kept."""
 
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
-        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None, /) -> NDArray[np.float32]:
+        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d).
 
-
-def similarity_transform(source: Points, target: Points) -> NDArray[np.float64]:
-    """Fit rotation, scale and shift from `source` points to `target` points by least squares: a 2 x 3 matrix."""
-    rows = [row for x, y in source for row in ((x, -y, 1, 0), (y, x, 0, 1))]
-    (a, b, right, down), *_ = np.linalg.lstsq(np.array(rows), np.array(target).ravel(), rcond=None)
-    return np.array([[a, -b, right], [b, a, down]])
-
-
-def align(pictures: Tensor, landmarks: Points) -> Tensor:
-    """Warp pictures so that their five points fall on `TEMPLATE`: (n, 3, 112, 112).
-
-    Args:
-        pictures: (n, 3, size, size).
-        landmarks: the five points as fractions (x, y) of the picture's side, the same in all pictures.
-
-    """
-    matrix = np.vstack([similarity_transform(landmarks, TEMPLATE), [0, 0, 1]])
-    columns, rows = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5)
-    places = np.stack([columns, rows, np.ones_like(rows)], axis=-1) @ np.linalg.inv(matrix).T
-    grid = torch.as_tensor(places[..., :2] * 2 - 1, dtype=torch.float32).expand(len(pictures), -1, -1, -1)
-    return F.grid_sample(pictures.float().cpu().contiguous(), grid, padding_mode="border", align_corners=False)
+        Where the pack knows them, `landmarks` are the five points of each picture, (n, 5, 2), as fractions of its side.
+        """
 
 
 class OnnxVerifier:
-    """A face-verification network in an ONNX file: RGB of 112 x 112 pixels, ImageNet's mean and deviation.
+    """A face-verification network in an ONNX file: pictures n x 3 x side x side, or colours last, to one vector each.
 
     Args:
         path: the file.
-        landmarks: the five points of the faces it will be given, as fractions (x, y) of the picture's side.
+        preprocessing: how it takes pictures; by default as `preprocessing.stated` finds it.
+        others: public people whose mean feature is subtracted, where the network's features are to be centred.
 
     Raises:
-        InputError: if the file is no such network, or the pack says nothing of where its faces are.
+        InputError: if the file is no such network, or nothing says how it takes pictures.
 
     """
 
-    def __init__(self, path: Path, landmarks: Points | None) -> None:
-        if landmarks is None:
-            raise InputError(
-                f"the verifier {path} needs faces aligned by five points, and this pack has no landmarks; "
-                "use a verifier trained on the pack instead"
-            )
+    def __init__(self, path: Path, preprocessing: Preprocessing | None = None, *, others: Public | None = None) -> None:
         if not path.is_file():
             raise InputError(
                 f"verifier {str(path)!r} is not a file; give an ONNX file, or a file made by `oneway verifier`"
             )
         self._graph = Graph(path, "verifier")
-        shape = self._graph.input.shape
-        if list(shape[1:]) != [3, SIDE, SIDE]:
-            raise InputError(f"verifier {str(path)!r} takes {shape}; it must take n x 3 x {SIDE} x {SIDE}")
-        self._landmarks = landmarks
+        self._hash = self._graph.fingerprint
         self.name = path.name
+        self.preprocessing = preprocessing or stated(path, self._hash)
+        self._side, self._last = _taken(f"verifier {str(path)!r}", self._graph.input, self.preprocessing.side)
+        self._output = chosen_output(f"verifier {str(path)!r}", self._graph.outputs, self.preprocessing.output)
+        self._others = others if self.preprocessing.centred else None
+        if self.preprocessing.centred and others is None:
+            raise InputError(
+                f"verifier {str(path)!r} is to be centred by other people's mean feature, and none are given; open it "
+                "with oneway.open_verifier(pack, path)"
+            )
 
     @property
     def fingerprint(self) -> str:
-        """A sha256 over the file, its weights, and how faces are aligned for it."""
-        return hashlib.sha256(
-            json.dumps([self._graph.fingerprint, self._landmarks, TEMPLATE, IMAGENET]).encode()
-        ).hexdigest()
+        """A sha256 over the file, its weights, how it takes pictures, and the people by whom it is centred."""
+        others = None if self._others is None else [self._others.pack.hash, len(self._others)]
+        told = [self._hash, runs.to_dict(self.preprocessing), others]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
-        mean, deviation = (torch.tensor(values)[:, None, None] for values in IMAGENET)
-        inputs = ((align(pictures, self._landmarks) - mean) / deviation).numpy()
-        features: NDArray[np.float32] = self._graph.run(inputs, self._graph.outputs[0].name)
-        features /= np.linalg.norm(features, axis=1, keepdims=True)
-        return features
+        features = self._features(pictures, landmarks)
+        if self._others is not None:
+            features = features - self._mean
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = features / np.maximum(length, np.finfo(np.float32).tiny)
+        return unit
+
+    def check(self, pack: Pack) -> None:
+        """Look at one picture of a pack, so that what is missing is said before anything else is done.
+
+        Raises:
+            InputError: if the pack has no landmarks and the network needs them, or the network fails.
+
+        """
+        first = slice(0, 1)
+        try:
+            self._features(load(pack.public, first), pack.public.landmarks(first))
+        except InputError as error:
+            raise InputError(f"verifier {self.name!r} on {pack.path}: {error}") from error
+        except Exception as error:  # onnxruntime raises its own untyped errors
+            raise InputError(f"verifier {self.name!r} fails on a picture of {pack.path}: {error}") from error
+
+    def _features(self, pictures: Tensor, landmarks: NDArray[np.float64] | None) -> NDArray[np.float32]:
+        inputs = self.preprocessing(pictures, landmarks, self._side)
+        if self._last:
+            inputs = inputs.transpose(0, 2, 3, 1)
+        given = np.ascontiguousarray(inputs, dtype=DTYPES[self._graph.input.type])
+        found = self._graph.run(given, self._output)
+        return found.reshape(len(found), -1).astype(np.float32, copy=False)
+
+    @cached_property
+    def _mean(self) -> NDArray[np.float32]:
+        """The mean feature of other people's pictures, spread evenly over the part: (d,)."""
+        others = self._others
+        assert others is not None
+        chosen = np.unique(np.linspace(0, len(others) - 1, _CENTRED_ON).astype(np.int64))
+        total: NDArray[np.float64] = np.zeros(1)
+        for start in range(0, len(chosen), _BATCH):
+            index = chosen[start : start + _BATCH]
+            total = total + self._features(load(others, index), others.landmarks(index)).sum(axis=0, dtype=np.float64)
+        return (total / len(chosen)).astype(np.float32)
+
+
+def _taken(name: str, taken: Any, side: int | None) -> tuple[int, bool]:
+    """Give the side of the pictures that a network takes, and whether their colours come last."""
+    shape = taken.shape
+    last = len(shape) == 4 and shape[1] != 3 and shape[3] == 3
+    sides = (shape[1:3] if last else shape[2:]) if len(shape) == 4 else []
+    if len(sides) != 2 or not (last or shape[1] == 3):
+        raise InputError(f"{name} takes {shape}; it must take n x 3 x side x side, or n x side x side x 3")
+    if taken.type not in DTYPES:
+        raise InputError(f"{name} takes {taken.type}; it must take {', '.join(DTYPES)}")
+    fixed = {each for each in sides if isinstance(each, int)}
+    if not fixed and side is None:
+        raise InputError(f"{name} leaves the side of its pictures free; state it as side beside pixels")
+    wanted = fixed if side is None else fixed | {side}
+    if len(wanted) != 1:
+        raise InputError(f"{name} takes pictures of {' x '.join(map(str, sides))} pixels, not of side {side}")
+    return next(iter(wanted)), last
 
 
 class TorchVerifier:
-    """A torch module from pictures in 0..1 to features of any length."""
+    """A torch module from pictures in 0..1 to features of any length; it needs no landmarks."""
 
     def __init__(self, network: nn.Module, name: str) -> None:
         self._network = network.eval()
@@ -121,7 +162,7 @@ class TorchVerifier:
         return digest.hexdigest()
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
         device = next(self._network.parameters()).device
         features: NDArray[np.float32] = F.normalize(self._network(pictures.to(device)).float(), dim=1).cpu().numpy()

@@ -185,6 +185,8 @@ def verifier_line(about: Mapping[str, Any] | None) -> str:
     """Say in one line how good a verifier is, so that its scores can be read."""
     if about is None:
         return "no verifier: no person appears twice, so there are no identity scores; give one with --verifier"
+    if about["blind"] is not None:
+        return f"verifier {about['name']} cannot tell who is shown: {about['blind']}; as a judge it is worth nothing"
     if about["true_accept_rate"] is None:
         return f"verifier {about['name']}: too few people to say how good it is, so nothing is counted as recognised"
     rate = Estimate(**about["true_accept_rate"])
