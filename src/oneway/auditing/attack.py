@@ -74,7 +74,7 @@ def attack(
     """
     config = config or InversionConfig()
     out = run.path / "attack" if out is None else Path(out)
-    described = {
+    described: dict[str, Any] = {
         "attack": runs.to_dict(config),
         "verifier": identified(verifier),
         "run": str(run.path.absolute()),
