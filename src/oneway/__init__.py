@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oneway.metrics.estimate import Estimate as Estimate
     from oneway.models.encoder import EncoderConfig as EncoderConfig
     from oneway.models.identification import open_verifier as open_verifier
+    from oneway.models.preprocessing import Preprocessing as Preprocessing
     from oneway.protection.config import GameConfig as GameConfig
     from oneway.protection.config import ProtectConfig as ProtectConfig
     from oneway.protection.run import Run as Run
@@ -34,6 +35,7 @@ _HOMES = {
     "InversionConfig": "oneway.attacks.inversion",
     "LostError": "oneway.errors",
     "Pack": "oneway.data.packed",
+    "Preprocessing": "oneway.models.preprocessing",
     "ProtectConfig": "oneway.protection.config",
     "Run": "oneway.protection.run",
     "RuntimeConfig": "oneway.runtime",

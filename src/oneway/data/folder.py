@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.data.labels import IDENTITY_COLUMNS, binary, chosen, partition_of, passed_over, read_table, some, texts
+from oneway.data.landmarks import COLUMNS, read_landmarks
 from oneway.data.picture import SUFFIXES
 from oneway.data.source import Photographs, Source
 from oneway.errors import InputError
@@ -27,7 +28,8 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
     The column `name` holds each image's path relative to `root` (default: the first column called image,
     file, filename, name, path or image_id), the column `identity` the person (default: identity or person,
     if there is one; empty for unknown). A column `split` of train, validation, test, private, public is the
-    official split; every other column is an attribute and must be binary. Rows and images are matched by
+    official split; the ten columns lefteye_x to rightmouth_y (see `landmarks`) say where the face is, for verifiers
+    that need it; every other column is an attribute and must be binary. Rows and images are matched by
     name. Without `labels` there are neither attributes nor people. The crop is the largest square in the
     middle. Linked folders are followed, each folder once; files that are no images are counted in a warning. Raise
     `InputError` for anything that does not fit, naming the column, the row or the images.
@@ -53,10 +55,11 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
     order = _matched(labels, [_spelled(row, there) for row in texts(table, name, labels)], images)
     people = texts(table, identity, labels) if identity is not None else None
     partition = partition_of(texts(table, "split", labels), labels) if "split" in table.column_names else None
+    landmarks = read_landmarks(table, order, root, images, labels)
     attributes = {
         column: binary(table, column, labels)[order]
         for column in table.column_names
-        if column not in (name, identity, "split")
+        if column not in (name, identity, "split", *COLUMNS)
     }
     return _source(
         root,
@@ -64,6 +67,7 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
         attributes,
         tuple(people[row] for row in order) if people else None,
         tuple(partition[row] for row in order) if partition else None,
+        landmarks,
     )
 
 
@@ -73,6 +77,7 @@ def _source(
     attributes: dict[str, NDArray[np.bool_]],
     identities: tuple[str, ...] | None,
     partition: tuple[str, ...] | None,
+    landmarks: NDArray[np.float64] | None = None,
 ) -> Source:
     labels = np.zeros((len(images), len(attributes)), dtype=np.bool_)
     for place, column in enumerate(attributes.values()):
@@ -84,7 +89,7 @@ def _source(
         labels=labels,
         identities=identities,
         partition=partition,
-        landmarks=None,
+        landmarks=landmarks,
         reader=Photographs(root, images),
         crop="the largest square in the middle",
     )

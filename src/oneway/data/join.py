@@ -14,6 +14,7 @@ import pyarrow.parquet as parquet
 
 from oneway.data.disk import write
 from oneway.data.packed import DESCRIPTION, IMAGES, LABELS, Pack
+from oneway.data.source import LANDMARKS, NAMING
 from oneway.errors import InputError
 from oneway.storage import clear, hold, new_array, unwritable
 
@@ -74,6 +75,10 @@ def _write(pack: Pack, extra: Pack, folder: Path, origin: list[str]) -> None:
     description["count"] += len(extra.pixels)
     description["hash"] = hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest()
     description["joined"] = origin
+    if LANDMARKS in table.column_names:
+        description["landmarks"] = LABELS
+    elif pack.located or pack.landmarks != extra.landmarks:
+        description["landmarks"] = None  # where the face is, is not known of all
     description.pop("linked", None)  # its images are copied
     description.pop("duplicates", None)  # the added ones have not been looked at
     write(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
@@ -100,10 +105,31 @@ def _table(pack: Pack, extra: Pack, after: int) -> pa.Table:
         "split": ["public"] * count,
     }
     columns = {name: pa.array(values) for name, values in more.items()}
+    table, points = pack.table, _points(pack, extra)
+    if pack.located:
+        table = table.drop_columns([LANDMARKS])
+    if points is not None:
+        table, columns[LANDMARKS] = _with(table, points[0]), points[1]
     for attribute in pack.attributes:
         known = attribute in extra.attributes
         columns[attribute] = (
             extra.table.column(attribute).combine_chunks() if known else pa.nulls(count, type=pa.bool_())
         )
-    added = pa.table(columns).cast(pack.table.schema)
-    return pa.concat_tables([pack.table.slice(0, after), added, pack.table.slice(after)])
+    added = pa.table(columns).select(table.column_names).cast(table.schema)
+    return pa.concat_tables([table.slice(0, after), added, table.slice(after)])
+
+
+def _points(pack: Pack, extra: Pack) -> tuple[pa.Array, pa.Array] | None:
+    """Give the landmarks of each image of both, where they are not the same in all."""
+    if pack.points is None or extra.points is None or (pack.landmarks == extra.landmarks and not pack.located):
+        return None
+    first, second = (
+        pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(each.points).ravel()), 10)
+        for each in (pack, extra)
+    )
+    return first, second
+
+
+def _with(table: pa.Table, points: pa.Array) -> pa.Table:
+    """Put landmarks into a table, where a pack has them: after the columns that say which image it is."""
+    return table.add_column(len(NAMING), LANDMARKS, points)

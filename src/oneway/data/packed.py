@@ -227,9 +227,8 @@ class Pack:
     def points(self) -> NDArray[np.float64] | None:
         """The five points of the face in every image, (n, 5, 2), as fractions (x, y) of its side; none if unknown."""
         if self.located:
-            column = self.table.column(LANDMARKS).combine_chunks()
-            told: NDArray[np.float64] = column.flatten().to_numpy().reshape(-1, 5, 2)
-            return told
+            told = self.table.column(LANDMARKS).combine_chunks().flatten()
+            return np.asarray(told.to_numpy().reshape(-1, 5, 2))
         if self.landmarks is None:
             return None
         return np.broadcast_to(np.array(self.landmarks, dtype=np.float64), (len(self.pixels), 5, 2))
@@ -298,13 +297,8 @@ def _link(path: Path, size: int, linked: dict[str, Any]) -> Linked:
     frame, box = linked["frame"], linked["box"]
     if size < 1 or size * size > LARGEST:
         raise ValueError(f"size {size}")
-    return Linked(
-        path,
-        size,
-        None if frame is None else (frame[0], frame[1]),
-        None if box is None else (*box,),
-        str(linked["root"]),
-    )
+    size_of_all = None if frame is None else (frame[0], frame[1])
+    return Linked(path, size, size_of_all, None if box is None else (*box,), str(linked["root"]))
 
 
 def _map(path: Path) -> NDArray[np.uint8]:

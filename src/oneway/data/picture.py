@@ -45,6 +45,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ACROSS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
+"""Turns that make a picture's width its height."""
 _DECODERS = tuple(dict.fromkeys(FORMATS.values()))
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 
@@ -132,10 +134,23 @@ def _pixels(
             raise ValueError(
                 f"its {width}x{height} pixels are more than the {LARGEST:,} that are decoded; scale it down"
             )
-        return _square(image, box or _middle(width, height), size)
+        return _square(image, box or middle(width, height), size)
 
 
-def _middle(width: int, height: int) -> tuple[float, float, float, float]:
+def seen_size(path: Path) -> tuple[int, int] | None:
+    """Give width and height of a picture as it is seen, with the camera's rotation; nothing if it cannot be opened."""
+    for content in (lambda: path, lambda: BytesIO(_without_metadata(_read(path)))):
+        try:
+            with Image.open(content(), formats=_DECODERS) as image:
+                across = _turn(image) in _ACROSS
+                return image.size[::-1] if across else image.size
+        except Exception:  # decoders raise anything over bad bytes
+            continue
+    return None
+
+
+def middle(width: int, height: int) -> tuple[float, float, float, float]:
+    """Give the largest square in the middle of a picture: left, top, right and bottom, in pixels."""
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return (left, top, left + side, top + side)
