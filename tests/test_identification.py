@@ -162,9 +162,8 @@ def test_a_training_that_cannot_be_is_refused(changes: dict[str, float]) -> None
         IdentificationConfig(**changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("steps", [3, 1])
-def test_a_verifier_that_diverged_is_not_kept(pack: Pack, tmp_path: Path, steps: int) -> None:
-    config = replace(BRIEF, steps=steps, learning_rate=1e38)
+def test_a_verifier_that_diverged_is_not_kept(pack: Pack, tmp_path: Path) -> None:
+    config = replace(BRIEF, learning_rate=1e38)
     with pytest.raises(DivergedError, match="nothing was kept; lower its learning_rate"):
         identify(pack, tmp_path / "own.safetensors", config, runtime=RUNTIME, progress=False)
     assert list(tmp_path.iterdir()) == []

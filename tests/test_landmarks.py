@@ -50,7 +50,7 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
             points = middle + np.array([(-24, -20), (24, -20), (0, 4), (-16, 28), (16, 28)])
             turn = (1, 3, 6, 8)[index % 4]
             bright(tmp_path / "faces" / f"{index:02d}.png", size, [(x, y) for x, y in points[:1]], turn)
-            row = {"image": f"{index:02d}.png", "identity": f"p{index // 2}", "Smiling": index % 2}
+            row = {"image": f"{index:02d}.png", "identity": f"p{index // 3}", "Smiling": index % 2}
             row["split"] = ("private", "public", "validation", "test")[index // 3]
             rows.append(row | dict(zip(COLUMNS, points.ravel().tolist(), strict=True)))
         change(rows)

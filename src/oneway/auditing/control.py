@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway import runs
 from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, without
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError

@@ -149,7 +149,7 @@ def check_judge(about: Mapping[str, Any] | None) -> list[Guard]:
         return [{"name": "judge", "passed": False, "message": message}]
     if rate is None:
         message = f"how well the verifier {about['name']} tells people apart is unknown: there are too few to say"
-        return [{"name": "judge", "passed": False, "message": message}]
+        return [{"name": "judge", "passed": None, "message": message}]
     told = f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
     return [_passed("judge", f"{about['name']} accepts {told} of real pairs at a false accept rate of 1e-3")]
 

@@ -160,7 +160,8 @@ def audit(
 
 
 def _say_failed(console: Console, results: Mapping[str, Any]) -> None:
-    """Say which guards failed, since a figure beside them is not what it looks like."""
+    """Say which guards did not hold or are unknown, since a figure beside them is not what it looks like."""
     for guard in results["guards"]:
         if not guard["passed"]:
-            console.print(Text(f"guard failed, {guard['name']}: {guard['message']}", "bold"), soft_wrap=True)
+            state = "is unknown" if guard["passed"] is None else "FAILED"
+            console.print(Text(f"guard {state}: {guard['name']}: {guard['message']}", "bold"), soft_wrap=True)

@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from PIL import Image
 
-from oneway.data.picture import decode
+from oneway.data.picture import LARGEST, decode
 from oneway.data.span import Span, check_below
 from oneway.errors import InputError
 
@@ -104,3 +104,12 @@ def write_spans(path: Path, spans: Sequence[Span]) -> None:
 def _threads() -> ThreadPoolExecutor:
     Image.init()  # or several threads would load its decoders at once
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+
+
+def open_linked(path: Path, size: int, linked: dict[str, Any]) -> Linked:
+    """Open the spans at `path` for pictures of `size` pixels a side, cut out as `linked` of pack.json says."""
+    frame, box = linked["frame"], linked["box"]
+    if size < 1 or size * size > LARGEST:
+        raise ValueError(f"size {size}")
+    asked = None if frame is None else (frame[0], frame[1])
+    return Linked(path, size, asked, None if box is None else (*box,), str(linked["root"]))

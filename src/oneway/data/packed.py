@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from oneway.data.linked import SPANS, Linked
-from oneway.data.picture import LARGEST
+from oneway.data.linked import SPANS, Linked, open_linked
 from oneway.data.source import LANDMARKS, NAMING, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
@@ -158,16 +157,15 @@ class Pack:
         description = _describe(path)
         linked = description.get("linked")
         try:
-            pixels = _map(path / IMAGES) if linked is None else _link(path / SPANS, description["size"], linked)
+            pixels = _map(path / IMAGES) if linked is None else open_linked(path / SPANS, description["size"], linked)
             landmarks = description["landmarks"]
-            located = landmarks == LABELS
             pack = cls(
                 path=path,
                 layout=description["layout"],
                 size=description["size"],
                 attributes=tuple(description["attributes"]),
-                landmarks=None if landmarks is None or located else tuple((x, y) for x, y in landmarks),
-                located=located,
+                landmarks=None if landmarks in (None, LABELS) else tuple((x, y) for x, y in landmarks),
+                located=landmarks == LABELS,
                 hash=description["hash"],
                 joined=tuple(description.get("joined", ())),
                 counts={split: description["splits"][split]["images"] for split in SPLITS},
@@ -227,8 +225,7 @@ class Pack:
     def points(self) -> NDArray[np.float64] | None:
         """The five points of the face in every image, (n, 5, 2), as fractions (x, y) of its side; none if unknown."""
         if self.located:
-            told = self.table.column(LANDMARKS).combine_chunks().flatten()
-            return np.asarray(told.to_numpy().reshape(-1, 5, 2))
+            return np.asarray(self.table.column(LANDMARKS).combine_chunks().flatten().to_numpy().reshape(-1, 5, 2))
         if self.landmarks is None:
             return None
         return np.broadcast_to(np.array(self.landmarks, dtype=np.float64), (len(self.pixels), 5, 2))
@@ -259,10 +256,11 @@ class Pack:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again") from error
         columns = (*NAMING, *([LANDMARKS] if self.located else []), *self.attributes)
-        if metadata.num_rows != count or tuple(metadata.schema.names) != columns:
+        names = tuple(metadata.schema.to_arrow_schema().names)
+        if metadata.num_rows != count or names != columns:
             raise InputError(
                 f"{self.path / LABELS}: must have {count} rows and {len(columns)} columns as {DESCRIPTION} "
-                f"says, it has {metadata.num_rows} and {len(metadata.schema.names)}; prepare the pack again"
+                f"says, it has {metadata.num_rows} and {len(names)}; prepare the pack again"
             )
         if sum(self.counts.values()) != count:
             raise InputError(f"{self.path / DESCRIPTION}: its splits do not add up to {count}; prepare the pack again")
@@ -291,14 +289,6 @@ def _describe(path: Path) -> dict[str, Any]:
         )
     result: dict[str, Any] = description
     return result
-
-
-def _link(path: Path, size: int, linked: dict[str, Any]) -> Linked:
-    frame, box = linked["frame"], linked["box"]
-    if size < 1 or size * size > LARGEST:
-        raise ValueError(f"size {size}")
-    size_of_all = None if frame is None else (frame[0], frame[1])
-    return Linked(path, size, size_of_all, None if box is None else (*box,), str(linked["root"]))
 
 
 def _map(path: Path) -> NDArray[np.uint8]:
