@@ -84,8 +84,9 @@ class Judging:
 
     name, fingerprint = "spoilt.onnx", None
 
-    def __call__(self, pictures: Tensor) -> np.ndarray:  # type: ignore[type-arg]
-        vectors = np.ones((len(pictures), 4), dtype=np.float32) / 2
+    def __call__(self, pictures: Tensor, *_: object) -> np.ndarray:  # type: ignore[type-arg]
+        colours = pictures.mean(dim=(2, 3)) + 0.1
+        vectors = (colours / colours.norm(dim=1, keepdim=True)).numpy()
         vectors[pictures.mean(dim=(1, 2, 3)).numpy() > 0.9] = np.nan
         return vectors
 
@@ -99,8 +100,8 @@ def test_a_verifiers_answer_that_is_not_finite_is_named(pack: oneway.Pack) -> No
     brightest = float(load(pack.test, slice(None)).mean(dim=(1, 2, 3)).max())
 
     class Strict(Judging):
-        def __call__(self, pictures: Tensor) -> np.ndarray:  # type: ignore[type-arg]
-            return np.where(pictures.mean(dim=(1, 2, 3)).numpy()[:, None] >= brightest - 1e-6, np.inf, np.ones((1, 4)))
+        def __call__(self, pictures: Tensor, *_: object) -> np.ndarray:  # type: ignore[type-arg]
+            return np.where(pictures.mean(dim=(1, 2, 3)).numpy()[:, None] >= brightest - 1e-6, np.inf, np.eye(3)[:1])
 
     with pytest.raises(oneway.InputError, match=r"features of the verifier spoilt\.onnx are not finite for \d+ of"):
         known_features(Strict(), pack.test)

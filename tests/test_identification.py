@@ -158,7 +158,7 @@ def test_the_people_of_validation_and_test_stay_unknown_to_it(
 )
 def test_a_training_that_cannot_be_is_refused(changes: dict[str, float]) -> None:
     (name,) = changes
-    with pytest.raises(InputError, match=f"a verifier's {name} must be"):
+    with pytest.raises(InputError, match=f"{name} must be"):
         IdentificationConfig(**changes)  # type: ignore[arg-type]
 
 

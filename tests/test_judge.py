@@ -263,9 +263,8 @@ def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_i
     [
         (lambda pictures: torch.zeros(len(pictures), 8), "are all zero"),
         (lambda pictures: torch.ones(len(pictures), 8), "gives the same features for all of them"),
-        (lambda pictures: pictures.mean(dim=(2, 3)) / (pictures[:, :, 0, 0] > 0.3), "are not finite"),
     ],
-    ids=["zero", "constant", "not finite"],
+    ids=["zero", "constant"],
 )
 def test_a_judge_that_says_nothing_is_refused(pack: Pack, make: Callable[[Tensor], Tensor], message: str) -> None:
     with pytest.raises(InputError, match=f"verifier 'useless' on the validation pictures of .*{message}"):

@@ -56,9 +56,9 @@ class Own(nn.Module):
 class Colours:
     """Judges faces by their colours in large."""
 
-    name, fingerprint = "colours", None
+    name, fingerprint = "colours", "colours of nine places"
 
-    def __call__(self, pictures: Tensor) -> NDArray[np.float32]:
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         coarse = nn.functional.adaptive_avg_pool2d(pictures.cpu(), 3).flatten(1)
         return nn.functional.normalize(coarse - coarse.mean(dim=1, keepdim=True)).numpy()
 
