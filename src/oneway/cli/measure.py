@@ -159,9 +159,9 @@ def audit(
             sys.exit(3)
 
 
-def _say_failed(console: Console, results: Mapping[str, Any]) -> None:
+def _say_failed(said: Console, results: Mapping[str, Any]) -> None:
     """Say which guards did not hold or are unknown, since a figure beside them is not what it looks like."""
     for guard in results["guards"]:
         if not guard["passed"]:
             state = "is unknown" if guard["passed"] is None else "FAILED"
-            console.print(Text(f"guard {state}: {guard['name']}: {guard['message']}", "bold"), soft_wrap=True)
+            said.print(marked(f"guard {state}", f": {guard['name']}: {guard['message']}"), soft_wrap=True)
