@@ -279,7 +279,7 @@ def audited() -> Results:
                 "runtime": {"device": "cpu", "precision": "32"},
             },
             "data": {
-                "path": "packs/faces64",
+                "name": "faces64",
                 "hash": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
             },
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,13 @@ def attacked(
     path = once(
         "protected-attack",
         lambda path: oneway.attack(
-            protected, path, inversion, verifier=verifier, control=control.path, runtime=RUNTIME, progress=False
+            protected,
+            path,
+            replace(inversion, keep=True),  # for tests that draw with its decoder
+            verifier=verifier,
+            control=control.path,
+            runtime=RUNTIME,
+            progress=False,
         ),
     )
     return Attacked(path, read_json(path / "results.json"))

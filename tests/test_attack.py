@@ -133,15 +133,16 @@ def test_the_control_stands_beside(attacked: Attacked, control: Attacked, unprot
     assert control.results["control"] is None
     beside = attacked.results["control"]
     assert beside == {
-        "run": str(unprotected.path),
+        "run": unprotected.about,
         "utility": control.results["utility"],
         "attacks": control.results["attacks"],
     }
 
 
-def test_the_decoder_and_no_checkpoint_is_left(attacked: Attacked) -> None:
-    names = {path.name for path in attacked.path.iterdir()}
-    assert names == {"config.json", "decoder.safetensors", "shown.npy", "grid.png", "results.json"}
+def test_the_decoder_is_left_where_it_is_asked_for_and_no_checkpoint(attacked: Attacked, control: Attacked) -> None:
+    expected = {"config.json", "shown.npy", "grid.png", "results.json"}
+    assert {path.name for path in control.path.iterdir()} == expected
+    assert {path.name for path in attacked.path.iterdir()} == expected | {"decoder.safetensors"}
 
 
 def test_the_picture_shows_originals_above_reconstructions(

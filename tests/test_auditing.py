@@ -242,12 +242,6 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
     assert "weights were not given" in results["attacks"]["optimisation"]["refused"]
 
 
-def test_the_real_faces_can_be_left_out(audit: Audit, tmp_path: Path) -> None:
-    audit(nn.Identity(), control=None, images=False)
-    assert "data:image" not in (tmp_path / "audit" / "report.html").read_text()
-    assert not (tmp_path / "audit" / "shown.npy").exists()
-
-
 def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(
     audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -262,6 +262,7 @@ def test_damaged_weights_are_refused_before_the_attack_begins(
 
 def test_a_damaged_checkpoint_is_refused(copied: oneway.Run, pack: oneway.Pack) -> None:
     (copied.path / "results.json").unlink()
+    shutil.copy(copied.path / "protector.safetensors", copied.path / "checkpoint.safetensors")
     truncate(copied.path / "checkpoint.safetensors")
     with pytest.raises(oneway.InputError, match=r"checkpoint\.safetensors is not a readable safetensors file"):
         oneway.protect(pack, copied.path, copied.config, resume=True, progress=False)

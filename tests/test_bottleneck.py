@@ -59,7 +59,7 @@ def test_a_network_without_batch_statistics_stays_without(settings: dict[str, An
 def test_the_game_is_played_through_it(pack: oneway.Pack, settings: dict[str, Any], tmp_path: Path) -> None:
     config = runs.override(small(), settings | {"network.bottleneck": 10, "steps": 8})
     run = oneway.protect(pack, tmp_path / "run", config, progress=False)
-    assert oneway.Run.open(run.path).load().encoder(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert oneway.Run.open(run.path, run.pack).load().encoder(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_a_bottleneck_of_less_than_none_is_refused(settings: dict[str, Any]) -> None:

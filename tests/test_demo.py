@@ -16,7 +16,7 @@ from oneway.runs import read_json
 @pytest.fixture
 def tiny_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., oneway.ProtectConfig]) -> None:
     for name, value in {
-        "PEOPLE": 30,
+        "PEOPLE": 260,
         "SHOTS": 2,
         "SIZE": 32,
         "STEPS": 4,
@@ -42,16 +42,16 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    attack, attacked = demo.attack, []
+    audit, audited = demo.audit, []
 
     def killed(*arguments: object, **options: object) -> object:
-        attacked.append(arguments)
-        if len(attacked) == 2:
+        audited.append(arguments)
+        if len(audited) == 2:
             raise KeyboardInterrupt
-        return attack(*arguments, **options)
+        return audit(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(demo, "attack", killed)
+        patch.setattr(demo, "audit", killed)
         with pytest.raises(KeyboardInterrupt):
             demo.demo(tmp_path)
     before = files(tmp_path)
@@ -61,20 +61,39 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
     said = capsys.readouterr().out
     finished = files(tmp_path)
     assert {path: finished[path] for path in before} == before, "what was finished must not be made again"
-    picture = tmp_path / "protected" / "attack" / "grid.png"
-    assert said.splitlines()[-1].endswith(f": {picture}")
-    assert picture.is_file()
-    assert "control (unprotected)" in said
+    page = tmp_path / "protected" / "audit" / "report.html"
+    assert said.splitlines()[-1] == f"page: {page}"
+    assert page.read_text().count("data:image") >= 8, "drawn faces are shown"
+    assert (tmp_path / "faces.png").is_file()
+    results = read_json(page.with_name("results.json"))
+    sentence = demo.conclusion(results)
+    assert sentence.count(".\n") == 0
+    assert sentence in " ".join(said.split())
+    assert f"the verdict is {results['verdict']['level']}." in sentence
 
     demo.demo(tmp_path)
     assert files(tmp_path) == finished
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f": {picture}")
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f": {page}")
 
     unprotected, protected = (read_json(tmp_path / name / "config.json") for name in ("unprotected", "protected"))
     assert (unprotected["protect"]["game"]["pixel"], protected["protect"]["game"]["pixel"] > 0) == (0.0, True)
-    results = read_json(tmp_path / "protected" / "attack" / "results.json")
-    assert results["control"]["run"] == str(tmp_path / "unprotected")
+    assert results["control"]["audit"] == "audit"
 
     with pytest.raises(oneway.InputError, match=r"was made with other settings; delete .* or choose another --out"):
         demo.demo(tmp_path, seed=1)
     assert files(tmp_path) == finished
+
+
+def test_the_conclusion_says_utility_kept_leakage_with_its_interval_and_the_verdict() -> None:
+    leak = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 60, "unit": "leakage"}
+    results = {
+        "utility": {"mean_mcc": {"value": 0.45}},
+        "control": {"utility": {"mean_mcc": {"value": 0.5}}},
+        "leakage": {"face_similarity": leak},
+        "verdict": {"level": "partial"},
+    }
+    sentence = demo.conclusion(results)
+    assert "keeps 90% of its mean MCC (0.450 of 0.500)" in sentence
+    assert all(part in sentence for part in ("25.0", "20.0", "30.0", "the verdict is partial"))
+    refused = results | {"leakage": {"face_similarity": {"refused": "there is no verifier"}}}
+    assert "how much cannot be said: there is no verifier" in demo.conclusion(refused)

@@ -72,7 +72,7 @@ def test_a_killed_protect_resumes_to_the_bit(
     pack: oneway.Pack, settings: dict[str, Any], command: Command, tmp_path: Path
 ) -> None:
     sets = [f"--set={name}={value}" for name, value in settings.items()]
-    arguments = ["protect", str(pack.path), *sets, "--set", "steps=120", "--out"]
+    arguments = ["protect", str(pack.path), *sets, "--set", "steps=120", "--set", "keep=true", "--out"]
     killed = tmp_path / "killed"
     kill_at(killed / "checkpoint.safetensors", start(ONEWAY, *arguments, killed))
     step = read_tensors(killed / "checkpoint.safetensors")[1]["step"]
@@ -90,7 +90,7 @@ def test_a_killed_protect_resumes_to_the_bit(
 
 @pytest.mark.usefixtures("verifier")  # its file must be there
 def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command, tmp_path: Path) -> None:
-    sets = ["--set=width=0.5", "--set=check_every=10", "--steps=120", "--device=cpu"]
+    sets = ["--set=width=0.5", "--set=check_every=10", "--set=keep=true", "--steps=120", "--device=cpu"]
     judge = early.path.parent / "judge.safetensors"
     arguments = ["attack", str(early.path), *sets, "--verifier", str(judge), "--out"]
     killed = tmp_path / "killed"

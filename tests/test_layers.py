@@ -26,6 +26,7 @@ RANKS = (
     {"auditing"},
     {"experiments", "demo", "layouts"},
     {"cli"},
+    {"__main__"},
 )
 """Every room imports from those above it here and from itself, never from one beside or below it."""
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
@@ -93,7 +94,7 @@ def test_the_walls_stand_where_they_are_wanted() -> None:
     assert not rooms_of("data") & {"models", "attacks", "protection"}
     assert "protection" not in rooms_of("attacks")
     assert "attacks" not in rooms_of("protection")
-    assert not any("cli" in others for others in reached.values())
+    assert not any("cli" in others for name, others in reached.items() if name != "__main__")
     assert rooms_of("cli") >= {"data", "protection", "auditing"}  # or nothing was read
     assert rooms_of("errors") == set()
 

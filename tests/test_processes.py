@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Two:
 @pytest.fixture(scope="module")
 def two(pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig], tmp_path_factory: pytest.TempPathFactory) -> Two:
     folder = tmp_path_factory.mktemp("processes")
-    script, config = folder / "script.py", tiny(CHANGES)
+    script, config = folder / "script.py", replace(tiny(CHANGES), keep=True)
     script.write_text(SCRIPT)
     (folder / "foreign").mkdir()
     (folder / "foreign" / "notes.txt").write_text("not ours")
@@ -95,17 +95,17 @@ def test_two_processes_give_the_decoder_of_one(two: Two, pack: oneway.Pack, tmp_
         torch.testing.assert_close(theirs[name], ours[name], rtol=1e-2, atol=2e-4, msg=name)
 
 
-def test_two_processes_report_the_utility_of_one(two: Two) -> None:
-    run = oneway.Run.open(two.path / "two")
+def test_two_processes_report_the_utility_of_one(two: Two, pack: oneway.Pack) -> None:
+    run = oneway.Run.open(two.path / "two", pack)
     assert run.config == two.config
     assert json.loads((run.path / "results.json").read_text())["utility"]["mean_mcc"]["n"] == run.pack.test.num_people
     assert len((run.path / "log.csv").read_text().splitlines()) == 2
 
 
-def test_batch_normalisation_over_several_processes_warns(two: Two) -> None:
+def test_batch_normalisation_over_several_processes_warns(two: Two, pack: oneway.Pack) -> None:
     assert "batch normalisation sees each process's part of the batch alone" in two.errors
     assert "set network.norm=group" in two.errors
-    assert oneway.Run.open(two.path / "batch_norm").load() is not None
+    assert oneway.Run.open(two.path / "batch_norm", pack).load() is not None
 
 
 @pytest.mark.parametrize("name", ["batch_size", "game.decoder_batch_size"])

@@ -253,7 +253,7 @@ def test_a_task_of_some_attributes_in_the_callers_order(protect: Protect) -> Non
     results = json.loads((run.path / "results.json").read_text())
     assert list(results["utility"]["mcc"]) == ["Smiling", "Bald"]
     assert run.attributes == ("Smiling", "Bald")
-    reopened = oneway.Run.open(run.path)
+    reopened = oneway.Run.open(run.path, run.pack)
     assert reopened.attributes == ("Smiling", "Bald")
     assert reopened.load()(torch.zeros(1, 3, 32, 32))[1].shape == (1, 2)
 

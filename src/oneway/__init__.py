@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from oneway.models.preprocessing import Preprocessing as Preprocessing
     from oneway.protection.config import GameConfig as GameConfig
     from oneway.protection.config import ProtectConfig as ProtectConfig
+    from oneway.protection.loaded import Loaded as Loaded
+    from oneway.protection.loaded import load_encoder as load_encoder
     from oneway.protection.run import Run as Run
     from oneway.protection.train import protect as protect
     from oneway.runtime import RuntimeConfig as RuntimeConfig
@@ -33,6 +35,7 @@ _HOMES = {
     "GameConfig": "oneway.protection.config",
     "InputError": "oneway.errors",
     "InversionConfig": "oneway.attacks.inversion",
+    "Loaded": "oneway.protection.loaded",
     "LostError": "oneway.errors",
     "Pack": "oneway.data.packed",
     "Preprocessing": "oneway.models.preprocessing",
@@ -41,6 +44,7 @@ _HOMES = {
     "RuntimeConfig": "oneway.runtime",
     "attack": "oneway.auditing.attack",
     "audit": "oneway.auditing.audit",
+    "load_encoder": "oneway.protection.loaded",
     "open_verifier": "oneway.models.identification",
     "prepare": "oneway.data.prepare",
     "protect": "oneway.protection.train",

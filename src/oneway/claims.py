@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,9 +16,9 @@ from oneway.storage import clear, hold
 
 KEPT = (".safetensors", ".npz")
 """Suffixes of what an interrupted run is continued from."""
-PLACES = ("run", "data.path", "extra.path", "verifier.name", "victim.run", "victim.onnx", "victim.features")
-"""Where what a run was made of lay, and what its judge is called: the same elsewhere is the same, as the hash beside it
-says."""
+PLACES = ("run.name", "data.name", "data.path", "extra.name", "verifier.name", "victim.run", "victim.onnx", "victim.features")
+"""What a run was made of and its judge are called, and where they lay; the same elsewhere is the same, as the hash beside
+it says."""
 
 
 @contextmanager
@@ -97,3 +98,12 @@ def _compare(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder} was started with {name} = {held.get(name)!r}, not {asked[name]!r}; "
             "resume with the options it was started with, or choose another --out"
         )
+
+
+def tidy(folder: Path, *names: str) -> None:
+    """Remove from a finished run what only an unfinished one needs, and what a killed one left half written."""
+    for each in [*(folder / name for name in names), *folder.glob(".*.partial")]:
+        if each.is_dir():
+            shutil.rmtree(each)
+        else:
+            each.unlink(missing_ok=True)

@@ -1,14 +1,19 @@
-"""The demonstration: drawn faces, a protected encoder and its unprotected twin, a fresh attack on each."""
+"""The demonstration: drawn faces, a protected encoder and its unprotected twin, an audit of each."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from oneway import runs
-from oneway.attacks.inversion import InversionConfig
-from oneway.auditing.attack import GRID, attack
+from oneway.auditing.audit import PAGE, audit
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.control import PICTURES
+from oneway.auditing.faces import shown
 from oneway.auditing.finished import read_results
 from oneway.console import console, marked
 from oneway.data.packed import Pack
@@ -21,15 +26,20 @@ from oneway.protection.config import ProtectConfig, small
 from oneway.protection.recipes import prescribe
 from oneway.protection.run import Run
 from oneway.protection.train import protect
-from oneway.report.table import attack_table, verifier_line
+from oneway.report.figure import interval, value
+from oneway.report.grid import draw_grid
+from oneway.report.table import verifier_line
+from oneway.storage import whole
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
-CUT = "layer2"
+CUT, AUDIT, PICTURE = "layer2", "audit", "faces.png"
 STEPS, JUDGE_STEPS, ATTACK_STEPS = 600, 300, 800
 
 
 def demo(out: Path, *, seed: int = 0) -> None:
-    """Draw faces, train both encoders by default settings, attack both, print the table and the picture's path.
+    """Draw faces, train both encoders by default settings, audit both, and say what the protected one leaks.
+
+    The audits are brief, with one attacker that draws: enough for a page, not for a claim.
 
     Args:
         out: folder for all of it; finished parts are taken as they are, unfinished ones are continued.
@@ -43,20 +53,39 @@ def demo(out: Path, *, seed: int = 0) -> None:
     verifier = _judge(pack, seed)
     protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
     unprotected = prescribe(protected, "none")
-    attacks = {}
-    for number, (name, title, config) in enumerate(
-        [("unprotected", "an unprotected encoder", unprotected), ("protected", "a protected encoder", protected)],
-        start=3,
-    ):
-        said.print(marked(f"{number}/4", f" training {title}, then attacking it with a decoder trained from scratch"))
-        run = _run(pack, out / name, config)
-        control = None if name == "unprotected" else out / "unprotected" / "attack"
-        attacks[name] = _attack(run, InversionConfig(max_steps=ATTACK_STEPS, seed=seed), verifier, control)
-    said.print(verifier_line(attacks["protected"]["verifier"]))
-    said.print(attack_table(attacks["protected"]))
-    said.print(
-        f"original above reconstruction, unprotected and protected: {out / 'protected' / 'attack' / GRID}",
-        soft_wrap=True,
+    config = AuditConfig(attackers=("mirror",), brief=True, steps=ATTACK_STEPS, seed=seed)
+    control = out / "unprotected" / AUDIT
+    said.print(marked("3/4", " training an unprotected encoder, then auditing it by attackers trained from scratch"))
+    _audit(_run(pack, out / "unprotected", unprotected), config, verifier, None)
+    said.print(marked("4/4", " training a protected encoder, then auditing it by attackers trained from scratch"))
+    results = _audit(_run(pack, out / "protected", protected), config, verifier, control)
+    rows = {"original": pack.test.images(shown(pack))}
+    for name in ("unprotected", "protected"):
+        rows[f"{name}, attacked"] = np.load(out / name / AUDIT / PICTURES, allow_pickle=False)
+    if not (out / PICTURE).exists():
+        with whole(out / PICTURE) as partial:
+            draw_grid(rows, partial)
+    said.print(verifier_line(results["verifier"]))
+    said.print(f"{conclusion(results)}\n")
+    said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
+    said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
+
+
+def conclusion(results: Mapping[str, Any]) -> str:
+    """Say in one sentence what an audit beside its control found: utility kept, leakage of faces, and the verdict."""
+    ours, theirs = (each["utility"]["mean_mcc"]["value"] for each in (results, results["control"]))
+    kept = (
+        f"{ours / theirs:.0%} of its mean MCC ({ours:.3f} of {theirs:.3f})"
+        if theirs > 0
+        else f"a mean MCC of {ours:.3f}"
+    )
+    leak = results["leakage"]["face_similarity"]
+    gone = (
+        f"how much cannot be said: {leak['refused']}" if "refused" in leak else f"{value(leak)} {interval(leak)} of it"
+    )
+    return (
+        f"Beside the unprotected encoder the protected one keeps {kept}; of what that one gives away of faces it leaks "
+        f"{gone}; the verdict is {results['verdict']['level']}."
     )
 
 
@@ -80,8 +109,8 @@ def _run(pack: Pack, path: Path, config: ProtectConfig) -> Run:
     return run
 
 
-def _attack(run: Run, config: InversionConfig, verifier: Verifier | None, control: Path | None) -> dict[str, Any]:
-    results = run.path / "attack" / runs.RESULTS
-    if results.exists():
-        return read_results(run.path / "attack", "attack", "oneway demo --out NEW")
-    return attack(run, config=config, verifier=verifier, control=control, resume=True)
+def _audit(run: Run, config: AuditConfig, verifier: Verifier | None, control: Path | None) -> dict[str, Any]:
+    out = run.path / AUDIT
+    if (out / runs.RESULTS).exists():
+        return read_results(out, "audit", "oneway demo --out NEW")
+    return audit(run, out=out, config=config, verifier=verifier, control=control, resume=True)

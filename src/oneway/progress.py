@@ -46,6 +46,11 @@ def track(
     return _lines(description, total, unit, before)
 
 
+def note(line: str) -> None:
+    """Say something once, on stderr, that whoever runs this should know."""
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _silent(done: int, **figures: float) -> None:
     """Show nothing."""
 

@@ -29,6 +29,8 @@ from oneway.storage import whole as whole
 Config = TypeVar("Config")
 SCHEMA = 3
 """Version of the layout of `results.json`, described in docs/results.md."""
+FILES = ("perceptual", "perceptual_network", "weights")
+"""Fields of configs that name a file, alone or as BACKBONE:FILE."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 
 
@@ -229,6 +231,27 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             named[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
     return named
+
+
+def named(config: Any) -> dict[str, Any]:
+    """Give `to_dict` of a config with files by their names alone: what is handed on does not say where they lie."""
+    return _named(to_dict(config))
+
+
+def _named(content: dict[str, Any]) -> dict[str, Any]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            _named(value)
+        elif name in FILES and isinstance(value, str):
+            backbone, colon, path = value.rpartition(":")
+            content[name] = f"{backbone}{colon}{Path(path).name}"
+    return content
+
+
+def file_hash(path: Path) -> str:
+    """Give the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(content: Any) -> str:

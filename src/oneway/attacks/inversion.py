@@ -49,6 +49,8 @@ class InversionConfig:
         check_every: steps between two checks.
         max_steps: the budget; an attack that it ends says so, since a longer one might do better.
         seed: of the initial weights and of the order of the pictures.
+        keep: let `attack` leave the decoder's weights beside its results: whoever has them turns features into
+            pictures at once. They are needed for nothing else.
 
     """
 
@@ -62,6 +64,7 @@ class InversionConfig:
     check_every: int = 200
     max_steps: int = 6000
     seed: int = 0
+    keep: bool = False
 
     def __post_init__(self) -> None:
         refuse_infinite(self)

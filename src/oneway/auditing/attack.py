@@ -16,9 +16,9 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.floors import nearest_by_output
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
-from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, require_fingerprint
+from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, require_fingerprint, without
 from oneway.auditing.guards import check_judge
-from oneway.claims import claim
+from oneway.claims import claim, tidy
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.files import read_array
@@ -48,6 +48,7 @@ def attack(
     control: Path | str | None = None,
     runtime: RuntimeConfig | None = None,
     network: nn.Module | None = None,
+    images: bool = False,
     resume: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def attack(
         control: the folder of the same attack on the unprotected encoder.
         runtime: where it runs.
         network: the module, if the run protects one of your own.
+        images: draw test people above their reconstructions. Without, no picture of them is written; drawn faces are
+            shown all the same.
         resume: continue the unfinished attack in `out`.
         progress: show a bar.
 
@@ -75,10 +78,11 @@ def attack(
     config = config or InversionConfig()
     out = run.path / "attack" if out is None else Path(out)
     described: dict[str, Any] = {
-        "attack": runs.to_dict(config),
+        "attack": runs.named(config),
         "verifier": identified(verifier),
-        "run": str(run.path.absolute()),
-        "data": {"path": str(run.pack.path.absolute()), "hash": run.pack.hash},
+        "run": run.about,
+        "data": run.pack.about,
+        "images": images or run.pack.drawn,
     }
     beside = None if control is None else _control(Path(control), run, described)
     if config.perceptual:
@@ -106,7 +110,8 @@ def attack(
         )
         inversion = invert(access, pack.public, pack.validation, decoder, config, place)
         queries = access.queries
-        runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
+        if config.keep:
+            runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
 
         about = judge.about_verifier()
         with access.seeded(config.seed, "nearest"):
@@ -127,12 +132,13 @@ def attack(
             "control": beside,
             "verifier": about,
             "guards": check_judge(about),
-            "provenance": runs.provenance(**described, protect=runs.to_dict(run.config)),
+            "provenance": runs.provenance(**described, protect=runs.named(run.config)),
         }
-        with access.seeded(config.seed, "shown"):
-            _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
+        if described["images"]:
+            with access.seeded(config.seed, "shown"):
+                _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
         runs.write_json(out / runs.RESULTS, results)
-        place.checkpoint.unlink(missing_ok=True)
+        tidy(out, runs.CHECKPOINT)
         return results
 
 
@@ -147,11 +153,12 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
             "with --pixel 0"
         )
     check_same_judge(path, made["verifier"], described["verifier"])
-    theirs = {"data": made["data"]["hash"], "attack": made["attack"], **trained.of_control()}
-    ours = {"data": described["data"]["hash"], "attack": described["attack"], **run.config.of_control()}
+    theirs = {"data": made["data"]["hash"], "attack": without(made["attack"], "keep"), **trained.of_control()}
+    asked = without(described["attack"], "keep")
+    ours = {"data": described["data"]["hash"], "attack": asked, **read(runs.named(run.config)).of_control()}
     check_same_settings(path, theirs, ours, COMMAND)
-    if not (path / SHOWN_FILE).is_file():
-        raise InputError(f"the control {path} lacks {SHOWN_FILE}; make it again")
+    if described["images"] and not (path / SHOWN_FILE).is_file():
+        raise InputError(f"the control {path} kept no pictures to stand beside these; make it again with --images")
     return {"run": made["run"], "utility": results["utility"], "attacks": results["attacks"]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,12 @@ from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES, SCORES, Control, check_control
 from oneway.auditing.finished import require_fingerprint, without
 from oneway.auditing.measures import measure
+from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.results import assemble, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.room import Room
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
-from oneway.claims import check_claim, claim
+from oneway.claims import check_claim, claim, tidy
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -47,7 +47,7 @@ def audit(
     config: AuditConfig | None = None,
     verifier: Verifier | None = None,
     network: nn.Module | None = None,
-    images: bool = True,
+    images: bool = False,
     resume: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def audit(
         config: the attacks and their budgets.
         verifier: compares faces; without one there are no identity scores of reconstructions.
         network: a module of the class that a run protects, if it is one of your own.
-        images: show pictures of test people in the report.
+        images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
+            Without, none is written anywhere; drawn faces are shown all the same.
         resume: continue the unfinished audit in `out`.
         progress: show a bar for each attack.
 
@@ -85,7 +86,8 @@ def audit(
     doubled = duplicates(opened.pack, progress=progress)
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
-    described = _describe(opened, config, verifier)
+    images = images or opened.pack.drawn
+    described = _describe(opened, config, verifier) | {"images": images}
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
     if config.perceptual is not None:
@@ -107,18 +109,20 @@ def audit(
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(stolen.access, opened.pack)
         judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
-        found = measure(Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps))
+        room = Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
+        found = measure(room)
         results = assemble(found, opened, stolen, judge, config, passed, doubts, beside, described)
-        scores = per_picture(found, results)
+        order = hidden_order(opened.pack.test)
+        scores = {name: values[order] for name, values in per_picture(found, results).items()}
+        people = anonymous(opened.pack.test.identities[order])
         with whole(folder / SCORES) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, people=opened.pack.test.identities, **scores)  # type: ignore[arg-type]
+            np.savez_compressed(file, people=people, **scores)  # type: ignore[arg-type]
         if images:
             with whole(folder / PICTURES) as partial, partial.open("wb") as file:
                 np.save(file, strongest_pictures(found, results))
         write_page(results, pictures_of(found, results, opened.pack, beside) if images else None, folder / PAGE)
         runs.write_json(folder / runs.RESULTS, results)
-        shutil.rmtree(folder / FEATURES, ignore_errors=True)
-        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        tidy(folder, FEATURES, FOLDER)
         return results
 
 
@@ -148,17 +152,17 @@ def _open(
 
 def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) -> dict[str, Any]:
     return {
-        "audit": runs.to_dict(config),
+        "audit": runs.named(config),
         "victim": victim.identity,
         "verifier": identified(verifier),
-        "data": {"path": str(victim.pack.path.absolute()), "hash": victim.pack.hash},
+        "data": victim.pack.about,
     }
 
 
 def _home(victim: Victim, out: Path | str | None) -> Path:
     if out is not None:
         return Path(out)
-    return Path(victim.identity["run"]) / "audit" if victim.kind == "run" else Path("audit")
+    return Path("audit") if victim.path is None else victim.path / "audit"
 
 
 @dataclass(frozen=True, kw_only=True)

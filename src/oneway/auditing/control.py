@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, without
+from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError
 from oneway.files import read_array
@@ -40,7 +41,7 @@ class Control:
         """Give what stands in the results of the audit that it is the control of."""
         return {
             "name": self.results["victim"]["name"],
-            "path": str(self.path.absolute()),
+            "audit": self.path.absolute().name,
             "utility": self.results["utility"],
             "attacks": self.results["attacks"],
         }
@@ -71,9 +72,11 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
     if not (path / SCORES).is_file():
         raise InputError(f"the control {path} lacks {SCORES}; make it again")
     with np.load(path / SCORES, allow_pickle=False) as stored:
-        scores = {name: stored[name] for name in stored.files if name != "people"}
-        if not np.array_equal(stored["people"], victim.pack.test.identities):
+        order = hidden_order(victim.pack.test)
+        if not np.array_equal(stored["people"], anonymous(victim.pack.test.identities[order])):
             raise InputError(f"the control {path} scored other people; make it again")
+        back = np.argsort(order)
+        scores = {name: stored[name][back] for name in stored.files if name != "people"}
     pictures = read_array(path / PICTURES) if (path / PICTURES).is_file() else None
     return Control(path=path, results=results, scores=scores, pictures=pictures)
 

@@ -89,7 +89,7 @@ def inversion(
         if "vectors" in scores
     }
     best = _best_recovered(test, pack.test)
-    drawn = {"people": shown(pack), "best": best}
+    drawn = {"people": shown(pack), "best": best} if room.images else {}
     if config is None:
         queries = len(chosen_rows(pack.public, room.config.seed)) * (room.config.draws if room.stolen.noisy else 1)
     else:

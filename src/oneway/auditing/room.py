@@ -15,13 +15,24 @@ from oneway.judge import Judge
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """Everything that a step of an audit needs."""
+    """Everything that a step of an audit needs.
+
+    Attributes:
+        victim: what is attacked.
+        stolen: what its attackers have.
+        judge: who scores what they draw.
+        config: their budgets.
+        steps: which are finished.
+        images: whether pictures of people are asked for, so that steps keep some.
+
+    """
 
     victim: Victim
     stolen: Stolen
     judge: Judge
     config: AuditConfig
     steps: Steps
+    images: bool = False
 
     @property
     def pack(self) -> Pack:

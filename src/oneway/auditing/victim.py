@@ -45,8 +45,9 @@ class Victim:
     Attributes:
         name: how it is called in results.
         kind: what was given.
-        identity: what tells it from any other: paths and hashes.
+        identity: what tells it from any other: names and hashes, and not where it lies.
         pack: the people it is audited on.
+        path: the folder of a run.
         encoder: the frozen encoder; none for stored features.
         stored: features, if these are all there is, by split.
         white: whether its weights and gradients can be had.
@@ -61,6 +62,7 @@ class Victim:
     kind: Kind
     identity: dict[str, Any]
     pack: Pack
+    path: Path | None = None
     encoder: nn.Module | None = None
     stored: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     white: bool = False
@@ -83,14 +85,15 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
     with seeded(protector.encoder, seed, "outputs"):
         outputs = {part.split: predict_logits(fabric, protector, part) for part in parts}
     return Victim(
-        name=run.path.name,
+        name=run.path.absolute().name,
         kind="run",
         identity={
-            "run": str(run.path.absolute()),
-            "protect": runs.to_dict(run.config),
-            "hash": file_hash(run.path / "protector.safetensors"),
+            "run": run.about["name"],
+            "protect": runs.named(run.config),
+            "hash": run.about["hash"],
         },
         pack=run.pack,
+        path=run.path,
         encoder=protector.encoder,
         white=True,
         stages=stages,
@@ -124,7 +127,7 @@ def from_onnx(path: Path, pack: Pack, pixels: str | None, output: str | None) ->
     return Victim(
         name=path.name,
         kind="onnx",
-        identity={"onnx": str(path.absolute()), "pixels": pixels, "output": output, "hash": encoder.graph.fingerprint},
+        identity={"onnx": path.name, "pixels": pixels, "output": output, "hash": encoder.graph.fingerprint},
         pack=pack,
         encoder=encoder,
     )
@@ -137,9 +140,9 @@ def from_dump(path: Path, pack: Pack) -> Victim:
     for name in PARTS:
         digest.update(np.ascontiguousarray(stored[name]).tobytes())
     return Victim(
-        name=path.name,
+        name=path.absolute().name,
         kind="features",
-        identity={"features": str(path.absolute()), "hash": digest.hexdigest()},
+        identity={"features": path.absolute().name, "hash": digest.hexdigest()},
         pack=pack,
         stored=stored,
     )
@@ -238,9 +241,3 @@ def _record(
             stored[name] = np.load(path, mmap_mode="r")
     flipped = {"public": stored.pop("public mirrored")} if "public mirrored" in stored else None
     return FeatureDump(stored, asked.device, flipped, live=live)
-
-
-def file_hash(path: Path) -> str:
-    """Give the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

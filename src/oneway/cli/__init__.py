@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
-import oneway
 from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
@@ -26,12 +25,24 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
 }
 
+_ATTACKERS = "the weights of attackers and the features that were stolen for them"
+KEPT = {
+    "protect": "the weights of the decoder that plays against the encoder",
+    "attack": "the attacker's weights",
+    "audit": _ATTACKERS,
+    "benchmark": _ATTACKERS,
+    "experiment": _ATTACKERS,
+}
+"""What an interrupted command leaves on the disk, which turns features into pictures."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
     allow_every_character()
     if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
-        print(f"oneway {oneway.__version__}")
+        from importlib.metadata import version
+
+        print(f"oneway {version('oneway')}")
         return
     try:
         tyro.extras.subcommand_cli_from_dict(
@@ -55,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         way = {"demo": "give the same command again to continue", "verifier": "give the same command to start again"}
         hint = way.get(given[0] if given else "", "add --resume to the same command to continue")
         console(stderr=True).print(f"stopped; {hint}")
+        if given and given[0] in KEPT:
+            left = f"until it has finished, its folder keeps {KEPT[given[0]]}; finishing removes them"
+            console(stderr=True).print(left)
         sys.exit(130)
 
 

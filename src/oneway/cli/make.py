@@ -94,6 +94,7 @@ def protect(
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
     from oneway.protection.recipes import ALONE, prescribe, read_recipe
+    from oneway.protection.run import sharing
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
     from oneway.runs import override, read_json
@@ -112,11 +113,14 @@ def protect(
     config = override(config, {name: value for name, value in given.items() if value is not None})
     if pixel == 0:
         config = override(config, ALONE)
-    run = train(Pack.open(data), out, override(config, pairs(set)), resume=resume)
+    config = override(config, pairs(set))
+    run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():
         return
     results = read_json(run.path / "results.json")
     for line in filter(None, (utility_line(results), probe_line(results))):
+        console().print(line)
+    for line in sharing(config):
         console().print(line)
     console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", soft_wrap=True)
 
@@ -158,7 +162,7 @@ def verifier(
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
-    """Draw faces, protect an encoder, attack it and its unprotected twin, and show what leaks; a few minutes.
+    """Draw faces, protect an encoder, audit it and its unprotected twin, and say what leaks; a few minutes.
 
     Args:
         out: Folder for all of it; what is there and finished is not made again.

@@ -26,6 +26,7 @@ def attack(
     steps: int | None = None,
     seed: int = 0,
     device: Device = "auto",
+    images: bool = False,
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -41,7 +42,10 @@ def attack(
         steps: The attacker's budget; it stops earlier when it no longer gets better.
         seed: Of the attacker's weights and of the order of its pictures.
         device: Where to train.
-        set: Any other field of the attack's configuration, as in config.json: --set width=4.
+        images: Draw test people above their reconstructions in grid.png. Without, no picture of them is written; drawn
+            faces are shown all the same.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set keep=true, which
+            leaves the decoder's weights.
         resume: Continue an attack that was interrupted.
     """
     from oneway.attacks.inversion import InversionConfig
@@ -66,6 +70,7 @@ def attack(
         verifier=open_verifier(opened.pack, verifier),
         control=control,
         runtime=RuntimeConfig(device=device),
+        images=images,
         resume=resume,
     )
     said = console()
@@ -73,7 +78,8 @@ def attack(
     _say_failed(said, results)
     if not results["attacks"]["inversion"]["converged"]:
         said.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
-    said.print(f"pictures: {out / GRID}", soft_wrap=True)
+    shown = f"pictures: {out / GRID}" if (out / GRID).exists() else "no picture of test people was kept; --images does"
+    said.print(shown, soft_wrap=True)
 
 
 def audit(
@@ -87,7 +93,7 @@ def audit(
     verifier: Path | None = None,
     thorough: bool = False,
     fail_above: Settings = (),
-    no_images: bool = False,
+    images: bool = False,
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -106,7 +112,8 @@ def audit(
             which is trained on its identities the first time.
         thorough: Add the attackers that take longest, and train each three times.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
-        no_images: Leave pictures of test people out of the report.
+        images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
+            drawn faces are shown all the same.
         set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan.
         resume: Continue an audit that was interrupted.
     """
@@ -142,7 +149,7 @@ def audit(
         out=out,
         config=config,
         verifier=open_verifier(pack, verifier),
-        images=not no_images,
+        images=images,
         resume=resume,
     )
     said = console()

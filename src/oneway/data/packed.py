@@ -17,7 +17,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from oneway.data.linked import SPANS, Linked, open_linked
-from oneway.data.source import LANDMARKS, NAMING, Landmarks
+from oneway.data.source import DRAWN, LANDMARKS, NAMING, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
 
@@ -177,6 +177,19 @@ class Pack:
             ) from error
         pack._check(description["count"])
         return pack
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Say which pack it is to whoever is handed a result: its folder's name and its hash, and not where it lies."""
+        return {"name": self.path.absolute().name, "hash": self.hash}
+
+    @property
+    def drawn(self) -> bool:
+        """Say whether all of its faces are drawn, so that a picture of one shows nobody.
+
+        Only `data.source.synthetic_source` makes such a pack; a joined one may hold others.
+        """
+        return self.layout == DRAWN and not self.joined
 
     @cached_property
     def private(self) -> Private:

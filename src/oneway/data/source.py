@@ -18,6 +18,8 @@ Landmarks = tuple[tuple[float, float], ...]
 NAMING, LANDMARKS = ("name", "identity", "split"), "landmarks"
 RESERVED = (*NAMING, LANDMARKS)
 """Columns of a pack's table that are no attributes; the last only where each image has landmarks of its own."""
+DRAWN = "synthetic"
+"""The layout of faces of people who do not exist: pictures of them are shown without being asked for."""
 
 
 class Reader(Protocol):
@@ -84,6 +86,8 @@ class Source:
                     f"{text.encode('utf-8', 'backslashreplace').decode()!r}: is no UTF-8, as the names of pictures and "
                     "people must be; rename it (convmv does so for whole folders)"
                 ) from error
+        if self.layout == DRAWN and not isinstance(self.reader, Drawings):
+            raise InputError(f"layout {DRAWN!r} is of faces that oneway draws itself; give this source another name")
         for attribute in self.attributes:
             if not attribute.strip():
                 raise InputError(f"attribute {attribute!r} has no name; name its column, or drop it")
@@ -142,7 +146,7 @@ def synthetic_source(identities: int, shots: int, seed: int) -> Source:
             raise InputError(f"{name}: must be at least 1, got {value}")
     faces = [(identity, shot) for identity in range(identities) for shot in range(shots)]
     return Source(
-        layout="synthetic",
+        layout=DRAWN,
         names=tuple(f"person{identity:05d}/shot{shot:02d}" for identity, shot in faces),
         attributes=synthetic.ATTRIBUTES,
         labels=np.stack([synthetic.sample(seed, identity, shot).labels() for identity, shot in faces]),

@@ -26,6 +26,8 @@ class ExperimentConfig:
         perceptual_network: through which the perceptual term sees, as `open_perceptual` takes it.
         single: the attribute of the runs on one attribute.
         shown: the two attributes by which the pictures of features are coloured.
+        images: show pictures of test people and what attackers drew of them; without, none is written. Drawn faces are
+            shown all the same.
 
     """
 
@@ -38,6 +40,7 @@ class ExperimentConfig:
     perceptual_network: str | None = None
     single: str = "Smiling"
     shown: tuple[str, ...] = ("Eyeglasses", "Smiling")
+    images: bool = False
 
     def __post_init__(self) -> None:
         refuse_infinite(self)

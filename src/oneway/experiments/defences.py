@@ -125,9 +125,9 @@ def compare_defences(
     executor.check()
     plan = cells(config, pack.path.absolute())
     described = {
-        "defences": runs.to_dict(config),
+        "defences": runs.named(config),
         "verifier": identified(open_verifier(pack, verifier, progress=progress)),
-        "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
+        "data": pack.about,
     }
     store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
     store.check([cell.setting for cell in plan])

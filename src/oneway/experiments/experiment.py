@@ -128,16 +128,17 @@ def experiment(
     _check(plan(names, config, pack.path, None), pack, config, verifier)
     described = {
         "experiments": list(names),
-        "config": runs.to_dict(config),
+        "config": runs.named(config),
         "verifier": identified(open_verifier(pack, verifier, progress=progress)),
-        "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
-        "extra": None if extra is None else {"path": str(extra.path.absolute()), "hash": extra.hash},
+        "data": pack.about,
+        "extra": None if extra is None else extra.about,
     }
     with claim(out, described, resume=resume, finished=PAGE):
         kept, data = (out / STORE).absolute(), pack.path.absolute()
         joined = None if extra is None else join(pack, extra, out / JOINED).path.absolute()
         planned = plan(names, config, data, joined)
-        store = Store(path=kept, pack=data, verifier=absolute(verifier), images=True)
+        images = config.images or (pack.drawn and (extra is None or extra.drawn))
+        store = Store(path=kept, pack=data, verifier=absolute(verifier), images=images)
         audited = _audited(planned)
         store.make(audited, executor=executor, progress=progress)
         if "tsne" in planned:
@@ -145,7 +146,7 @@ def experiment(
         found = {name: _write(name, lines, store, config, pack, out, described) for name, lines in planned.items()}
         with whole(out / TEXT) as partial:
             partial.write_text(reproduction(found), encoding="utf-8", errors="backslashreplace")
-        write_experiments(found, _pictures(planned, store, pack), out / PAGE)
+        write_experiments(found, _pictures(planned, store, pack) if images else None, out / PAGE)
         return found
 
 
@@ -190,7 +191,7 @@ def _write(
         draw(rows, folder / PICTURE)
     if name == "tsne":
         draw_maps([(each["title"], folder / each["map"]) for each in rows], config.shown, folder / PICTURE)
-    else:
+    elif store.images:
         grid = {"original": pack.test.images(shown(pack))}
         grid |= {line.title: _drawn(store, line) for line in lines}
         with whole(folder / GRID) as partial:

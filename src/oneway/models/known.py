@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from oneway.data.packed import Part
 from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.models.verifier import Verifier
-from oneway.progress import track
+from oneway.progress import note, track
 from oneway.storage import whole
 
 log = logging.getLogger("oneway.models")
@@ -31,8 +33,9 @@ def known_features(
 ) -> NDArray[np.float32]:
     """Give the verifier's features of every picture of a part: unit vectors, (len(part), d).
 
-    They are kept in a file whose name says what decides them (the verifier's fingerprint, the pack's hash, its
-    landmarks, the part); one that is damaged, or that the verifier contradicts on the first picture, is made again.
+    They are templates of faces, by which a person is recognised: the user alone may read the files, and that they are
+    kept is said when the first is. A file's name says what decides them (the verifier's fingerprint, the pack's hash,
+    its landmarks, the part); one that is damaged, or that the verifier contradicts on the first picture, is made again.
     Where the folder cannot be written, nothing is kept.
 
     Args:
@@ -54,12 +57,25 @@ def known_features(
     if kept is not None and _holds(kept, verifier, part):
         return kept
     features = _compute(verifier, part, progress)
+    first = not path.parent.exists()
     try:
-        with whole(path) as partial, open(partial, "wb") as file:
-            np.save(file, features, allow_pickle=False)
+        _keep(path, features)
     except InputError as error:
         log.warning("the verifier's features of the %s pictures are not kept: %s", part.split, error)
+    else:
+        if first and progress:
+            note(
+                f"templates of the pack's faces are kept in {path.parent}, for later audits; share the pack without it"
+            )
     return features
+
+
+def _keep(path: Path, features: NDArray[np.float32]) -> None:
+    """Write templates where nobody else can read them, from the first byte on."""
+    with suppress(OSError):  # `whole` says what is wrong
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with whole(path) as partial, open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        np.save(file, features, allow_pickle=False)
 
 
 def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float32]:

@@ -98,6 +98,8 @@ class ProtectConfig:
         decoder_learning_rate: the adversary's (Adam, constant).
         weight_decay: the protector's.
         seed: of the initial weights and of the order of the data.
+        keep: leave the last checkpoint in the finished run, with the adversary, which turns features into pictures. It
+            is needed only to resume an unfinished one.
 
     """
 
@@ -113,6 +115,7 @@ class ProtectConfig:
     decoder_learning_rate: float = 4e-3
     weight_decay: float = 0.05
     seed: int = 0
+    keep: bool = False
 
     def __post_init__(self) -> None:
         refuse_infinite(self)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +28,11 @@ from oneway.models.perceptual import VGG, open_perceptual
 from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig, read
 from oneway.protection.game import Protector
+from oneway.protection.log import EVENTS, FILE
 
 WEIGHTS = "protector.safetensors"
+SHARED = (runs.CONFIG, runs.RESULTS, FILE, EVENTS)
+"""What of a finished run may be handed to anyone: settings and figures, and no picture, weight or path."""
 
 
 def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.Module | None = None) -> Protector:
@@ -130,14 +136,8 @@ class Run:
 
         """
         path = Path(path)
-        if not path.is_dir():
-            raise InputError(f"{path} is not a folder; give the --out of a `oneway protect` that has finished")
-        content = runs.read_json(path / runs.CONFIG)
-        if "protect" not in content:
-            raise InputError(f"{path} is not a protect run; give the --out of a `oneway protect`")
-        if not (path / runs.RESULTS).is_file():
-            raise InputError(f"{path} holds an unfinished run; continue it with `oneway protect ... --resume`")
-        pack = pack or Pack.open(content["data"]["path"])
+        content = finished(path)
+        pack = pack or _find(path, content["data"])
         # A pack that extends the run's by public people has the same private, validation and test people.
         if content["data"]["hash"] not in (pack.hash, *pack.joined[:1]):
             raise InputError(
@@ -145,6 +145,11 @@ class Run:
                 f"(hash {content['data']['hash'][:12]}); its splits may mix private and public people"
             )
         return cls(path=path, config=read(content["protect"]), pack=pack)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Say which run it is to whoever is handed a result: its folder's name and the hash of its weights."""
+        return {"name": self.path.absolute().name, "hash": runs.file_hash(self.path / WEIGHTS)}
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -161,16 +166,88 @@ class Run:
             InputError: if the weights are missing or do not fit the network.
 
         """
-        content = runs.read_json(self.path / runs.CONFIG)
-        if content["network"] is not None and network is None:
-            raise InputError(
-                f"{self.path} protects a network of your own ({content['network']}); from Python, give such a module: "
-                "attack(run, network=...)"
-            )
-        protector = build(self.config, size=self.pack.size, num_attributes=len(self.attributes), network=network)
-        tensors, _ = runs.read_tensors(self.path / WEIGHTS)
-        try:
-            protector.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise InputError(f"{self.path / WEIGHTS} does not fit the network ({error})") from error
-        return protector.eval()
+        return load(self.path, self.config, size=self.pack.size, num_attributes=len(self.attributes), network=network)
+
+
+def load(path: Path, config: ProtectConfig, *, size: int, num_attributes: int, network: nn.Module | None) -> Protector:
+    """Load the encoder and classifier of the run at `path`; arguments as `build` takes them, errors as `Run.load`."""
+    content = runs.read_json(path / runs.CONFIG)
+    if content["network"] is not None and network is None:
+        raise InputError(
+            f"{path} protects a network of your own ({content['network']}); from Python, give such a module: "
+            "network=..."
+        )
+    config = replace(config, network=replace(config.network, weights=None))  # those it was trained from are in its own
+    protector = build(config, size=size, num_attributes=num_attributes, network=network)
+    tensors, _ = runs.read_tensors(path / WEIGHTS)
+    try:
+        protector.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path / WEIGHTS} does not fit the network ({error})") from error
+    return protector.eval()
+
+
+def sharing(config: ProtectConfig) -> list[str]:
+    """Say what of a finished run may be shared, and what not, by the names of its files."""
+    lines = [
+        f"may be shared: {', '.join(SHARED)}",
+        f"for devices and servers only: {WEIGHTS}; whoever has the encoder attacks it as a white box",
+    ]
+    if config.keep:
+        lines.append(f"not to be shared: {runs.CHECKPOINT}; its decoder turns features into pictures")
+    return lines
+
+
+def finished(path: Path) -> dict[str, Any]:
+    """Read the configuration of the finished run at `path`.
+
+    Raises:
+        InputError: if there is none.
+
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder; give the --out of a `oneway protect` that has finished")
+    content = runs.read_json(path / runs.CONFIG)
+    if "protect" not in content:
+        raise InputError(f"{path} is not a protect run; give the --out of a `oneway protect`")
+    if not (path / runs.RESULTS).is_file():
+        raise InputError(f"{path} holds an unfinished run; continue it with `oneway protect ... --resume`")
+    return content
+
+
+def describe(pack: Pack, attributes: tuple[str, ...], out: Path) -> dict[str, Any]:
+    """Say of the data what a run keeps: the pack, where it is seen from the run, and what answers are for.
+
+    Whoever has the run alone must be able to use it, and whoever is handed it learns no more of the disk than the
+    pack's name, so the pack's place is kept only where it is near.
+    """
+    return {
+        "data": pack.about | {"path": _near(pack.path, out)},
+        "size": pack.size,
+        "attributes": list(attributes),
+    }
+
+
+def _near(pack: Path, out: Path) -> str | None:
+    """Give the way from a run to its pack, if that names folders of the user's own work alone.
+
+    So it is where the last folder that holds both lies in the working directory or at home, or holds the pack itself.
+    """
+    pack, out = (Path(os.path.normpath(path.absolute())) for path in (pack, out))
+    try:
+        common = Path(os.path.commonpath([pack, out]))
+    except ValueError:  # on two drives
+        return None
+    own = any(common.is_relative_to(folder) for folder in (Path.cwd(), Path.home()))
+    return Path(os.path.relpath(pack, out)).as_posix() if own or common == pack.parent else None
+
+
+def _find(path: Path, data: Mapping[str, Any]) -> Pack:
+    """Open the pack of the run at `path`, where it was when it was made."""
+    name = data.get("name", "its pack")
+    if data["path"] is None:
+        raise InputError(f"{path} does not say where {name} lies, which is not near it; name the pack with --data")
+    place = Path(os.path.normpath(path.absolute() / data["path"]))
+    if not place.exists():
+        raise InputError(f"{name} is not where {path} says, at {place}; name the pack with --data")
+    return Pack.open(place)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import runs
-from oneway.claims import claim_in_one
+from oneway.claims import claim_in_one, tidy
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
@@ -27,7 +27,7 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
 from oneway.protection.probe import Probe
-from oneway.protection.run import WEIGHTS, Run, build, predict, predict_logits, task
+from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
 from oneway.runtime import launch, together
 
 LOG_EVERY = 20
@@ -71,9 +71,9 @@ def protect(
         check_company(protector.encoder, pack.public, torch.device("cpu"))
     sight = open_sight(config, fabric)
     described = {
-        "protect": runs.to_dict(config),
+        "protect": runs.named(config),
         "network": None if network is None else type(network).__qualname__,
-        "data": {"path": str(pack.path.absolute()), "hash": pack.hash},
+        **describe(pack, attributes, out),
     }
     with claim_in_one(fabric, out, described, resume=resume) as continued:
         training = Training(fabric, pack, attributes, config, protector, out, sight)
@@ -290,3 +290,4 @@ def _finish(
             "provenance": runs.provenance(**described),
         },
     )
+    tidy(out, *(() if config.keep else (runs.CHECKPOINT,)))

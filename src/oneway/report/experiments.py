@@ -23,7 +23,9 @@ PLOT = (420, 300)
 """Width and height of the slider's plot, without its margins."""
 
 
-def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping[str, Pixels]], path: Path) -> None:
+def write_experiments(
+    results: Mapping[str, Any], pictures: Mapping[str, Mapping[str, Pixels]] | None, path: Path
+) -> None:
     """Show experiments as one self-contained HTML file, written atomically.
 
     Its only script, `slider.js`, moves the slider: the reconstructions, the point on the curve and the figures of the
@@ -32,11 +34,14 @@ def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping
     Args:
         results: by experiment, as docs/results.md describes them.
         pictures: by experiment and row, what the strongest attacker drew of the people that are shown,
-            (k, size, size, 3) in 0..255; and `original` of `original`, those people.
+            (k, size, size, 3) in 0..255; and `original` of `original`, those people. Without any the page says that
+            they were left out.
         path: the file.
 
     """
-    slides = _slides(results["tradeoff"]["rows"], pictures["tradeoff"]) if "tradeoff" in results else []
+    slides = []
+    if "tradeoff" in results:
+        slides = _slides(results["tradeoff"]["rows"], None if pictures is None else pictures["tradeoff"])
     plot = _plot(slides)
     script = files("oneway.report").joinpath("slider.js").read_text(encoding="utf-8")
     text = (
@@ -47,7 +52,8 @@ def write_experiments(results: Mapping[str, Any], pictures: Mapping[str, Mapping
             titles=TITLES,
             metrics=SHOWN,
             strips={
-                name: {key: uri(_strip(drawn)) for key, drawn in named.items()} for name, named in pictures.items()
+                name: {key: uri(_strip(drawn)) for key, drawn in named.items()}
+                for name, named in (pictures or {}).items()
             },
             slides=slides,
             script=Markup(script),
@@ -66,7 +72,7 @@ def _strip(pictures: Pixels) -> Pixels:
     return strip
 
 
-def _slides(rows: list[dict[str, Any]], drawn: Mapping[str, Pixels]) -> list[dict[str, Any]]:
+def _slides(rows: list[dict[str, Any]], drawn: Mapping[str, Pixels] | None) -> list[dict[str, Any]]:
     """List the settings that the slider moves through: the paper's weights, then the recommended strengths."""
     slides = []
     for row in rows:
@@ -77,7 +83,7 @@ def _slides(rows: list[dict[str, Any]], drawn: Mapping[str, Pixels]) -> list[dic
                     "id": row["id"],
                     "title": row["title"],
                     "protection": row["protection"],
-                    "strip": uri(_strip(drawn[row["id"]])),
+                    "strip": None if drawn is None else uri(_strip(drawn[row["id"]])),
                     "figures": {
                         SHOWN[name]: f"{figure.value(one)} {figure.interval(one)}" for name, one in shown.items()
                     },

@@ -3,7 +3,7 @@ const weight = document.getElementById("weight");
 function move() {
   const slide = slides[weight.value];
   document.getElementById("title").textContent = slide.title;
-  document.getElementById("drawn").src = slide.strip;
+  if (slide.strip) document.getElementById("drawn").src = slide.strip;
   const here = document.getElementById("here");
   here.setAttribute("cx", slide.left);
   here.setAttribute("cy", slide.top);
