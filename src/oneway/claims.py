@@ -16,9 +16,12 @@ from oneway.storage import clear, hold
 
 KEPT = (".safetensors", ".npz")
 """Suffixes of what an interrupted run is continued from."""
-PLACES = ("run.name", "data.name", "data.path", "extra.name", "verifier.name", "victim.run", "victim.onnx", "victim.features")
-"""What a run was made of and its judge are called, and where they lay; the same elsewhere is the same, as the hash beside
-it says."""
+PLACES = (
+    *("run.name", "data.name", "data.path", "extra.name", "verifier.name"),
+    *("victim.run", "victim.onnx", "victim.features"),
+)
+"""What a run was made of and its judge are called, and where they lay: the same elsewhere is the same, as the hash
+beside it says."""
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def track(
 
 def note(line: str) -> None:
     """Say something once, on stderr, that whoever runs this should know."""
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    console(stderr=True).print(line, soft_wrap=True)
 
 
 def _silent(done: int, **figures: float) -> None:
