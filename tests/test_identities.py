@@ -104,3 +104,16 @@ def test_prepare_says_that_people_are_unknown(tmp_path: Path, capsys: pytest.Cap
     given = ["--labels", str(table), "--out", str(tmp_path / "two"), "--size", "16", "--jobs", "1"]
     main(["prepare", "folder", str(root), *given])
     assert "pictures of unknown people" in capsys.readouterr().out
+
+
+def test_attributes_named_twice_are_refused_before_anything_trains(tmp_path: Path) -> None:
+    pack = oneway.prepare(noise_source(60), tmp_path / "pack", size=16, jobs=1, progress=False)
+    config = replace(oneway.ProtectConfig(), attributes=("attribute1", "attribute0", "attribute1"))
+    with pytest.raises(oneway.InputError, match="attributes: attribute1: named more than once"):
+        oneway.protect(pack, tmp_path / "run", config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_is_an_onnx_file_in_either_case(tmp_path: Path) -> None:
+    with pytest.raises(oneway.InputError, match="name it with --data"):
+        oneway.audit(tmp_path / "encoder.ONNX")
