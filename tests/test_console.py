@@ -35,8 +35,9 @@ def test_every_name_is_written_to_every_stream(monkeypatch: pytest.MonkeyPatch, 
         console().print(line, soft_wrap=True)
     sys.stdout.flush()
     expected = name.encode(encoding, "backslashreplace")
-    assert written.getvalue().count(expected) == 5
-    assert written.getvalue().startswith(expected + b"\n")
+    lines = written.getvalue().splitlines()
+    assert (lines[0], lines[-1]) == (expected, expected + b": " + expected)
+    assert b"".join(lines[1:-1]).count(expected) >= 2  # the heading and the row; a title is wrapped
 
 
 def test_an_error_keeps_its_brackets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from oneway.runtime import lay_out
+import oneway
+from oneway.runtime import launch, lay_out
 
 
 @pytest.mark.parametrize("channels", [3, 8, 12])
@@ -33,3 +34,27 @@ def test_batch_normalisation_of_odd_channels_is_handed_one_after_the_other(chann
     given = torch.rand(4, 3, 12, 12).contiguous(memory_format=torch.channels_last)
     assert network[0](given).is_contiguous(memory_format=torch.channels_last)
     assert network(given).is_contiguous(memory_format=torch.channels_last) == last
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": ""}, r"WORLD_SIZE is '' and must be a number of processes.*unset it"),
+        ({"WORLD_SIZE": "two"}, r"WORLD_SIZE is 'two'"),
+        ({"LOCAL_WORLD_SIZE": "0"}, r"LOCAL_WORLD_SIZE is '0'"),
+        ({"LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "3"}, "WORLD_SIZE 3 must be a multiple of the 2 processes"),
+        (
+            {"SLURM_NTASKS": "4"},
+            r"SLURM_NTASKS is '4', and SLURM_PROCID is not set.*unset SLURM_NTASKS, or start.*srun",
+        ),
+        ({"RANK": "none"}, "RANK is 'none', which is no rank; unset it"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_a_scheduler_left_behind_is_named(
+    monkeypatch: pytest.MonkeyPatch, runtime: oneway.RuntimeConfig, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(oneway.InputError, match=message):
+        launch(runtime)

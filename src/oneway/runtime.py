@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from torch import Tensor, nn
 
 from oneway.errors import DivergedError, InputError, LostError, refuse_infinite
@@ -73,8 +74,9 @@ def launch(config: RuntimeConfig) -> Fabric:
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "32"
     # torchrun says how many processes it has started here, and in all.
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", config.devices))
-    everywhere = int(os.environ.get("WORLD_SIZE", processes * config.num_nodes))
+    processes = _count("LOCAL_WORLD_SIZE", config.devices)
+    everywhere = _count("WORLD_SIZE", processes * config.num_nodes)
+    _check_scheduler(processes, everywhere)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=device,
@@ -87,6 +89,31 @@ def launch(config: RuntimeConfig) -> Fabric:
     torch.set_flush_denormal(True)
     fabric.launch()
     return fabric
+
+
+def _count(name: str, otherwise: int) -> int:
+    """Read a number of processes from the environment, where a launcher has left it."""
+    said = os.environ.get(name)
+    if said is None:
+        return otherwise
+    if not said.isdecimal() or int(said) < 1:
+        raise InputError(
+            f"the environment variable {name} is {said!r} and must be a number of processes, 1 or more; unset it, or "
+            "start the command by torchrun, which sets it"
+        )
+    return int(said)
+
+
+def _check_scheduler(processes: int, everywhere: int) -> None:
+    """Refuse what a scheduler or launcher has left behind, before Fabric waits for processes that nobody starts."""
+    if everywhere % processes:
+        raise InputError(f"WORLD_SIZE {everywhere} must be a multiple of the {processes} processes on each machine")
+    by_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
+    if by_slurm and "SLURM_PROCID" not in os.environ:
+        raise InputError(
+            f"the environment variable SLURM_NTASKS is {os.environ['SLURM_NTASKS']!r}, and SLURM_PROCID is not set, so "
+            "srun did not start this process; unset SLURM_NTASKS, or start the command by srun"
+        )
 
 
 LANES = 8

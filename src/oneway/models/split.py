@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
-from oneway.models.apart import copied, set_apart
+from oneway.models.apart import Asked, copied, set_apart
 from oneway.models.features import numbers
 
 WHOLE = "output"
@@ -64,17 +64,6 @@ def first_part(module: nn.Module, cut: str) -> nn.Module:
         return set_apart(module)
     half, _ = _divide(module, cut, training=False)
     return torch.fx.GraphModule(half.held, half.graph, "Part").eval()
-
-
-class _Asked(nn.Module):
-    """Calls a module with pictures alone: its hooks run, and its other arguments have their defaults."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, pictures: Tensor) -> Any:
-        return self.module(pictures)
 
 
 class _Tracer(torch.fx.Tracer):
@@ -189,7 +178,7 @@ def _trace(module: nn.Module, cut: str, *, training: bool) -> _Traced:
     if cut not in layers or not cut:
         known = [name for name in layers if name]
         raise unknown("cut", cut, [*(name for name in known if "." not in name), WHOLE, *known])
-    tracer, root = _Tracer(layers[cut], module), _Asked(module)
+    tracer, root = _Tracer(layers[cut], module), Asked(module)
     try:
         with evaluating(module):
             module.train(training)
