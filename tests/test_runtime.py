@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 import torch
 from torch import nn
 
 import oneway
+from oneway import runtime as module
 from oneway.runtime import launch, lay_out
 
 
@@ -47,7 +49,9 @@ def test_batch_normalisation_of_odd_channels_is_handed_one_after_the_other(chann
             {"SLURM_NTASKS": "4"},
             r"SLURM_NTASKS is '4', and SLURM_PROCID is not set.*unset SLURM_NTASKS, or start.*srun",
         ),
-        ({"RANK": "none"}, "RANK is 'none', which is no rank; unset it"),
+        ({"RANK": "none"}, "RANK is 'none', no rank.*unset it"),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, "RANK is '2', no rank below 2"),
+        ({"LOCAL_RANK": "0"}, "LOCAL_RANK is '0', and WORLD_SIZE, which says of how many, is not set"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -58,3 +62,20 @@ def test_what_a_scheduler_left_behind_is_named(
         monkeypatch.setenv(name, value)
     with pytest.raises(oneway.InputError, match=message):
         launch(runtime)
+
+
+def test_a_process_whose_others_never_come_says_for_whom_it_waits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.7")
+    monkeypatch.setenv("MASTER_PORT", "4000")
+
+    class Alone:
+        def launch(self) -> None:
+            time.sleep(0.5)
+            raise torch.distributed.DistNetworkError("the client socket has timed out\nand more")
+
+    with pytest.raises(oneway.LostError, match=r"in vain for all 3 processes.*10\.0\.0\.7, port 4000.*timed out"):
+        module._meet(Alone(), 3)  # type: ignore[arg-type]
+    assert "waiting for all 3 processes to meet at 10.0.0.7, port 4000" in capsys.readouterr().err

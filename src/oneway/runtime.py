@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Timer
 from typing import Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
 
+from oneway.console import console
 from oneway.errors import DivergedError, InputError, LostError, refuse_infinite
 
 Precision = Literal["auto", "32", "bf16"]
@@ -87,8 +90,36 @@ def launch(config: RuntimeConfig) -> Fabric:
     )
     # Denormal numbers slow a CPU down a hundredfold and carry nothing that training needs.
     torch.set_flush_denormal(True)
-    fabric.launch()
+    _meet(fabric, everywhere)
     return fabric
+
+
+PATIENCE = 10.0
+"""Seconds until a process that waits for the others says so."""
+
+
+def _meet(fabric: Fabric, everywhere: int) -> None:
+    """Wait for the other processes, and say for whom and where if that takes long.
+
+    Raises:
+        LostError: if they do not come; torch gives up after half an hour.
+
+    """
+    where = f"{os.environ.get('MASTER_ADDR', 'this machine')}, port {os.environ.get('MASTER_PORT', 'any')}"
+    told = f"all {everywhere} processes to meet at {where} (MASTER_ADDR, MASTER_PORT)"
+    way_out = "start the same command for each of them, or unset WORLD_SIZE if there is to be one"
+    waiting = Timer(PATIENCE, lambda: console(stderr=True).print(f"waiting for {told}; {way_out}", soft_wrap=True))
+    waiting.daemon = True
+    if everywhere > 1:
+        waiting.start()
+    try:
+        fabric.launch()
+    except RuntimeError as error:  # torch's own errors of a store or a process group
+        if everywhere == 1:
+            raise
+        raise LostError(f"waited in vain for {told}: {str(error).strip().splitlines()[0]}; {way_out}") from error
+    finally:
+        waiting.cancel()
 
 
 def _count(name: str, otherwise: int) -> int:
@@ -108,6 +139,20 @@ def _check_scheduler(processes: int, everywhere: int) -> None:
     """Refuse what a scheduler or launcher has left behind, before Fabric waits for processes that nobody starts."""
     if everywhere % processes:
         raise InputError(f"WORLD_SIZE {everywhere} must be a multiple of the {processes} processes on each machine")
+    for name, below in (("RANK", everywhere), ("LOCAL_RANK", processes), ("NODE_RANK", everywhere // processes)):
+        said = os.environ.get(name)
+        if said is None:
+            continue
+        if not said.isdecimal() or int(said) >= below:
+            raise InputError(
+                f"the environment variable {name} is {said!r}, no rank below {below}; unset it, or "
+                "start the command by torchrun, which sets it"
+            )
+        if "WORLD_SIZE" not in os.environ and name != "NODE_RANK":
+            raise InputError(
+                f"the environment variable {name} is {said!r}, and WORLD_SIZE, which says of how many, is not set; "
+                f"unset {name}, or start the command by torchrun, which sets both"
+            )
     by_slurm = SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
     if by_slurm and "SLURM_PROCID" not in os.environ:
         raise InputError(
