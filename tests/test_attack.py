@@ -95,8 +95,10 @@ def test_the_verifier_says_how_good_it_is(attacked: Attacked, verifier: Verifier
     assert (about["name"], about["fingerprint"]) == ("judge.safetensors", verifier.fingerprint)
     assert (about["false_accept_rate"], about["threshold"], about["true_accept_rate"]) == (1e-3, None, None)
     assert -1 <= about["similarity"]["different"] < about["similarity"]["same"] <= 1
+    # Hardly trained, it finds all faces alike, the mean face too.
+    assert "finds the mean face" in about["blind"]
     (guard,) = attacked.results["guards"]
-    assert (guard["name"], guard["passed"]) == ("judge", None)
+    assert (guard["name"], guard["passed"]) == ("judge", False)
     assert "recognised" not in attacked.results["attacks"]["inversion"]
 
 
@@ -211,7 +213,9 @@ def against(
 def test_a_control_that_attacked_a_protected_run_is_refused(
     against: Callable[..., dict[str, Any]], attacked: Attacked, tmp_path: Path
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"attacked a protected run; give the attack on a run with --pixel 0"):
+    with pytest.raises(
+        oneway.InputError, match=r"attacked a protected run \(game\.pixel = 3\); give the attack on a run"
+    ):
         against(attacked.path)
     assert not (tmp_path / "attack").exists()
 

@@ -184,7 +184,7 @@ def test_a_json_file_beside_the_network_states_it(tmp_path: Path, content: Any, 
         ('{"pixels": "0..1", "template": 3}', "template"),
         ('{"pixels": "0..1", "crop": [0, 0]}', "crop must be left, top and side"),
         ('{"pixels": "0..1", "side": 0}', "side must be at least 1"),
-        ('{"pixels": "0..1", "mean": NaN}', "must be finite"),
+        ('{"pixels": "0..1", "mean": NaN}', "finite"),
         ('{"pixels": "0..1", "centred": "maybe"}', "centred must be true or false"),
     ],
 )
