@@ -200,7 +200,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("attack NOWHERE", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
         ("attack PACK", "config.json does not exist"),
         ("attack RUN --data OTHERS", "is not the one that"),
-        ("attack RUN --out OUT --control RUN --verifier JUDGE", "is not an attack"),
+        ("attack RUN --out OUT --control RUN --verifier JUDGE", "is not a finished attack"),
         ("attack RUN --out OUT --verifier NOWHERE", "does not exist"),
         ("attack RUN --out OUT --verifier NOWHERE.onnx", "is not a file; give an ONNX file"),
         ("attack RUN --out OUT --verifier JUDGE --set wdth=1", "setting 'wdth' does not exist; did you mean 'width'"),
