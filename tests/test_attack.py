@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -108,7 +109,8 @@ def test_the_provenance_says_what_made_it(
     made = attacked.results["provenance"]
     assert {"oneway", "torch", "torchvision", "python", "machine", "created"} <= set(made)
     assert made["data"]["hash"] == protected.pack.hash
-    assert made["run"] == str(protected.path)
+    weights = hashlib.sha256((protected.path / "protector.safetensors").read_bytes()).hexdigest()
+    assert made["run"] == {"name": protected.path.name, "hash": weights}, "its name and weights, and no path"
     assert made["attack"]["max_steps"] == inversion.max_steps
     assert made["protect"]["game"]["pixel"] == protected.config.game.pixel
 
@@ -285,6 +287,6 @@ def test_a_control_that_is_no_attack_or_unfinished_is_refused(
         against(tmp_path)
     spoiled = shutil.copytree(control.path, tmp_path / "spoiled")
     (spoiled / "shown.npy").unlink()
-    with pytest.raises(oneway.InputError, match=r"shown\.npy"):
+    with pytest.raises(oneway.InputError, match=r"kept no pictures to stand beside these; make it again with --images"):
         against(spoiled)
     assert not (tmp_path / "attack").exists()
