@@ -205,7 +205,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("attack RUN --out OUT --verifier NOWHERE.onnx", "is not a file; give an ONNX file"),
         ("attack RUN --out OUT --verifier JUDGE --set wdth=1", "setting 'wdth' does not exist; did you mean 'width'"),
         ("attack RUN --out OUT --verifier JUDGE --steps 0", "max_steps must be positive, not 0"),
-        ("attack SPOILED --out OUT --verifier JUDGE", "does not fit the network"),
+        ("attack SPOILED --data PACK --out OUT --verifier JUDGE", "does not fit the network"),
         ("audit NOWHERE --out OUT", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
         ("audit RUN --out OUT --verifier JUDGE", "has 24 test people and an audit needs 50"),
         ("audit RUN --out OUT --verifier JUDGE --set attackers=miror", "did you mean 'mirror'"),
@@ -280,7 +280,7 @@ def test_an_interrupt_says_how_to_go_on(
     arguments = {"protect": ["protect", str(pack.path), "--out", "run"], "demo": ["demo"]}[command]
     code, _, errors = oneway_says(*arguments)
     assert code == 130
-    assert len(errors.splitlines()) == 1
+    assert len(errors.splitlines()) == 1 + resumes, "what an unfinished folder keeps is said where there is one"
     assert ("--resume" in errors) == resumes, "only a command that has the flag may be told to use it"
 
 

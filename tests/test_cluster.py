@@ -76,7 +76,11 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
 
     def kill() -> None:
         until = time.monotonic() + 300
-        while len(list(folder.glob("runs/*-noise-*/checkpoint.safetensors"))) < 2 and time.monotonic() < until:
+        while time.monotonic() < until:
+            # Weights of both are there: a checkpoint while a run is trained, the encoder when it has finished.
+            begun = {path.parent for path in folder.glob("runs/*-noise-*/*.safetensors")}
+            if len(begun) > 1:
+                break
             time.sleep(0.01)
         cluster.kill_second()
         killed.set()

@@ -120,9 +120,7 @@ def test_an_audit_of_an_onnx_file(people: oneway.Pack, people_judge: Path, tmp_p
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3))
     path = export(network.eval(), tmp_path / "encoder.onnx")
     config = replace(AUDIT, pixels="0..1")
-    oneway.audit(
-        path, data=people, out=tmp_path / "audit", config=config, verifier=load(people_judge), progress=False
-    )
+    oneway.audit(path, data=people, out=tmp_path / "audit", config=config, verifier=load(people_judge), progress=False)
     hold("onnx", tmp_path / "audit")
 
 
@@ -147,9 +145,7 @@ def test_a_benchmark_of_two_defences(people: oneway.Pack, people_judge: Path, ti
     hold("benchmark", tmp_path / "bench")
 
 
-def test_an_experiment(
-    people: oneway.Pack, people_judge: Path, tiny: Tiny, resnet_file: Path, tmp_path: Path
-) -> None:
+def test_an_experiment(people: oneway.Pack, people_judge: Path, tiny: Tiny, resnet_file: Path, tmp_path: Path) -> None:
     config = ExperimentConfig(
         protect=tiny({"steps": 10, "network.cut": "fc"}),
         audit=BRIEF,
