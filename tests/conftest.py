@@ -9,10 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch import Tensor, nn
 
 import oneway
+from oneway.attacks.linkage import normalise
+from oneway.data.batches import to_pictures
 from oneway.data.source import synthetic_source
 from oneway.models.identification import IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
@@ -116,6 +122,32 @@ def people_judge(once: Once, people: oneway.Pack) -> Path:
     """The file of a verifier of those people."""
     config = IdentificationConfig(width=0.125, feature_width=32, steps=120, batch_size=32)
     return once("audit-judge.safetensors", lambda path: identify(people, path, config, runtime=RUNTIME, progress=False))
+
+
+class Discriminants:
+    """Judges by solved linear discriminants of coarse pictures: a network trained in seconds would be a blind judge."""
+
+    name, fingerprint = "discriminants", "discriminants of 16 x 16 pixels"
+
+    def __init__(self, people: oneway.Pack) -> None:
+        parts = (people.private, people.public)
+        coarse = np.concatenate([self._coarse(to_pictures(part.images(slice(None)))) for part in parts])
+        shown = np.concatenate([part.identities for part in parts])
+        self._discriminants = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.01, n_components=16)
+        self._discriminants.fit(coarse, shown)
+
+    def _coarse(self, pictures: Tensor) -> NDArray[np.float32]:
+        coarse: NDArray[np.float32] = nn.functional.adaptive_avg_pool2d(pictures.float().cpu(), 16).flatten(1).numpy()
+        return coarse
+
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        return normalise(self._discriminants.transform(self._coarse(pictures)).astype(np.float32))
+
+
+@pytest.fixture(scope="session")
+def judge(people: oneway.Pack) -> Verifier:
+    """A judge who sees those people, and no attacker was trained with."""
+    return Discriminants(people)
 
 
 @pytest.fixture(scope="session")

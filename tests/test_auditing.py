@@ -11,17 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME, Once
 from oneway.attacks.information import InformationConfig
-from oneway.attacks.linkage import normalise
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
-from oneway.data.batches import to_pictures
 from oneway.data.dump import write_dump
 from oneway.models.verifier import Verifier
 
@@ -56,31 +52,6 @@ class Negative(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         return 1 - pictures
-
-
-class Discriminants:
-    """Judges by solved linear discriminants of coarse pictures: a network trained in seconds would be a blind judge."""
-
-    name, fingerprint = "discriminants", "discriminants of 16 x 16 pixels"
-
-    def __init__(self, people: oneway.Pack) -> None:
-        parts = (people.private, people.public)
-        coarse = np.concatenate([self._coarse(to_pictures(part.images(slice(None)))) for part in parts])
-        shown = np.concatenate([part.identities for part in parts])
-        self._discriminants = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.01, n_components=16)
-        self._discriminants.fit(coarse, shown)
-
-    def _coarse(self, pictures: Tensor) -> NDArray[np.float32]:
-        coarse: NDArray[np.float32] = nn.functional.adaptive_avg_pool2d(pictures.float().cpu(), 16).flatten(1).numpy()
-        return coarse
-
-    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
-        return normalise(self._discriminants.transform(self._coarse(pictures)).astype(np.float32))
-
-
-@pytest.fixture(scope="module")
-def judge(people: oneway.Pack) -> Verifier:
-    return Discriminants(people)
 
 
 @pytest.fixture(scope="module")

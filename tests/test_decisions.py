@@ -23,16 +23,10 @@ from oneway.auditing.steps import Steps
 from oneway.auditing.victim import from_run, steal
 from oneway.data.dump import write_dump
 from oneway.judge import Judge
-from oneway.models.identification import load
 from oneway.models.verifier import Verifier
 from oneway.runtime import launch
 
 CONFIG = AuditConfig(attackers=("mirror",), steps=100, brief=True, runtime=RUNTIME)
-
-
-@pytest.fixture(scope="module")
-def judge(people_judge: Path) -> Verifier:
-    return load(people_judge)
 
 
 @pytest.fixture(scope="module")
