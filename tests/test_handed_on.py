@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -153,13 +154,23 @@ def test_no_file_says_where_it_was_made_or_by_which_machine(
                 assert not [each for each in told if each in content], path
 
 
-def test_a_file_in_a_configuration_is_told_by_its_name_alone(tiny: Callable[..., oneway.ProtectConfig]) -> None:
+def test_a_file_in_a_configuration_is_told_by_its_name_and_content(
+    tiny: Callable[..., oneway.ProtectConfig], tmp_path: Path
+) -> None:
     seen, begun = "resnet10t,a=1:/home/somebody/seen.safetensors", "/home/somebody/begun.safetensors"
     content = named(tiny({"game.perceptual_network": seen, "network.weights": begun}))
     assert content["game"]["perceptual_network"] == "resnet10t,a=1:seen.safetensors"
     assert content["network"]["weights"] == "begun.safetensors"
     assert named(AuditConfig(perceptual="/home/somebody/vgg.safetensors"))["perceptual"] == "vgg.safetensors"
     assert named(AuditConfig(perceptual="vgg16"))["perceptual"] == "vgg16"
+    here, there = tmp_path / "here" / "vgg.safetensors", tmp_path / "there" / "vgg.safetensors"
+    for path in (here, there):
+        path.parent.mkdir()
+        path.write_bytes(b"weights")
+    first, second = (named(AuditConfig(perceptual=f"vgg16:{path}"))["perceptual"] for path in (here, there))
+    assert first == second == f"vgg16:vgg.safetensors@{hashlib.sha256(b'weights').hexdigest()[:12]}"
+    there.write_bytes(b"others")
+    assert named(AuditConfig(perceptual=f"vgg16:{there}"))["perceptual"] != first
 
 
 def test_a_run_finds_a_pack_that_is_near_and_asks_for_one_that_is_not(

@@ -67,7 +67,9 @@ def test_hair_and_hats_are_told_from_early_features(access: BlackBox, pack: onew
 def test_features_that_name_an_attribute_give_it_away_and_no_other(pack: oneway.Pack, place: Place) -> None:
     rng = np.random.default_rng(0)
     features = {
-        part.split: np.where(part.labels(("Smiling",)), 5.0, 3.0) + 0.1 * rng.normal(size=(len(part), 6))
+        part.split: (np.where(part.labels(("Smiling",)), 5, 3) + 0.1 * rng.normal(size=(len(part), 6))).astype(
+            np.float32
+        )
         for part in (pack.public, pack.validation, pack.test)
     }
     access, names = FeatureDump(features, torch.device("cpu")), ("Pale_Skin", "Smiling")

@@ -59,7 +59,7 @@ def gaussian_pairs(correlation: float) -> tuple[oneway.Pack, Access, float]:
         pixels=np.clip(np.round(128 + 32 * x), 0, 255).astype(np.uint8).reshape(-1, 2, 2, 3),
     )
     parts = (pack.public, pack.validation, pack.test)
-    access = FeatureDump({part.split: z[part.rows] for part in parts}, CPU)
+    access = FeatureDump({part.split: z[part.rows].astype(np.float32) for part in parts}, CPU)
     return pack, access, -NUMBERS / 2 * math.log2(1 - correlation**2)
 
 

@@ -70,7 +70,9 @@ def test_it_is_the_ridge_regression_of_scikit_learn(
 def test_features_that_say_nothing_give_the_mean_face(pack: oneway.Pack) -> None:
     generator = np.random.default_rng(0)
     parts = (pack.public, pack.validation)
-    dump = FeatureDump({part.split: generator.normal(size=(len(part), 64)) for part in parts}, torch.device("cpu"))
+    dump = FeatureDump(
+        {part.split: generator.normal(size=(len(part), 64)).astype(np.float32) for part in parts}, torch.device("cpu")
+    )
     found = undo(dump, pack)
     assert 0.95 * floor(pack) < found.validation_error < 1.15 * floor(pack)
 

@@ -174,7 +174,7 @@ def test_no_mixture_of_features_hides_a_person(pack: oneway.Pack) -> None:
     for part in (pack.public, pack.validation, pack.test):
         centres = np.random.default_rng(1).normal(size=(int(pack.people.max()) + 1, 12))
         numbers = np.concatenate([centres[part.identities], 300 * generator.normal(size=(len(part), 12))], axis=1)
-        told[part.split] = numbers @ rotation  # what tells people apart is faint in every number
+        told[part.split] = (numbers @ rotation).astype(np.float32)  # what tells people apart is faint in every number
     access = FeatureDump(told, torch.device("cpu"))
     cosine, people = Cosine(access, pack.public), pack.validation.identities
     components = Components(access, cosine, pack.public, seed=0)

@@ -234,7 +234,7 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def named(config: Any) -> dict[str, Any]:
-    """Give `to_dict` of a config with files by their names alone: what is handed on does not say where they lie."""
+    """Give `to_dict` of a config with files by name and hash: what is handed on does not say where they lie."""
     return _named(to_dict(config))
 
 
@@ -244,7 +244,8 @@ def _named(content: dict[str, Any]) -> dict[str, Any]:
             _named(value)
         elif name in FILES and isinstance(value, str):
             backbone, colon, path = value.rpartition(":")
-            content[name] = f"{backbone}{colon}{Path(path).name}"
+            tag = f"@{file_hash(Path(path))[:12]}" if Path(path).is_file() else ""
+            content[name] = f"{backbone}{colon}{Path(path).name}{tag}"
     return content
 
 
