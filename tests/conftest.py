@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
-from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from torch import Tensor, nn
 
 import oneway
-from oneway.attacks.linkage import normalise
-from oneway.data.batches import to_pictures
 from oneway.data.source import synthetic_source
 from oneway.models.identification import IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
@@ -117,37 +115,51 @@ def people(once: Once) -> oneway.Pack:
     return oneway.Pack.open(once("audited", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)))
 
 
+def write_discriminants(people: oneway.Pack, path: Path) -> None:
+    """Write a judge of 32 x 32 pictures that is solved: linear discriminants, by sklearn, of 16 x 16 pixels.
+
+    A network that is trained for seconds would be blind.
+    """
+    parts = (people.private, people.public)
+    pictures = np.concatenate([part.images(slice(None)) for part in parts]).transpose(0, 3, 1, 2) / 255
+    coarse = pictures.reshape(-1, 3, 16, 2, 16, 2).mean(axis=(3, 5)).reshape(len(pictures), -1).astype(np.float32)
+    told = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.01)
+    told.fit(coarse, np.concatenate([part.identities for part in parts]))
+    axes = told.scalings_[:, :16].astype(np.float32)
+    arrays = {"axes": axes, "shift": -coarse.mean(axis=0) @ axes}
+    nodes = [
+        helper.make_node("AveragePool", ["pictures"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["coarse"], ["flat"]),
+        helper.make_node("Gemm", ["flat", *arrays], ["features"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "judge",
+        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, ["n", 3, 32, 32])],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 16])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    path.with_suffix(".json").write_text('{"pixels": "0..1", "crop": [0, 0, 1]}', encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def people_judge(once: Once, people: oneway.Pack) -> Path:
-    """The file of a verifier of those people."""
-    config = IdentificationConfig(width=0.125, feature_width=32, steps=120, batch_size=32)
-    return once("audit-judge.safetensors", lambda path: identify(people, path, config, runtime=RUNTIME, progress=False))
+    """The file of a judge who sees those people."""
 
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        write_discriminants(people, folder / "judge.onnx")
 
-class Discriminants:
-    """Judges by solved linear discriminants of coarse pictures: a network trained in seconds would be a blind judge."""
-
-    name, fingerprint = "discriminants", "discriminants of 16 x 16 pixels"
-
-    def __init__(self, people: oneway.Pack) -> None:
-        parts = (people.private, people.public)
-        coarse = np.concatenate([self._coarse(to_pictures(part.images(slice(None)))) for part in parts])
-        shown = np.concatenate([part.identities for part in parts])
-        self._discriminants = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.01, n_components=16)
-        self._discriminants.fit(coarse, shown)
-
-    def _coarse(self, pictures: Tensor) -> NDArray[np.float32]:
-        coarse: NDArray[np.float32] = nn.functional.adaptive_avg_pool2d(pictures.float().cpu(), 16).flatten(1).numpy()
-        return coarse
-
-    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
-        return normalise(self._discriminants.transform(self._coarse(pictures)).astype(np.float32))
+    return once("audit-judge", make) / "judge.onnx"
 
 
 @pytest.fixture(scope="session")
-def judge(people: oneway.Pack) -> Verifier:
-    """A judge who sees those people, and no attacker was trained with."""
-    return Discriminants(people)
+def judge(people: oneway.Pack, people_judge: Path) -> Verifier:
+    """That judge, opened."""
+    made = oneway.open_verifier(people, people_judge)
+    assert made is not None
+    return made
 
 
 @pytest.fixture(scope="session")

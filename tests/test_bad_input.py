@@ -193,12 +193,12 @@ def test_a_damaged_description_is_refused(copied: oneway.Run, content: str) -> N
         oneway.Run.open(copied.path)
 
 
-def test_a_description_with_a_field_of_another_version_is_refused(copied: oneway.Run) -> None:
+def test_a_description_with_a_field_of_another_version_is_refused(copied: oneway.Run, pack: oneway.Pack) -> None:
     content = json.loads((copied.path / "config.json").read_text())
     content["protect"]["game"]["pixels"] = content["protect"]["game"].pop("pixel")
     (copied.path / "config.json").write_text(json.dumps(content))
     with pytest.raises(oneway.InputError, match="GameConfig field 'pixels' does not exist; did you mean 'pixel'"):
-        oneway.Run.open(copied.path)
+        oneway.Run.open(copied.path, pack)
 
 
 def test_a_finished_run_is_not_overwritten(copied: oneway.Run, pack: oneway.Pack, tiny: Config) -> None:
@@ -288,7 +288,7 @@ def write_half(path: Path, content: bytes) -> int:
 def test_a_full_disk_leaves_the_file_that_was_there_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = runs.write_json
     old(tmp_path / "results.json", {"kept": 1})
-    monkeypatch.setattr(Path, "write_text", lambda path, content: write_half(path, content.encode()))
+    monkeypatch.setattr(Path, "write_text", lambda path, content, encoding: write_half(path, content.encode(encoding)))
     for name in ("results.json", "new.json"):
         with pytest.raises(
             oneway.InputError, match=rf"cannot write .*{name}: No space left on device; free some space"

@@ -29,7 +29,8 @@ from oneway.data.dump import write_dump
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.defences import DefencesConfig, compare_defences
 from oneway.experiments.experiment import experiment
-from oneway.models.identification import IdentificationConfig, load
+from oneway.models.identification import IdentificationConfig
+from oneway.models.verifier import Verifier
 from oneway.runs import read_json
 
 pytestmark = pytest.mark.slow
@@ -103,9 +104,8 @@ def test_the_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny
 
 
 def test_an_audit_of_a_run_beside_its_control(
-    plain: oneway.Run, noisy: oneway.Run, people_judge: Path, tmp_path: Path
+    plain: oneway.Run, noisy: oneway.Run, judge: Verifier, tmp_path: Path
 ) -> None:
-    judge = load(people_judge)
     oneway.audit(plain, out=tmp_path / "control", config=AUDIT, verifier=judge, progress=False)
     oneway.audit(
         noisy, out=tmp_path / "audit", control=tmp_path / "control", config=AUDIT, verifier=judge, progress=False
@@ -113,18 +113,18 @@ def test_an_audit_of_a_run_beside_its_control(
     hold("run", plain.path, noisy.path, tmp_path / "control", tmp_path / "audit")
 
 
-def test_an_audit_of_an_onnx_file(people: oneway.Pack, people_judge: Path, tmp_path: Path) -> None:
+def test_an_audit_of_an_onnx_file(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:
     from test_onnx_encoder import export
 
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3))
     path = export(network.eval(), tmp_path / "encoder.onnx")
     config = replace(AUDIT, pixels="0..1")
-    oneway.audit(path, data=people, out=tmp_path / "audit", config=config, verifier=load(people_judge), progress=False)
+    oneway.audit(path, data=people, out=tmp_path / "audit", config=config, verifier=judge, progress=False)
     hold("onnx", tmp_path / "audit")
 
 
-def test_an_audit_of_stored_features(people: oneway.Pack, people_judge: Path, tmp_path: Path) -> None:
+def test_an_audit_of_stored_features(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:
     parts = (people.public, people.validation, people.test)
     stored = np.concatenate([part.images(slice(None))[:, ::4, ::4].reshape(len(part), -1) for part in parts])
     write_dump(tmp_path / "dump" / "features.npz", [name for part in parts for name in part.names], stored)
@@ -133,7 +133,7 @@ def test_an_audit_of_stored_features(people: oneway.Pack, people_judge: Path, tm
         data=people,
         out=tmp_path / "audit",
         config=AUDIT,
-        verifier=load(people_judge),
+        verifier=judge,
         progress=False,
     )
     hold("dump", tmp_path / "audit")

@@ -231,7 +231,8 @@ def test_the_checkpoint_time_is_kept(attack: Invert, tmp_path: Path) -> None:
 def test_a_whole_attack_keeps_its_checkpoint_at_the_runtimes_pace_and_resumes(
     early: oneway.Run, runtime: oneway.RuntimeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    straight = oneway.attack(early, tmp_path / "straight", QUICK, runtime=runtime, progress=False)
+    kept = replace(QUICK, keep=True)
+    straight = oneway.attack(early, tmp_path / "straight", kept, runtime=runtime, progress=False)
     ask = BlackBox.__call__
 
     def dying(self: BlackBox, pictures: Tensor) -> Tensor:
@@ -242,13 +243,13 @@ def test_a_whole_attack_keeps_its_checkpoint_at_the_runtimes_pace_and_resumes(
     with monkeypatch.context() as patch:
         patch.setattr(BlackBox, "__call__", dying)
         with pytest.raises(KilledError):
-            oneway.attack(early, tmp_path / "killed", QUICK, runtime=runtime, progress=False)
+            oneway.attack(early, tmp_path / "killed", kept, runtime=runtime, progress=False)
     assert (tmp_path / "killed" / "checkpoint.safetensors").exists()
     assert not (tmp_path / "killed" / "results.json").exists()
     before = shutil.copytree(tmp_path / "killed", tmp_path / "copy")
     with pytest.raises(oneway.InputError, match="unfinished run; add --resume"):
-        oneway.attack(early, before, QUICK, runtime=runtime, progress=False)
-    resumed = oneway.attack(early, tmp_path / "killed", QUICK, runtime=runtime, resume=True, progress=False)
+        oneway.attack(early, before, kept, runtime=runtime, progress=False)
+    resumed = oneway.attack(early, tmp_path / "killed", kept, runtime=runtime, resume=True, progress=False)
     assert resumed["attacks"] == straight["attacks"]
     assert resumed["floors"] == straight["floors"]
     assert (tmp_path / "killed" / "decoder.safetensors").read_bytes() == (
@@ -406,7 +407,7 @@ def test_a_perceptual_weight_without_a_network_is_refused(attack: Invert) -> Non
     [
         ({"decoder": "mirorr"}, "decoder 'mirorr' does not exist; did you mean 'mirror'"),
         ({"gan": -0.1}, "gan must be 0 or more, not -0.1"),
-        ({"perceptual": float("nan")}, "perceptual must be 0 or more, not nan"),
+        ({"perceptual": float("nan")}, "perceptual must be a finite number, not nan"),
         ({"width": 0.0}, "width must be positive"),
     ],
 )

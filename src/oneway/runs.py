@@ -250,9 +250,19 @@ def _named(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def file_hash(path: Path) -> str:
-    """Give the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Give the sha256 of a file.
+
+    Raises:
+        InputError: if it is missing or cannot be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give the folder of a finished run") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def digest(content: Any) -> str:
