@@ -50,7 +50,7 @@ def test_they_are_attacked_as_stored_decisions_are(
     theirs = oneway.audit(features=tmp_path / "signs.npz", out=tmp_path / "dump", control=tmp_path / "run", **given)
     decisions = ours["decisions"]
     drawn, linked = theirs["attacks"]["inversion"]["attackers"]["linear"], theirs["attacks"]["linkage"]
-    # To this judge faces are from -1 to 1 similar; the same ridge regression, on bits and on signs, ends a little apart.
+    # This judge spreads faces from -1 to 1; the same ridge regression, on bits and on signs, ends a little apart.
     for score, apart in {"face_similarity": 0.01, "mse": 0.003, "ssim": 0.003}.items():
         assert decisions[score]["value"] == pytest.approx(drawn[score]["value"], abs=apart), score
     feature = theirs["attacks"]["feature"]["feature_similarity"]["value"]
