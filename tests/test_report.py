@@ -165,11 +165,18 @@ def test_utility_in_one_line() -> None:
 
 
 def test_a_verifier_in_one_line() -> None:
-    about = {"name": "own", "false_accept_rate": 1e-3, "threshold": 0.3651, "true_accept_rate": figure(0.845, "share")}
+    about: dict[str, Any] = {
+        "name": "own",
+        "false_accept_rate": 1e-3,
+        "threshold": 0.3651,
+        "true_accept_rate": figure(0.845, "share"),
+        "blind": None,
+    }
     line = verifier_line(about)
     for expected in ("own", "0.845 [0.795, 0.895]", "false accept rate of 0.001", "threshold 0.365"):
         assert expected in line
     assert "nothing is counted as recognised" in verifier_line(about | {"true_accept_rate": None})
+    assert "cannot tell who is shown: it accepts too few" in verifier_line(about | {"blind": "it accepts too few"})
     assert "no verifier" in verifier_line(None)
 
 
