@@ -130,7 +130,7 @@ def test_the_curve_rises_where_the_score_does() -> None:
         for point in drawn.points:
             assert TOP <= point.high <= point.y <= point.low <= BOTTOM
             assert LEFT <= point.x <= RIGHT
-    assert [point.converged for point in drawn.points] == [True] * 5 + [False]
+    assert [point.converged for point in drawn.points] == [*[True] * 4, False, True]
 
 
 def test_levels_that_are_missing_are_not_drawn() -> None:
