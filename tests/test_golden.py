@@ -69,6 +69,7 @@ def hold(name: str, *folders: Path) -> None:
     assert all(len(each) > 5 for each in now.values())
     path = FOLDER / f"{name}-{MACHINE}.json"
     if os.environ.get("ONEWAY_RECORD"):
+        FOLDER.mkdir(exist_ok=True)
         path.write_text(json.dumps(now, indent=0) + "\n", encoding="utf-8")
     if not path.exists():
         pytest.skip(f"no figures were recorded for {MACHINE}; record them before the change, with ONEWAY_RECORD=1")
