@@ -132,10 +132,25 @@ def listed(help: str) -> list[str]:
 
 
 def test_every_command_is_in_the_listing(oneway_says: Run) -> None:
-    _, out, _ = oneway_says("--help")
-    assert set(listed(out)) == set(cli.COMMANDS) == {name.split()[0] for name in FLAGS if name}
+    code, out, _ = oneway_says("--help")
+    assert code == 0
+    assert (
+        set(re.findall(r"^  (\w+) ", out, flags=re.MULTILINE))
+        == set(cli.COMMANDS)
+        == {name.split()[0] for name in FLAGS if name}
+    )
     _, out, _ = oneway_says("prepare", "--help")
     assert {f"prepare {layout}" for layout in listed(out)} == {name for name in FLAGS if name.startswith("prepare ")}
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [([], "which command?"), (["audti", "x"], "did you mean `oneway audit`?"), (["[/bold]"], "there are prepare, ")],
+)
+def test_a_command_that_is_none_is_said_in_one_line(oneway_says: Run, given: list[str], hint: str) -> None:
+    code, _, errors = oneway_says(*given)
+    assert code == 2
+    assert hint in one_line(errors)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 
 import tyro
@@ -39,18 +42,22 @@ KEPT = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
     allow_every_character()
-    if list(sys.argv[1:] if arguments is None else arguments) == ["--version"]:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
         from importlib.metadata import version
 
         print(f"oneway {version('oneway')}")
         return
+    if given in (["--help"], ["-h"]):
+        print(_listing())
+        return
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="oneway",
-            description="Train image encoders whose features keep a task and cannot be turned back into the image, "
-            "and measure how far that holds. `oneway --version` says which version this is.",
-            args=arguments,
+        if not given or given[0] not in COMMANDS:
+            raise InputError(_no_command(given))
+        tyro.cli(
+            COMMANDS[given[0]],
+            prog=f"oneway {given[0]}",
+            args=given[1:],
             config=(
                 tyro.conf.FlagCreatePairsOff,
                 tyro.conf.DisallowNone,
@@ -62,14 +69,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console(stderr=True).print(marked("error:", f" {_one_line(error)}", style="bold red"), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
-        given = list(sys.argv[1:] if arguments is None else arguments)
         way = {"demo": "give the same command again to continue", "verifier": "give the same command to start again"}
-        hint = way.get(given[0] if given else "", "add --resume to the same command to continue")
+        hint = way.get(given[0], "add --resume to the same command to continue")
         console(stderr=True).print(f"stopped; {hint}")
-        if given and given[0] in KEPT:
+        if given[0] in KEPT:
             left = f"until it has finished, its folder keeps {KEPT[given[0]]}; finishing removes them"
             console(stderr=True).print(left)
         sys.exit(130)
+
+
+def _listing() -> str:
+    """Give the commands, each with its first sentence; what a command takes is in its own --help."""
+    width = max(len(name) for name in COMMANDS)
+    lines = [
+        "usage: oneway COMMAND ...",
+        "",
+        "Train image encoders whose features keep a task and cannot be turned back into the image, and measure how",
+        "far that holds. `oneway COMMAND --help` says what a command takes, `oneway --version` which version this is.",
+        "",
+    ]
+    for name, command in COMMANDS.items():
+        summary = " ".join((inspect.getdoc(command) or "").split("\n\n")[0].split())
+        lines += textwrap.wrap(
+            f"{name:<{width}}  {summary}", 110, initial_indent="  ", subsequent_indent=" " * (width + 4)
+        )
+    return "\n".join(lines)
+
+
+def _no_command(given: Sequence[str]) -> str:
+    if not given:
+        return f"which command? one of {', '.join(COMMANDS)}; `oneway --help` says what each does"
+    near = difflib.get_close_matches(given[0], COMMANDS, n=1)
+    hint = f"did you mean `oneway {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
+    return f"there is no command {given[0]!r}; {hint}"
 
 
 def _one_line(error: Exception) -> str:
