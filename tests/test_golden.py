@@ -91,7 +91,7 @@ def plain(people: oneway.Pack, tiny: Tiny, tmp_path_factory: pytest.TempPathFact
 
 
 def test_the_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
-    budgets = {"PEOPLE": 120, "SHOTS": 2, "SIZE": 32, "STEPS": 10, "JUDGE_STEPS": 10, "ATTACK_STEPS": 10, "small": tiny}
+    budgets = {"PEOPLE": 260, "SHOTS": 2, "SIZE": 32, "STEPS": 10, "JUDGE_STEPS": 10, "ATTACK_STEPS": 10, "small": tiny}
     for name, value in budgets.items():
         monkeypatch.setattr(demo, name, value)
     for config, changes in (
@@ -101,7 +101,7 @@ def test_the_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny
         for name, value in changes.items():
             monkeypatch.setitem(config.__init__.__kwdefaults__, name, value)
     demo.demo(tmp_path)
-    hold("demo", tmp_path / "unprotected", tmp_path / "protected", tmp_path / "protected" / "attack")
+    hold("demo", tmp_path / "unprotected", tmp_path / "protected", tmp_path / "protected" / "audit")
 
 
 def test_an_audit_of_a_run_beside_its_control(
