@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import oneway
+from oneway import demo
+from oneway.config import override
 from oneway.data.source import synthetic_source
 from oneway.models.identification import IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
 from oneway.protection.config import small
-from oneway.runs import override, read_json
+from oneway.runs import read_json
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)
@@ -91,6 +95,32 @@ def tiny() -> Callable[..., oneway.ProtectConfig]:
         return override(small(), TINY | (changes or {}))
 
     return make
+
+
+@pytest.fixture
+def defaults(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let a module make a configuration with other defaults, named like `oneway.demo.IdentificationConfig`."""
+
+    def give(name: str, **changes: Any) -> None:
+        monkeypatch.setattr(name, partial(pkgutil.resolve_name(name), **changes))
+
+    return give
+
+
+@pytest.fixture
+def tiny_demo(
+    monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., oneway.ProtectConfig], defaults: Callable[..., None]
+) -> Callable[..., None]:
+    """Make the demonstration tiny: so many steps of each training."""
+
+    def give(*, steps: int, judge_steps: int, check_every: int) -> None:
+        budgets = {"PEOPLE": 260, "SHOTS": 2, "SIZE": 32, "STEPS": steps, "JUDGE_STEPS": judge_steps}
+        for name, value in (budgets | {"ATTACK_STEPS": steps, "small": tiny}).items():
+            monkeypatch.setattr(demo, name, value)
+        defaults("oneway.demo.IdentificationConfig", width=0.125, feature_width=16)
+        defaults("oneway.attacks.inversion.InversionConfig", width=0.5, check_every=check_every)
+
+    return give
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import oneway
 from audited import figure
 from oneway import cli, runs
 from oneway.auditing.config import AuditConfig
+from oneway.config import from_dict, override, to_dict
 from oneway.experiments.defences import DefencesConfig, cells
 from oneway.protection.arguments import arguments
 from oneway.protection.config import PRESETS, ProtectConfig, paper, small
@@ -62,7 +63,7 @@ def test_any_setting_is_asked_for_again(
 ) -> None:
     changes = CHANGES[(NAMED.index(name) + list(PRESETS).index(preset)) % len(CHANGES)]
     strength = RECIPES[name].strengths[0] / 3
-    config = prescribe(runs.override(PRESETS[preset](), changes), name, strength)
+    config = prescribe(override(PRESETS[preset](), changes), name, strength)
     given = arguments(config, name, strength)
     assert asked(["protect", str(pack.path), *given, "--out", "RUN"]) == config
     if not changes:
@@ -72,13 +73,13 @@ def test_any_setting_is_asked_for_again(
 def test_a_defence_beside_another_is_asked_for_again(
     asked: Callable[[list[str]], ProtectConfig], pack: oneway.Pack
 ) -> None:
-    base = runs.override(small(), {"defence": "cem", "defence.components": 3})
+    base = override(small(), {"defence": "cem", "defence.components": 3})
     config = prescribe(base, "game", 0.2)
     assert asked(["protect", str(pack.path), *arguments(config, "game", 0.2), "--out", "RUN"]) == config
 
 
 def test_what_cannot_be_written_is_said() -> None:
-    config = prescribe(runs.override(paper(), {"attributes": ("Smiling, a little",)}), "noise", 1.0)
+    config = prescribe(override(paper(), {"attributes": ("Smiling, a little",)}), "noise", 1.0)
     with pytest.raises(oneway.InputError, match="cannot be written as arguments: attributes"):
         arguments(config, "noise", 1.0)
 
@@ -91,11 +92,11 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    base = runs.override(small(), {"steps": 11, "seed": 5, "network.norm": "group", "runtime.device": "cpu"})
+    base = override(small(), {"steps": 11, "seed": 5, "network.norm": "group", "runtime.device": "cpu"})
     plan = cells(DefencesConfig(protect=base, defences=("noise=1.5",), audit=AuditConfig(brief=True)), pack.path)
     config = plan[1].setting.protect
     folder = tmp_path / "a bench" / "runs" / plan[1].setting.run
-    runs.write_json(folder / runs.CONFIG, {"protect": runs.to_dict(config), "data": {"path": str(pack.path)}})
+    runs.write_json(folder / runs.CONFIG, {"protect": to_dict(config), "data": {"path": str(pack.path)}})
     row = {
         "cut": "layer2",
         "defence": "noise",
@@ -120,5 +121,5 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
     assert "30 %" in said
     command = shlex.split(next(line for line in said.splitlines() if "oneway protect" in line).partition(": ")[2])
     assert command[:3] == ["oneway", "protect", str(pack.path)]
-    assert asked(command[1:]) == runs.from_dict(ProtectConfig, runs.read_json(folder / runs.CONFIG)["protect"])
+    assert asked(command[1:]) == from_dict(ProtectConfig, runs.read_json(folder / runs.CONFIG)["protect"])
     assert asked(command[1:]) == replace(config)

@@ -259,8 +259,8 @@ def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_step
         ({"attackers": ()}, "must name at least one"),
         ({"attackers": ("perceptual",)}, "needs a network to see with"),
         ({"seeds": 0}, "seeds must be at least 1, not 0"),
-        ({"queries": (1,)}, "queries must be at least 2 each"),
-        ({"breach": 1.0}, "breach must be a share between 0 and 1"),
+        ({"queries": (1,)}, "queries must be at least 2, not 1"),
+        ({"breach": 1.0}, "breach must be below 1, not 1.0"),
         ({"draws": 1}, "draws must be at least 2"),
     ],
 )

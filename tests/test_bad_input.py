@@ -51,7 +51,7 @@ def test_the_data_folder_is_none(tmp_path: Path, make: Callable[[Path], object],
     [
         ({"network.cut": "layer9"}, "cut 'layer9' does not exist; did you mean 'layer4'"),
         ({"network.cut": "body.2"}, "cut 'body.2' does not exist"),
-        ({"network.backbone": "resnet19"}, "backbone 'resnet19' does not exist; did you mean 'resnet18'"),
+        ({"network.backbone": "resnet19"}, "network.backbone = 'resnet19' does not exist; did you mean 'resnet18'"),
         ({"network.width": 0.0}, "width must be positive, not 0.0"),
         ({"network.weights": "no/such.safetensors"}, "'no/such.safetensors' is not a file; give a safetensors file"),
         ({"attributes": ("Smilling",)}, "attribute 'Smilling' does not exist; did you mean 'Smiling'"),
@@ -105,12 +105,12 @@ def test_a_value_outside_its_law_is_named(tiny: Config, name: str, value: float)
     ("changes", "message"),
     [
         ({"width": 0.0}, "width must be positive, not 0.0"),
-        ({"batch_size": 0}, "batch_size must be positive"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
         ({"learning_rate": -1.0}, "learning_rate must be positive"),
-        ({"check_every": 0}, "check_every must be positive"),
-        ({"max_steps": 0}, "max_steps must be positive"),
-        ({"drops": -1}, "drops and seed must be 0 or more"),
-        ({"seed": -1}, "drops and seed must be 0 or more"),
+        ({"check_every": 0}, "check_every must be at least 1, not 0"),
+        ({"max_steps": 0}, "max_steps must be at least 1, not 0"),
+        ({"drops": -1}, "drops must be 0 or more, not -1"),
+        ({"seed": -1}, "seed must be 0 or more, not -1"),
     ],
 )
 def test_a_value_of_the_attack_outside_its_law_is_named(changes: dict[str, Any], message: str) -> None:

@@ -127,7 +127,7 @@ import oneway
 from oneway.auditing.config import AuditConfig
 from oneway.experiments.defences import DefencesConfig, compare_defences
 from oneway.experiments.executor import Executor
-from oneway.runs import override
+from oneway.config import override
 config = override(DefencesConfig(defences=("noise", "vib")), {"protect.steps": 100000, "protect.network.width": 0.125})
 out, verifier = map(Path, sys.argv[2:])
 compare_defences(oneway.Pack.open(sys.argv[1]), out, config, verifier=verifier, executor=Executor(jobs=2))

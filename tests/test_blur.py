@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms.v2.functional import gaussian_blur
 
 import oneway
-from oneway import losses, runs
+from oneway import losses
+from oneway.config import override
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.defences.blur import Blurred, blur, reach
 from oneway.protection.run import build
@@ -81,7 +82,7 @@ def test_no_loss_is_rounded_to_bf16(loss: Any) -> None:
 
 @pytest.mark.parametrize(("deviation", "taken"), [(1e9, False), (32.5, False), (32.0, True)])
 def test_it_is_at_most_as_wide_as_the_picture(deviation: float, taken: bool) -> None:
-    config = runs.override(small(), {"game.pixel": 0.0, "defence": "blur", "defence.deviation": deviation})
+    config = override(small(), {"game.pixel": 0.0, "defence": "blur", "defence.deviation": deviation})
 
     def make(given: ProtectConfig = config) -> None:
         build(given, size=32, num_attributes=2)

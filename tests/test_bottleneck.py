@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import oneway
-from oneway import runs
+from oneway.config import override
 from oneway.models.bottleneck import Narrow, Widen
 from oneway.models.noise import Noisy
 from oneway.models.split import features_shape
@@ -40,28 +40,28 @@ def test_its_rank_is_its_length() -> None:
 def test_an_encoder_has_it_before_the_noise_whatever_is_minimised(
     settings: dict[str, Any], minimised: dict[str, Any]
 ) -> None:
-    config = runs.override(small(), settings | {"network.bottleneck": 10, "network.noise": 1.0} | minimised)
+    config = override(small(), settings | {"network.bottleneck": 10, "network.noise": 1.0} | minimised)
     protector = build(config, size=32, num_attributes=3)
     assert isinstance(protector.encoder, Noisy)
     assert isinstance(protector.encoder.encoder, Narrow)
     assert features_shape(protector.encoder, 32) == (10,)
     assert "network.bottleneck = 10" in config.protection
-    plain = build(runs.override(config, {"network.bottleneck": 0, "network.noise": 0.0}), size=32, num_attributes=3)
+    plain = build(override(config, {"network.bottleneck": 0, "network.noise": 0.0}), size=32, num_attributes=3)
     assert not any(isinstance(module, Noisy | Narrow) for module in plain.modules())
 
 
 def test_a_network_without_batch_statistics_stays_without(settings: dict[str, Any]) -> None:
-    config = runs.override(small(), settings | {"network.bottleneck": 10, "network.norm": "group"})
+    config = override(small(), settings | {"network.bottleneck": 10, "network.norm": "group"})
     modules = build(config, size=32, num_attributes=3).modules()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in modules)
 
 
 def test_the_game_is_played_through_it(pack: oneway.Pack, settings: dict[str, Any], tmp_path: Path) -> None:
-    config = runs.override(small(), settings | {"network.bottleneck": 10, "steps": 8})
+    config = override(small(), settings | {"network.bottleneck": 10, "steps": 8})
     run = oneway.protect(pack, tmp_path / "run", config, progress=False)
     assert oneway.Run.open(run.path, run.pack).load().encoder(torch.rand(2, 3, 32, 32)).shape == (2, 10)
 
 
 def test_a_bottleneck_of_less_than_none_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(oneway.InputError, match=r"network\.bottleneck must be 0 or more, not -1"):
-        runs.override(small(), {"network.bottleneck": -1})
+        override(small(), {"network.bottleneck": -1})

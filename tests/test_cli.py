@@ -16,8 +16,8 @@ import pytest
 import oneway
 from conftest import Attacked
 from oneway import cli
+from oneway.config import override
 from oneway.protection.config import ProtectConfig, paper, small
-from oneway.runs import override
 
 PACKING = {"--out", "--size", "--public", "--seed", "--jobs", "--skip-bad", "--resume"}
 FLAGS = {
@@ -59,7 +59,6 @@ FLAGS = {
         "--data",
         "--control",
         "--verifier",
-        "--thorough",
         "--fail-above",
         "--images",
         "--set",
@@ -200,13 +199,13 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("protect PACK --out OUT --set attributes=Smilling", "did you mean 'Smiling'"),
         ("protect PACK --out OUT --set game.pixell=1", "setting 'game.pixell' does not exist; did you mean"),
         ("protect PACK --out OUT --set game.noise=1", "'game.noise' does not exist; did you mean 'network.noise'"),
-        ("protect PACK --out OUT --set network.noise=-1", "network.noise must be 0 or more, not -1.0"),
+        ("protect PACK --out OUT --set network.noise=-1", "network.noise must be 0 or more, not '-1'"),
         ("protect PACK --out OUT --set pixel=1", "setting 'pixel' does not exist; did you mean 'game.pixel'"),
         ("protect PACK --out OUT --set network.wdth=1", "setting 'network.wdth' does not exist; did you mean"),
         ("protect PACK --out OUT --set network=1", "setting 'network' does not exist"),
         ("protect PACK --out OUT --set steps.more=1", "setting 'steps.more' does not exist"),
-        ("protect PACK --out OUT --set steps=many", "steps must be of type int, not 'many'"),
-        ("protect PACK --out OUT --set steps=1.5", "steps must be of type int, not '1.5'"),
+        ("protect PACK --out OUT --set steps=many", "steps must be a whole number, not 'many'"),
+        ("protect PACK --out OUT --set steps=1.5", "steps must be a whole number, not '1.5'"),
         ("protect PACK --out OUT --set learning_rate=fast", "learning_rate must be a number, not 'fast'"),
         ("protect PACK --out OUT --set network.stem=tiny", "network.stem = 'tiny' does not exist"),
         ("protect PACK --out OUT --set runtime.precision=bf61", "did you mean 'bf16'"),
@@ -219,7 +218,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("attack RUN --out OUT --verifier NOWHERE", "does not exist"),
         ("attack RUN --out OUT --verifier NOWHERE.onnx", "is not a file; give an ONNX file"),
         ("attack RUN --out OUT --verifier JUDGE --set wdth=1", "setting 'wdth' does not exist; did you mean 'width'"),
-        ("attack RUN --out OUT --verifier JUDGE --steps 0", "max_steps must be positive, not 0"),
+        ("attack RUN --out OUT --verifier JUDGE --steps 0", "max_steps must be at least 1, not 0"),
         ("attack SPOILED --data PACK --out OUT --verifier JUDGE", "does not fit the network"),
         ("audit NOWHERE --out OUT", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
         ("audit RUN --out OUT --verifier JUDGE", "has 24 test people and an audit needs 50"),

@@ -124,10 +124,10 @@ def test_a_gathering_gives_back_what_was_put_there_and_only_finished_folders(tmp
     [
         ({"jobs": 0}, "jobs must be at least 1, not 0"),
         ({"kind": "ray", "jobs": 2}, "jobs is for one machine, not 2"),
-        ({"kind": "ray", "job_cpus": 0.0}, "job_cpus must be above 0"),
-        ({"kind": "ray", "job_gpus": -1.0}, "job_gpus not below it"),
+        ({"kind": "ray", "job_cpus": 0.0}, "job_cpus must be positive, not 0.0"),
+        ({"kind": "ray", "job_gpus": -1.0}, "job_gpus must be 0 or more, not -1.0"),
         ({"kind": "ray", "job_gpus": 1.5}, "job_gpus must be whole where it is above 1, not 1.5"),
-        ({"gather": "s3://bucket"}, "add --executor ray"),
+        ({"gather": "s3://bucket"}, "set executor.kind=ray"),
     ],
 )
 def test_an_executor_that_cannot_be_is_refused_before_anything_is_written(

@@ -17,6 +17,7 @@ from oneway import runs
 from oneway.attacks import linear
 from oneway.attacks.access import BlackBox
 from oneway.attacks.fit import Place
+from oneway.config import from_dict, override, to_dict
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.defences import DEFENCES, PCA, VIB, NoPeek
 from oneway.protection.defences.cem import Mixed
@@ -47,7 +48,7 @@ def train(pack: oneway.Pack, settings: dict[str, Any], tmp_path: Path) -> Train:
     """Protect the tiny encoder in a new folder."""
 
     def protect(folder: str, changes: dict[str, Any], *, resume: bool = False) -> oneway.Run:
-        config = runs.override(small(), settings | {"steps": 6, "game.pixel": 0.0} | changes)
+        config = override(small(), settings | {"steps": 6, "game.pixel": 0.0} | changes)
         return oneway.protect(pack, tmp_path / folder, config, resume=resume, progress=False)
 
     return protect
@@ -68,7 +69,7 @@ def strength(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def undefended(pack: oneway.Pack, settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> oneway.Run:
-    config = runs.override(small(), settings | {"steps": 6, "game.pixel": 0.0})
+    config = override(small(), settings | {"steps": 6, "game.pixel": 0.0})
     return oneway.protect(pack, tmp_path_factory.mktemp("none") / "run", config, progress=False)
 
 
@@ -112,10 +113,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
 
 @every_defence
 def test_a_configuration_survives_its_file(name: str) -> None:
-    config = runs.override(small(), {"defence": name, strength(name): "0.25"})
+    config = override(small(), {"defence": name, strength(name): "0.25"})
     assert isinstance(config.defence, DEFENCES[name])
     assert config.defence.level == 0.25
-    assert runs.from_dict(ProtectConfig, runs.to_dict(config)) == config
+    assert from_dict(ProtectConfig, to_dict(config)) == config
 
 
 @pytest.mark.parametrize("name", EXTREME)
@@ -137,7 +138,7 @@ def test_at_a_strength_that_leaves_nothing_the_linear_attacker_draws_the_mean_fa
 @every_defence
 def test_a_strength_below_0_is_refused(name: str) -> None:
     with pytest.raises(oneway.InputError, match=rf"{strength(name)} must be .*not -1"):
-        runs.override(small(), {"defence": name, strength(name): -1.0})
+        override(small(), {"defence": name, strength(name): -1.0})
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_a_strength_below_0_is_refused(name: str) -> None:
 )
 def test_what_is_no_defence_is_said(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(oneway.InputError, match=message):
-        runs.override(small(), changes)
+        override(small(), changes)
 
 
 def test_dropped_features_are_scaled_so_that_their_mean_stays() -> None:

@@ -9,38 +9,20 @@ import pytest
 
 import oneway
 from oneway import demo
-from oneway.models.identification import IdentificationConfig
 from oneway.runs import read_json
-
-
-@pytest.fixture
-def tiny_demo(monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., oneway.ProtectConfig]) -> None:
-    for name, value in {
-        "PEOPLE": 260,
-        "SHOTS": 2,
-        "SIZE": 32,
-        "STEPS": 4,
-        "JUDGE_STEPS": 2,
-        "ATTACK_STEPS": 4,
-        "small": tiny,
-    }.items():
-        monkeypatch.setattr(demo, name, value)
-    for config, changes in (
-        (IdentificationConfig, {"width": 0.125, "feature_width": 16}),
-        (oneway.InversionConfig, {"width": 0.5, "check_every": 2}),
-    ):
-        for name, value in changes.items():
-            monkeypatch.setitem(config.__init__.__kwdefaults__, name, value)
 
 
 def files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.usefixtures("tiny_demo")
 def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_demo: Callable[..., None],
 ) -> None:
+    tiny_demo(steps=4, judge_steps=2, check_every=2)
     monkeypatch.setenv("COLUMNS", "200")
     audit, audited = demo.audit, []
 

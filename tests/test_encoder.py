@@ -97,13 +97,13 @@ def test_with_group_norm_a_picture_does_not_see_its_batch() -> None:
 
 
 def test_unknown_names_offer_the_nearest_and_a_width_must_be_positive() -> None:
-    with pytest.raises(InputError, match=r"backbone 'resnet20' does not exist; did you mean .*'resnet"):
-        backbone(EncoderConfig(backbone="resnet20"), 64)
+    with pytest.raises(InputError, match=r"backbone = 'resnet20' does not exist; did you mean .*'resnet"):
+        EncoderConfig(backbone="resnet20")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"cut 'layer5' does not exist; did you mean .*'layer4'"):
         backbone(EncoderConfig(cut="layer5"), 64)
     for width in (0.0, -1.0):
         with pytest.raises(InputError, match=f"width must be positive, not {width}"):
-            backbone(EncoderConfig(width=width), 64)
+            EncoderConfig(width=width)
 
 
 def test_weights_of_a_file_are_loaded_but_for_the_last_layer(resnet34: Path) -> None:

@@ -119,5 +119,5 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
 
 
 def test_a_network_of_no_width_is_refused() -> None:
-    with pytest.raises(oneway.InputError, match="width must be positive, not 0"):
+    with pytest.raises(oneway.InputError, match="width must be at least 1, not 0"):
         FeatureConfig(width=0)

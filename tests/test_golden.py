@@ -29,7 +29,6 @@ from oneway.data.dump import write_dump
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.defences import DefencesConfig, compare_defences
 from oneway.experiments.experiment import experiment
-from oneway.models.identification import IdentificationConfig
 from oneway.models.verifier import Verifier
 from oneway.runs import read_json
 
@@ -90,16 +89,8 @@ def plain(people: oneway.Pack, tiny: Tiny, tmp_path_factory: pytest.TempPathFact
     return oneway.protect(people, tmp_path_factory.mktemp("golden") / "plain", config, progress=False)
 
 
-def test_the_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Tiny) -> None:
-    budgets = {"PEOPLE": 260, "SHOTS": 2, "SIZE": 32, "STEPS": 10, "JUDGE_STEPS": 10, "ATTACK_STEPS": 10, "small": tiny}
-    for name, value in budgets.items():
-        monkeypatch.setattr(demo, name, value)
-    for config, changes in (
-        (IdentificationConfig, {"width": 0.125, "feature_width": 16}),
-        (oneway.InversionConfig, {"width": 0.5, "check_every": 5}),
-    ):
-        for name, value in changes.items():
-            monkeypatch.setitem(config.__init__.__kwdefaults__, name, value)
+def test_the_demonstration(tmp_path: Path, tiny_demo: Callable[..., None]) -> None:
+    tiny_demo(steps=10, judge_steps=10, check_every=5)
     demo.demo(tmp_path)
     hold("demo", tmp_path / "unprotected", tmp_path / "protected", tmp_path / "protected" / "audit")
 

@@ -19,7 +19,15 @@ from oneway.runs import read_json, read_tensors
 
 ONEWAY = "from oneway.cli import main; main()"
 # The command line offers no pace for an attack's checkpoints, so the default is changed for the process.
-EAGER = "import oneway; oneway.RuntimeConfig.__init__.__kwdefaults__['checkpoint_seconds'] = 0.0; " + ONEWAY
+EAGER = (
+    """
+from functools import partial
+import oneway.auditing.attack
+from oneway import runtime
+runtime.RuntimeConfig = partial(runtime.RuntimeConfig, checkpoint_seconds=0.0)
+"""
+    + ONEWAY
+)
 
 
 def start(code: str, *arguments: str | Path) -> subprocess.Popen[str]:

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 import oneway
-from oneway.runs import override, read_tensors, to_dict
+from oneway.config import override, to_dict
+from oneway.runs import read_tensors
 
 CHANGES = {"network.norm": "group", "steps": 8, "game.warmup": 0.25, "game.ramp": 0.25}
 
@@ -25,7 +26,7 @@ SCRIPT = """
 import json, sys
 import torch, oneway
 from oneway.protection.config import ProtectConfig
-from oneway.runs import from_dict, override
+from oneway.config import from_dict, override
 torch.set_num_threads(1)
 pack, out, content = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 config = from_dict(ProtectConfig, content)

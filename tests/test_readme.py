@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import oneway
 from oneway import cli
-from oneway.models.identification import IdentificationConfig
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
@@ -21,18 +21,18 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_example_runs(
-    pack: oneway.Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pack: oneway.Pack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    defaults: Callable[..., None],
 ) -> None:
     example = "".join(blocks("python"))
     (tmp_path / "faces64").symlink_to(pack.path)
     monkeypatch.chdir(tmp_path)
     # The budgets alone are made small; every call and every name is the example's.
-    for config, changes in (
-        (oneway.InversionConfig, {"max_steps": 2, "check_every": 1, "width": 0.25}),
-        (IdentificationConfig, {"steps": 2, "width": 0.125}),
-    ):
-        for name, value in changes.items():
-            monkeypatch.setitem(config.__init__.__kwdefaults__, name, value)
+    defaults("oneway.auditing.attack.InversionConfig", max_steps=2, check_every=1, width=0.25)
+    defaults("oneway.models.identification.IdentificationConfig", steps=2, width=0.125)
     short, count = re.subn(r"steps=\d+", "steps=2", example)
     assert count == 1
     exec(compile(short, "README.md", "exec"), {})

@@ -14,6 +14,7 @@ import torch
 
 import oneway
 from oneway import runs
+from oneway.config import override, to_dict
 from oneway.models.noise import Noisy
 from oneway.protection.config import PRESETS, ProtectConfig, read, small
 from oneway.protection.recipes import RECIPES, prescribe
@@ -50,11 +51,11 @@ def test_the_default_is_the_recommended_recipe() -> None:
     [({"game.pixel": 0.0}, False), ({"game.pixel": 0.1}, True), ({"game.pixel": 0.0, "game.perceptual": 1.0}, True)],
 )
 def test_a_configuration_of_0_1_0_says_what_it_said(weights: dict[str, Any], counted: bool) -> None:
-    config = runs.override(small(), weights | {"game.perceptual_network": "vgg16", "seed": 5})
+    config = override(small(), weights | {"game.perceptual_network": "vgg16", "seed": 5})
     expected = {"network.noise": 0.7 if counted else 0.0, "network.bottleneck": 9 if counted else 0}
     opened = read(as_written_by_0_1_0(config, noise=0.7, bottleneck=9))
-    assert opened == runs.override(config, expected)
-    assert read(runs.to_dict(opened)) == opened
+    assert opened == override(config, expected)
+    assert read(to_dict(opened)) == opened
 
 
 @pytest.mark.parametrize("pixel", [0.0, 3.0])

@@ -1,54 +1,60 @@
 """Configurations and records: checked when they are made, to JSON and back, their fields set by name.
 
 A class is `@checked @dataclass(frozen=True, kw_only=True)`; what its fields may be, its annotations say. Whoever makes
-one gets an `InputError` that names the field, its value and the law that it breaks.
+one gets an `InputError` that names the field, its value and the law that it breaks. Laws between fields are in its
+`__post_init__`, as an `InputError` whose message begins with the name of one of them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, cast
 
 import pydantic.dataclasses
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from oneway.errors import InputError
+from oneway.errors import InputError, unknown
+from oneway.laws import broken, classes_of, hints_of
 
 T = TypeVar("T")
-SHOWN = 60
-"""Characters of a wrong value that an error shows."""
-
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
-def _divided(value: object) -> object:
-    """Divide the text of a flag at its commas; a list of JSON is a tuple."""
-    if isinstance(value, str):
-        return tuple(part for part in value.split(",") if part)
+def _tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+AsTuple = BeforeValidator(_tuple)
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ShareBelowAll = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, lt=2**63)]
+Several = Annotated[int, Field(ge=2, lt=2**63)]
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_divided)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_divided)]
-Counts = Annotated[tuple[Count, ...], BeforeValidator(_divided)]
+Names = Annotated[tuple[str, ...], AsTuple]
+Numbers = Annotated[tuple[float, ...], AsTuple]
+Counts = Annotated[tuple[Count, ...], AsTuple]
 
 
 def checked(kind: type[T]) -> type[T]:
     """Let a dataclass refuse unknown fields, values of another type or out of range, and numbers that are not finite.
 
     Raises:
-        InputError: when one is made, naming the field, its value and the way out.
+        InputError: when one is made, naming the field, its value and the law.
 
     """
-    settings = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
-    made: Any = pydantic.dataclasses.dataclass(kind, frozen=True, kw_only=True, config=settings)
+    settings = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, strict=True)
+    # Of a class of its own pydantic takes the fields as they are; of a subclass of one of its own it would make them
+    # anew and lose their defaults.
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    below = types.new_class(kind.__name__, (kind,), {}, lambda namespace: namespace.update(names))
+    made: Any = pydantic.dataclasses.dataclass(below, frozen=True, kw_only=True, config=settings)
     validated = made.__init__
 
     @functools.wraps(validated)
@@ -56,7 +62,7 @@ def checked(kind: type[T]) -> type[T]:
         try:
             validated(self, *arguments, **fields)
         except ValidationError as error:
-            raise InputError(_first(error)) from None
+            raise InputError(broken(error, type(self))) from None
 
     made.__init__ = init
     return cast(type[T], made)
@@ -64,7 +70,7 @@ def checked(kind: type[T]) -> type[T]:
 
 def to_dict(value: Any) -> dict[str, Any]:
     """Turn a configuration or record into JSON values, lists for tuples."""
-    content: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode="json")
+    content: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
     return content
 
 
@@ -72,13 +78,15 @@ def from_dict(kind: type[T], content: Mapping[str, Any], where: str = "") -> T:
     """Make a configuration or record of JSON values, each of its field's own type; `where` begins an error's message.
 
     Raises:
-        InputError: naming the field, its value and the way out.
+        InputError: naming the field, its value and the law.
 
     """
     try:
         return cast(T, _adapter(kind).validate_json(json.dumps(content), strict=True))
     except ValidationError as error:
-        raise InputError(f"{where}{_first(error)}") from None
+        raise InputError(f"{where}{broken(error, kind)}") from None
+    except RecursionError:
+        raise InputError(f"{where}it is nested too deeply") from None
 
 
 def from_json(kind: type[T], text: bytes, where: str, remedy: str) -> T:
@@ -97,7 +105,7 @@ def from_json(kind: type[T], text: bytes, where: str, remedy: str) -> T:
     try:
         return cast(T, _adapter(kind).validate_json(text, strict=True))
     except ValidationError as error:
-        raise InputError(f"{where}: {_first(error)}; {remedy}") from None
+        raise InputError(f"{where}: {broken(error, kind)}; {remedy}") from None
 
 
 def schema(kind: Any) -> dict[str, Any]:
@@ -105,31 +113,112 @@ def schema(kind: Any) -> dict[str, Any]:
     return _adapter(kind).json_schema(mode="serialization")
 
 
+def override(config: T, values: Mapping[str, Any]) -> T:
+    """Set fields of a (nested) configuration, named like `game.pixel`, all at once.
+
+    Text is read as the field's own type: `none` where nothing may stand, parts between commas where there are several.
+    Where one of several classes may stand, its `name` chooses it with its defaults: `defence=pca`.
+
+    Raises:
+        InputError: for a field that does not exist, or a value that it cannot have.
+
+    """
+    content = _changed(config, values, "", [setting.name for setting in settings(config)])
+    try:
+        return cast(T, _adapter(type(config)).validate_python(content, strict=False))
+    except ValidationError as error:
+        raise InputError(broken(error, type(config))) from None
+
+
+def text(value: object) -> str:
+    """Write a value as `override` reads it; a name that holds a comma cannot be told from two."""
+    if isinstance(value, tuple):
+        return ",".join(map(text, value))
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if dataclasses.is_dataclass(value):
+        return str(getattr(value, "name", ""))
+    return value if isinstance(value, str) else repr(value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One field of a configuration.
+
+    Attributes:
+        name: as `override` takes it, such as `game.pixel`.
+        value: what it is.
+        owner: the class that has it.
+        field: its name there.
+
+    """
+
+    name: str
+    value: Any
+    owner: type[Any]
+    field: str
+
+
+def settings(config: Any, above: str = "") -> Iterator[Setting]:
+    """List the fields of a (nested) configuration; of a class that was chosen by its name, that first."""
+    kind: Any = type(config)
+    for field, hint in hints_of(kind).items():
+        setting = Setting(name=f"{above}{field}", value=getattr(config, field), owner=kind, field=field)
+        choice = len(classes_of(hint)) > 1
+        nested = dataclasses.is_dataclass(setting.value)
+        if choice or not nested:
+            yield setting
+        if nested:
+            below = settings(setting.value, f"{setting.name}.")
+            yield from (each for each in below if not (choice and each.name == f"{setting.name}.name"))
+
+
+def _changed(config: Any, values: Mapping[str, Any], above: str, every: list[str]) -> dict[str, Any]:
+    """Give the fields of a configuration as they are to be; what a class is chosen for is set before what is in it."""
+    kind: Any = type(config)
+    hints = hints_of(kind)
+    content = {field: getattr(config, field) for field in hints}
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in sorted(values.items(), key=lambda pair: "." in pair[0]):
+        field, _, deeper = path.partition(".")
+        classes = classes_of(hints.get(field))
+        group = len(classes) == 1 and not dataclasses.is_dataclass(value) and value is not None
+        if field not in hints or (group if not deeper else not classes):
+            raise _no_setting(f"{above}{path}", above, every)
+        if deeper:
+            below.setdefault(field, {})[deeper] = value
+        else:
+            content[field] = _read(value, hints[field], f"{above}{field}")
+    for field, inside in below.items():
+        name, now = f"{above}{field}", content[field]
+        if now is None:
+            deeper = next(iter(inside))
+            raise InputError(f"{name}.{deeper} cannot be set, since there is no {name}; set {name}=NAME first")
+        content[field] = _changed(now, inside, f"{name}.", every)
+    return content
+
+
+def _no_setting(name: str, above: str, every: list[str]) -> InputError:
+    """Offer settings of the same name elsewhere, or those beside it."""
+    elsewhere = [known for known in every if known.rpartition(".")[2] == name.rpartition(".")[2]]
+    return unknown("setting", name, elsewhere or [known for known in every if known.startswith(above)])
+
+
+def _read(value: Any, hint: Any, name: str) -> Any:
+    """Read what a flag says as far as its type decides; the rest is pydantic's."""
+    if value == "none" and type(None) in typing.get_args(hint):
+        return None
+    if isinstance(value, str) and typing.get_origin(hint) is tuple:
+        return tuple(part for part in value.split(",") if part)
+    named = {kind.name: kind for kind in classes_of(hint)}
+    if isinstance(value, str) and named:
+        if value not in named:
+            raise unknown(f"{name} =", value, named)
+        return named[value]()
+    return value
+
+
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     if kind not in _ADAPTERS:
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
-
-
-def _first(error: ValidationError) -> str:
-    """Say what is wrong with the first field that is: where it stands, the law that it breaks, and its value."""
-    wrong = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in wrong["loc"])
-    match wrong["type"]:
-        case "value_error" if isinstance(wrong.get("ctx", {}).get("error"), InputError):
-            return str(wrong["ctx"]["error"])
-        case "json_invalid":
-            return f"it is no JSON ({wrong['ctx']['error']})"
-        case "missing" | "missing_keyword_only" | "missing_argument":
-            return f"{place} is missing"
-        case "unexpected_keyword_argument":
-            return f"there is no field {place}"
-        case _:
-            value = repr(wrong["input"])
-            shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}..."
-            law = wrong["msg"].removeprefix("Input ").removeprefix("should ").replace("should be", "must be")
-            return (
-                f"{place or 'it'} must {law}, not {shown}"
-                if wrong["msg"].startswith("Input should ")
-                else f"{place}: {law}, not {shown}"
-            )

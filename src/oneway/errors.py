@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 
 class InputError(ValueError):
@@ -19,20 +16,6 @@ class DivergedError(RuntimeError):
 
 class LostError(RuntimeError):
     """A process that takes part in a run died or is out of reach; the message says how to go on."""
-
-
-def refuse_infinite(config: Any) -> None:
-    """Refuse a config dataclass in which a number is NaN or infinite: no field has a meaning for either.
-
-    Raises:
-        InputError: naming the field.
-
-    """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise InputError(f"{field.name} must be a finite number, not {number}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:

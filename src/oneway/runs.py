@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import math
 import os
 import platform
-import typing
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -21,12 +18,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneway.errors import InputError, unknown
+from oneway.config import to_dict
+from oneway.errors import InputError
 from oneway.files import regular
 from oneway.storage import unwritable as unwritable
 from oneway.storage import whole as whole
 
-Config = TypeVar("Config")
 SCHEMA = 3
 """Version of the layout of `results.json`, described in docs/results.md."""
 FILES = ("perceptual", "perceptual_network", "weights")
@@ -118,108 +115,6 @@ def restore(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]
 
 def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Turn a (nested) config dataclass into plain JSON values, lists for tuples."""
-    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    return content
-
-
-def from_dict(kind: type[Config], content: Mapping[str, Any]) -> Config:
-    """Build a (nested) config dataclass from JSON values; an unknown field is an error that offers the nearest."""
-    hints = typing.get_type_hints(kind)
-    for name in content:
-        if name not in hints:
-            raise unknown(f"{kind.__name__} field", name, hints)
-    return kind(**{name: _from_json(hints[name], value) for name, value in content.items()})
-
-
-def _from_json(hint: Any, value: Any) -> Any:
-    if isinstance(value, Mapping) and typing.get_args(hint):
-        return from_dict(_chosen(hint, str(value.get("name")), "name"), value)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)
-    return tuple(value) if typing.get_origin(hint) is tuple else value
-
-
-def _kinds(hint: Any) -> dict[str, Any]:
-    """Give the dataclasses of a union by the default of their field `name`."""
-    kinds: list[Any] = [kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind)]
-    return {kind.name: kind for kind in kinds}
-
-
-def _chosen(hint: Any, name: str, setting: str) -> Any:
-    """Choose a dataclass of a union by its name."""
-    kinds = _kinds(hint)
-    if name not in kinds:
-        raise unknown(f"{setting} =", name, kinds)
-    return kinds[name]
-
-
-def override(config: Config, values: Mapping[str, Any]) -> Config:
-    """Replace fields of a (nested) config, named like `game.pixel`; text is read as the field's own type.
-
-    Raises:
-        InputError: for a field that does not exist, or a value of the wrong type.
-
-    """
-    return _replaced(config, values, "", list(flat(to_dict(config))))  # type: ignore[no-any-return]
-
-
-def _replaced(config: Any, values: Mapping[str, Any], above: str, every: list[str]) -> Any:
-    """Replace all fields of a dataclass at once, so that laws between them are held by the whole; nested ones last."""
-    hints = typing.get_type_hints(type(config))
-    changed: dict[str, Any] = {}
-    below: dict[str, dict[str, Any]] = {}
-    for path, value in sorted(values.items(), key=lambda pair: "." in pair[0]):
-        field, _, deeper = path.partition(".")
-        name, now = f"{above}{path}", changed.get(field, getattr(config, field, None))
-        if field in hints and deeper and now is None:
-            raise InputError(f"{name} cannot be set, since there is no {above}{field}; set {above}{field}=NAME first")
-        nested = field in hints and dataclasses.is_dataclass(now)
-        if field not in hints or (nested and not deeper and not _kinds(hints[field])) or (deeper and not nested):
-            elsewhere = [known for known in every if known.rpartition(".")[2] == name.rpartition(".")[2]]
-            here = [f"{above}{known}" for known in flat(dataclasses.asdict(config))]
-            raise unknown("setting", name, elsewhere or here)
-        if deeper:
-            below.setdefault(field, {})[deeper] = value
-        else:
-            changed[field] = _typed(value, hints[field], name)
-    for field, deeper_values in below.items():
-        changed[field] = _replaced(changed.get(field, getattr(config, field)), deeper_values, f"{above}{field}.", every)
-    return dataclasses.replace(config, **changed)
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """Read `value` as the type `hint` of a config's field."""
-    options = typing.get_args(hint)
-    if typing.get_origin(hint) is typing.Literal:
-        if value not in options:
-            raise unknown(f"{name} =", str(value), map(str, options))
-        return value
-    if typing.get_origin(hint) is tuple:
-        values = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
-        return tuple(_typed(each, options[0], name) for each in values)
-    if _kinds(hint) and value not in (None, "none"):
-        return value if dataclasses.is_dataclass(value) else _chosen(hint, str(value), name)()
-    if type(None) in options:
-        return None if value in (None, "none") else _typed(value, options[0], name)
-    if hint is bool:
-        if str(value).lower() not in ("true", "false"):
-            raise InputError(f"{name} must be true or false, not {value!r}")
-        return str(value).lower() == "true"
-    try:
-        typed = hint(value)
-        if hint is int and typed != float(value):
-            raise ValueError(f"{value!r} is not whole")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            f"{name} must be {'a number' if hint is float else f'of type {hint.__name__}'}, not {value!r}"
-        ) from error
-    if hint is float and not math.isfinite(typed):
-        raise InputError(f"{name} must be a finite number, not {value!r}")
-    return typed
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

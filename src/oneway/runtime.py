@@ -16,12 +16,14 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
 
+from oneway.config import Count, NotNegative, checked
 from oneway.console import console
-from oneway.errors import DivergedError, InputError, LostError, refuse_infinite
+from oneway.errors import DivergedError, InputError, LostError
 
 Precision = Literal["auto", "32", "bf16"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
     """Where and how to compute.
@@ -36,14 +38,11 @@ class RuntimeConfig:
 
     """
 
-    device: str = "auto"
-    devices: int = 1
-    num_nodes: int = 1
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Count = 1
+    num_nodes: Count = 1
     precision: Precision = "auto"
-    checkpoint_seconds: float = 20.0
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
+    checkpoint_seconds: NotNegative = 20.0
 
 
 def has_bf16(device: str) -> bool:
@@ -63,16 +62,13 @@ def launch(config: RuntimeConfig) -> Fabric:
         InputError: for a device that this machine lacks, or a number of processes that cannot be.
 
     """
-    device = config.device
+    device: str = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(device, False):
         here = [name for name, there in available.items() if there]
         raise InputError(f"device {device!r} is not available on this machine; it has {', '.join(here)}")
-    for name, value in (("devices", config.devices), ("num_nodes", config.num_nodes)):
-        if value < 1:
-            raise InputError(f"runtime.{name} must be at least 1, not {value}")
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(device) else "32"

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.attacks.access import Access, sample
-from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.attacks.fit import Fitted, Place, Schedule, fit
 from oneway.attacks.linear import Linear, chosen_rows, regress
+from oneway.config import Count, Whole, checked
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError, refuse_infinite
 from oneway.metrics.identity import similarity
 from oneway.models.head import Head
 
@@ -24,35 +24,18 @@ NAME = "feature attack"
 Vectors = NDArray[np.float32]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
-class FeatureConfig:
+class FeatureConfig(Schedule):
     """The attacker's network and how long it is trained.
 
     Attributes:
         width: channels of its first stage.
-        batch_size: public pictures in a batch.
-        learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
-            improved by 1 % since the last check, and training ends when that happens after the last fall.
-        drops: how often the learning rate falls.
-        check_every: steps between two checks.
-        max_steps: the budget; an attack that it ends says so, since a longer one might do better.
-        seed: of the initial weights and of the order of the pictures.
 
     """
 
-    width: int = 16
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    drops: int = 2
-    check_every: int = 100
-    max_steps: int = 2000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        if not self.width > 0:
-            raise InputError(f"width must be positive, not {self.width}")
-        check_schedule(self)
+    width: Count = 16
+    drops: Whole = 2
 
 
 def solve(

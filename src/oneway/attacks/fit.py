@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ from torch.optim import AdamW, Optimizer
 
 from oneway import runs
 from oneway.attacks.access import Access
-from oneway.errors import DivergedError, InputError
+from oneway.config import Count, Positive, Whole, checked
+from oneway.errors import DivergedError
 from oneway.progress import track
 from oneway.runtime import lay_out
 
@@ -27,11 +28,13 @@ Loss = Callable[[nn.Module, int], Tensor]
 """Gives the loss of step `step`, from the network to be trained and the step."""
 
 
-class Schedule(Protocol):
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
     """When an attacker's learning rate falls and when it stops.
 
     Attributes:
-        batch_size: pictures in a batch.
+        batch_size: public pictures in a batch.
         learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
             improved by 1 % since the last check, and training ends when that happens after the last fall.
         drops: how often the learning rate falls.
@@ -41,27 +44,12 @@ class Schedule(Protocol):
 
     """
 
-    @property
-    def batch_size(self) -> int: ...  # noqa: D102
-    @property
-    def learning_rate(self) -> float: ...  # noqa: D102
-    @property
-    def drops(self) -> int: ...  # noqa: D102
-    @property
-    def check_every(self) -> int: ...  # noqa: D102
-    @property
-    def max_steps(self) -> int: ...  # noqa: D102
-    @property
-    def seed(self) -> int: ...  # noqa: D102
-
-
-def check_schedule(schedule: Schedule) -> None:
-    """Raise `InputError` for a field of a schedule that cannot be."""
-    for name in ("batch_size", "learning_rate", "check_every", "max_steps"):
-        if not getattr(schedule, name) > 0:
-            raise InputError(f"{name} must be positive, not {getattr(schedule, name)}")
-    if schedule.drops < 0 or schedule.seed < 0:
-        raise InputError(f"drops and seed must be 0 or more, not {schedule.drops} and {schedule.seed}")
+    batch_size: Count = 64
+    learning_rate: Positive = 2e-3
+    drops: Whole = 3
+    check_every: Count = 100
+    max_steps: Count = 2000
+    seed: Whole = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,45 +14,30 @@ from torch import Tensor, nn
 
 from oneway import losses
 from oneway.attacks.access import Access, Bools, sample
-from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.attacks.fit import Fitted, Place, Schedule, fit
+from oneway.config import Count, Positive, checked
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError, refuse_infinite
+from oneway.errors import InputError
 from oneway.models.head import Head
 
 NAME = "attribute inference"
 Floats = NDArray[np.floating]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
-class InferenceConfig:
+class InferenceConfig(Schedule):
     """The attacker's probe and how long it is trained.
 
     Attributes:
         width: channels of its first stage.
-        batch_size: public pictures in a batch.
-        learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
-            improved by 1 % since the last check, and training ends when that happens after the last fall.
-        drops: how often the learning rate falls.
-        check_every: steps between two checks.
-        max_steps: the budget; an attack that it ends says so, since a longer one might do better.
-        seed: of the initial weights and of the order of the pictures.
 
     """
 
-    width: int = 32
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    drops: int = 3
-    check_every: int = 100
-    max_steps: int = 1500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        if not self.width > 0:
-            raise InputError(f"width must be positive, not {self.width}")
-        check_schedule(self)
+    width: Count = 32
+    learning_rate: Positive = 1e-3
+    max_steps: Count = 1500
 
 
 def infer(

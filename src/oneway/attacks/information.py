@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.attacks.access import Access, Index, sample
-from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.attacks.fit import Fitted, Place, Schedule, fit
+from oneway.config import Count, Positive, Several, checked
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError, refuse_infinite
 from oneway.models.head import Head
 from oneway.models.scale import Standardise, Whiten
 
@@ -29,40 +29,24 @@ FASTER = 3.0
 Scores = NDArray[np.float32]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
-class InformationConfig:
+class InformationConfig(Schedule):
     """The critic and how long it is trained.
 
     Attributes:
         width: channels of the first stage of both of its halves.
         outputs: length of the two vectors it compares.
         batch_size: public pictures in a batch, each told from all others of it.
-        learning_rate: the first; it falls to 0.3 of itself whenever the cross-entropy on the validation people has
-            not improved by 1 % since the last check, and training ends when that happens after the last fall.
-        drops: how often the learning rate falls.
-        check_every: steps between two checks.
-        max_steps: the budget; a critic that it ends says so, since a longer one might show more.
-        seed: of the initial weights and of the order of the pictures.
 
     """
 
-    width: int = 16
-    outputs: int = 128
-    batch_size: int = 128
-    learning_rate: float = 4e-3
-    drops: int = 3
-    check_every: int = 50
-    max_steps: int = 400
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        for name in ("width", "outputs"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.batch_size < 2:
-            raise InputError(f"batch_size must be 2 or more, not {self.batch_size}: a critic tells pictures apart")
-        check_schedule(self)
+    width: Count = 16
+    outputs: Count = 128
+    batch_size: Several = 128
+    learning_rate: Positive = 4e-3
+    check_every: Count = 50
+    max_steps: Count = 400
 
 
 class Critic(nn.Module):

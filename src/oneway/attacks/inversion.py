@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from oneway import losses
 from oneway.attacks.access import Access, sample
-from oneway.attacks.fit import Fitted, Place, check_schedule, fit
+from oneway.attacks.fit import Fitted, Place, Schedule, fit
+from oneway.config import Count, NotNegative, Positive, checked
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
-from oneway.errors import InputError, refuse_infinite, unknown
+from oneway.errors import InputError
 from oneway.models.decoder import Decoder, Stage, stages_of_shape
 from oneway.models.perceptual import Distance, Perceptual
 from oneway.models.residual import ResidualDecoder
@@ -28,8 +29,9 @@ Architecture = Literal["mirror", "residual", "transformer"]
 ARCHITECTURES = get_args(Architecture)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
-class InversionConfig:
+class InversionConfig(Schedule):
     """The attacker's decoder, what it minimises and how long it is trained.
 
     It minimises reconstruction + gan * deception + perceptual * distance (eq. 5): `losses.reconstruction`, a mean over
@@ -42,40 +44,20 @@ class InversionConfig:
         width: factor on the decoder's channels.
         gan: weight of the discriminator's opinion, the first weight of eq. 5; 0 trains no discriminator.
         perceptual: weight of the distance in a perceptual network, the second weight of eq. 5.
-        batch_size: public pictures in a batch.
-        learning_rate: the first; it falls to 0.3 of itself whenever the error on the validation people has not
-            improved by 1 % since the last check, and training ends when that happens after the last fall.
-        drops: how often the learning rate falls.
-        check_every: steps between two checks.
-        max_steps: the budget; an attack that it ends says so, since a longer one might do better.
-        seed: of the initial weights and of the order of the pictures.
         keep: let `attack` leave the decoder's weights beside its results: whoever has them turns features into
             pictures at once. They are needed for nothing else.
 
     """
 
     decoder: Architecture = "mirror"
-    width: float = 2.0
-    gan: float = 0.0
-    perceptual: float = 0.0
-    batch_size: int = 16
-    learning_rate: float = 4e-3
-    drops: int = 3
-    check_every: int = 200
-    max_steps: int = 6000
-    seed: int = 0
+    width: Positive = 2.0
+    gan: NotNegative = 0.0
+    perceptual: NotNegative = 0.0
+    batch_size: Count = 16
+    learning_rate: Positive = 4e-3
+    check_every: Count = 200
+    max_steps: Count = 6000
     keep: bool = False
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        if not self.width > 0:
-            raise InputError(f"width must be positive, not {self.width}")
-        if self.decoder not in ARCHITECTURES:
-            raise unknown("decoder", self.decoder, ARCHITECTURES)
-        for name in ("gan", "perceptual"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        check_schedule(self)
 
 
 def attackers() -> dict[str, InversionConfig]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.attacks.access import WhiteBox
+from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.data.packed import Part
-from oneway.errors import InputError, refuse_infinite
 from oneway.progress import track
 
 FALL = 1e-3
@@ -21,6 +21,7 @@ COARSEST = 4
 """Least pixels a side of the coarsest layer of a picture."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class OptimisationConfig:
     """How the attacker searches for a picture.
@@ -35,19 +36,11 @@ class OptimisationConfig:
 
     """
 
-    steps: int = 500
-    learning_rate: float = 0.07
-    total_variation: float = 100.0
-    num_pictures: int = 64
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        for name in ("steps", "learning_rate", "num_pictures"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.total_variation < 0 or self.seed < 0:
-            raise InputError(f"total_variation and seed must be 0 or more, not {self.total_variation} and {self.seed}")
+    steps: Count = 500
+    learning_rate: Positive = 0.07
+    total_variation: NotNegative = 100.0
+    num_pictures: Count = 64
+    seed: Whole = 0
 
 
 def victims(part: Part, config: OptimisationConfig) -> NDArray[np.int64]:

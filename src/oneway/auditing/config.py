@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.inversion import attackers
 from oneway.attacks.optimisation import OptimisationConfig
-from oneway.errors import InputError, refuse_infinite, unknown
+from oneway.config import AsTuple, Count, Names, Several, Whole, checked
+from oneway.errors import InputError, unknown
+from oneway.models.onnx import Range
 from oneway.runtime import RuntimeConfig
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig:
     """The attacks of an audit and their budgets.
@@ -43,17 +49,17 @@ class AuditConfig:
 
     """
 
-    attackers: tuple[str, ...] = ("mirror", "residual", "transformer")
-    seeds: int = 1
+    attackers: Names = ("mirror", "residual", "transformer")
+    seeds: Count = 1
     perceptual: str | None = None
-    queries: tuple[int, ...] = (100, 300, 1000, 3000, 10_000)
-    breach: float = 0.1
-    draws: int = 16
+    queries: Annotated[tuple[Several, ...], AsTuple] = (100, 300, 1000, 3000, 10_000)
+    breach: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    draws: Several = 16
     brief: bool = False
-    steps: int | None = None
-    pixels: str | None = None
+    steps: Count | None = None
+    pixels: Range | None = None
     output: str | None = None
-    seed: int = 0
+    seed: Whole = 0
     feature: FeatureConfig = field(default_factory=FeatureConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     information: InformationConfig = field(default_factory=InformationConfig)
@@ -61,7 +67,6 @@ class AuditConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     def __post_init__(self) -> None:
-        refuse_infinite(self)
         for name in self.attackers:
             if name not in attackers():
                 raise unknown("attacker", name, attackers())
@@ -72,22 +77,3 @@ class AuditConfig:
                 "the attacker 'perceptual' needs a network to see with; set perceptual=vgg16 (downloaded), a "
                 "safetensors file of VGG-16, or BACKBONE:FILE for one of timm's"
             )
-        laws = {
-            "seeds": (self.seeds, self.seeds >= 1, "at least 1"),
-            "breach": (self.breach, 0 < self.breach < 1, "a share between 0 and 1"),
-            "draws": (self.draws, self.draws >= 2, "at least 2"),
-            "steps": (self.steps, self.steps is None or self.steps >= 1, "at least 1"),
-            "queries": (self.queries, all(number >= 2 for number in self.queries), "at least 2 each"),
-            "seed": (self.seed, self.seed >= 0, "0 or more"),
-        }
-        for name, (value, holds, law) in laws.items():
-            if not holds:
-                raise InputError(f"{name} must be {law}, not {value}")
-
-
-def thorough(config: AuditConfig) -> AuditConfig:
-    """Add every attacker that can be had, each trained three times."""
-    from dataclasses import replace
-
-    names = [name for name in attackers() if name != "perceptual" or config.perceptual is not None]
-    return replace(config, attackers=tuple(names), seeds=3)

@@ -49,11 +49,11 @@ def benchmark(
         set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
         resume: Continue a benchmark that was interrupted.
     """
+    from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.experiments.defences import PICTURE, DefencesConfig, cells, compare_defences, foresee
     from oneway.protection.config import PRESETS
     from oneway.report.table import benchmark_table
-    from oneway.runs import override
 
     assert what == "defences"
     maker, settings = open_executor(executor, jobs, pairs(set))
@@ -145,12 +145,12 @@ def experiment(
         set: Any other field, such as protect.steps=600, audit.attackers=mirror or pixel=3.
         resume: Continue experiments that were interrupted.
     """
+    from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.experiments.config import PRESETS
     from oneway.experiments.experiment import NAMES, PAGE, foresee
     from oneway.experiments.experiment import experiment as run_experiments
     from oneway.report.table import experiment_table
-    from oneway.runs import override
 
     maker, settings = open_executor(executor, jobs, pairs(set))
     names = NAMES if name == "all" else (name,)

@@ -91,13 +91,14 @@ def protect(
             runtime.device=cpu, --set runtime.devices=8 (processes that share every batch), --set runtime.num_nodes=2.
         resume: Continue a run that was interrupted.
     """
+    from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
     from oneway.protection.recipes import ALONE, prescribe, read_recipe
     from oneway.protection.run import sharing
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
-    from oneway.runs import override, read_json
+    from oneway.runs import read_json
     from oneway.runtime import is_first
 
     given = {
@@ -145,11 +146,11 @@ def verifier(
         device: Where to train.
         set: Any other field of the configuration: --set width=0.5.
     """
+    from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.judge import Judge
     from oneway.models.identification import IdentificationConfig, identify
     from oneway.report.table import verifier_line
-    from oneway.runs import override
     from oneway.runtime import RuntimeConfig
 
     if out.exists():

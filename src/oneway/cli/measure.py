@@ -52,11 +52,11 @@ def attack(
     from oneway.auditing.attack import GRID
     from oneway.auditing.attack import attack as attack_run
     from oneway.claims import check_claim
+    from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
     from oneway.report.table import attack_table
-    from oneway.runs import override
     from oneway.runtime import RuntimeConfig
 
     opened = Run.open(run, None if data is None else Pack.open(data))
@@ -91,7 +91,6 @@ def audit(
     data: Path | None = None,
     control: Path | None = None,
     verifier: Path | None = None,
-    thorough: bool = False,
     fail_above: Settings = (),
     images: bool = False,
     set: Settings = (),
@@ -110,7 +109,6 @@ def audit(
         control: The unprotected run, or the audit of an unprotected encoder, to compare with.
         verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
             which is trained on its identities the first time.
-        thorough: Add the attackers that take longest, and train each three times.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
@@ -120,19 +118,17 @@ def audit(
     from oneway.auditing.audit import PAGE
     from oneway.auditing.audit import audit as run_audit
     from oneway.auditing.config import AuditConfig
-    from oneway.auditing.config import thorough as more
     from oneway.auditing.limits import check_limits, read_limits
     from oneway.claims import check_claim
+    from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
     from oneway.report.junit import write_junit
     from oneway.report.table import audit_table
-    from oneway.runs import override
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     config = override(AuditConfig(), pairs(set))
-    config = more(config) if thorough else config
     pack = None if data is None else Pack.open(data)
     opened: Run | Path | None = victim
     if victim is not None and victim.suffix.lower() != ".onnx":

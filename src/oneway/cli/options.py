@@ -32,11 +32,10 @@ def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, Any]:
 
 def open_executor(kind: Literal["local", "ray"], jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
     """Make the executor that a command names; gives the settings of its configuration too."""
+    from oneway.config import override
     from oneway.experiments.executor import Executor
-    from oneway.runs import override
 
     prefix = "executor."
     own = {name.removeprefix(prefix): value for name, value in pairs.items() if name.startswith(prefix)}
     made = override(Executor(kind=kind, jobs=jobs), own)
-    made.check()
     return made, {name: value for name, value in pairs.items() if not name.startswith(prefix)}

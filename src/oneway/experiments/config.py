@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from oneway.auditing.config import AuditConfig
-from oneway.errors import InputError, refuse_infinite
+from oneway.config import AsTuple, Names, NotNegative, Positive, checked
+from oneway.errors import InputError
 from oneway.models.encoder import EncoderConfig
 from oneway.protection import config as protection
 from oneway.protection.config import ProtectConfig
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     """The network and the budgets of all experiments, and what each of them varies.
@@ -33,17 +36,16 @@ class ExperimentConfig:
 
     protect: ProtectConfig = field(default_factory=ProtectConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
-    cuts: tuple[str, ...] = ("conv1", "layer1", "layer2", "layer3", "avgpool", "fc")
-    pixel: float = 1.0
-    perceptual: tuple[float, ...] = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
-    strengths: tuple[float, ...] = (0.03, 0.1, 1.0)
+    cuts: Names = ("conv1", "layer1", "layer2", "layer3", "avgpool", "fc")
+    pixel: Positive = 1.0
+    perceptual: Annotated[tuple[NotNegative, ...], AsTuple] = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
+    strengths: Annotated[tuple[Positive, ...], AsTuple] = (0.03, 0.1, 1.0)
     perceptual_network: str | None = None
     single: str = "Smiling"
-    shown: tuple[str, ...] = ("Eyeglasses", "Smiling")
+    shown: Names = ("Eyeglasses", "Smiling")
     images: bool = False
 
     def __post_init__(self) -> None:
-        refuse_infinite(self)
         if len(self.shown) != 2:
             raise InputError(f"shown must name two attributes, not {', '.join(self.shown) or 'none'}")
         if not self.perceptual or self.perceptual[0] != 0:

@@ -12,6 +12,7 @@ from typing import Any
 from oneway import runs
 from oneway.auditing.config import AuditConfig
 from oneway.claims import claim
+from oneway.config import Names, checked, override
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.estimate import Estimate, estimate
@@ -22,7 +23,6 @@ from oneway.models.identification import open_verifier
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.report.pareto import draw_pareto
-from oneway.runs import override
 from oneway.storage import whole
 
 TABLE, PICTURE = "table.csv", "pareto.png"
@@ -30,6 +30,7 @@ LEAKAGES = ("face_similarity", "feature_similarity", "linkage")
 CONTROL = "none"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DefencesConfig:
     """What is compared.
@@ -43,8 +44,8 @@ class DefencesConfig:
 
     """
 
-    cuts: tuple[str, ...] = ("layer2",)
-    defences: tuple[str, ...] = ()
+    cuts: Names = ("layer2",)
+    defences: Names = ()
     protect: ProtectConfig = field(default_factory=ProtectConfig)
     audit: AuditConfig = field(default_factory=partial(AuditConfig, brief=True))
 
@@ -122,7 +123,6 @@ def compare_defences(
 
     """
     config = config or DefencesConfig()
-    executor.check()
     plan = cells(config, pack.path.absolute())
     described = {
         "defences": runs.named(config),

@@ -13,7 +13,8 @@ from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from typing import Any, Literal, TypeVar
 
-from oneway.errors import InputError, refuse_infinite
+from oneway.config import Count, NotNegative, Positive, checked
+from oneway.errors import InputError
 from oneway.workers import serve
 
 RETRIES = 3
@@ -22,6 +23,7 @@ Item = TypeVar("Item")
 Work = Callable[[Item], Any]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Executor:
     """Who makes the settings of a sweep.
@@ -38,33 +40,18 @@ class Executor:
     """
 
     kind: Literal["local", "ray"] = "local"
-    jobs: int = 1
-    job_cpus: float = 1.0
-    job_gpus: float | None = None
+    jobs: Count = 1
+    job_cpus: Positive = 1.0
+    job_gpus: NotNegative | None = None
     gather: str | None = None
 
     def __post_init__(self) -> None:
-        refuse_infinite(self)
-
-    def check(self) -> None:
-        """Refuse what cannot be, before anything is written.
-
-        Raises:
-            InputError: for a field out of range, or one that is not for this kind of executor.
-
-        """
-        if self.jobs < 1:
-            raise InputError(f"jobs must be at least 1, not {self.jobs}")
         if self.kind == "ray" and self.jobs > 1:
             raise InputError(f"jobs is for one machine, not {self.jobs} on a Ray cluster; set job_cpus and job_gpus")
-        if self.job_cpus <= 0 or (self.job_gpus is not None and self.job_gpus < 0):
-            raise InputError(
-                f"job_cpus must be above 0 and job_gpus not below it, not {self.job_cpus}, {self.job_gpus}"
-            )
         if self.job_gpus is not None and self.job_gpus > 1 and self.job_gpus % 1:
             raise InputError(f"job_gpus must be whole where it is above 1, not {self.job_gpus}")
         if self.kind == "local" and (self.job_cpus, self.job_gpus, self.gather) != (1.0, None, None):
-            raise InputError("job_cpus, job_gpus and gather are for a Ray cluster; add --executor ray")
+            raise InputError("job_cpus, job_gpus and gather are for a Ray cluster; set executor.kind=ray")
 
     @property
     def alone(self) -> bool:

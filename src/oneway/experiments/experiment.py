@@ -119,7 +119,6 @@ def experiment(
         InputError: for anything that cannot be used.
 
     """
-    executor.check()
     if extra is not None and executor.gather is not None:
         raise InputError(
             "executor.gather: the pack that is joined of two lies beside the results, where nodes that share no folder "

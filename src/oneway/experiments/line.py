@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from oneway.auditing.config import AuditConfig
+from oneway.config import override
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.sweep import Setting, Store
 from oneway.protection.recipes import prescribe
-from oneway.runs import override
 
 Protection = Literal["none", "paper", "recommended"]
 PROTECTIONS: tuple[Protection, ...] = ("none", "paper", "recommended")
@@ -57,7 +57,7 @@ def settings(
         data: the pack to train on.
         attacked: the pack whose public people the attackers have; the same by default.
         audit: other attackers.
-        changes: of the network or the task, as `runs.override` takes them.
+        changes: of the network or the task, as `config.override` takes them.
 
     """
     base = override(config.protect, dict(changes or {}))

@@ -12,6 +12,7 @@ from typing import Any
 from oneway import runs
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
+from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.executor import Executor
@@ -188,7 +189,7 @@ def _own(pack: Path) -> Path | None:
 
 def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, Any]:
     """Give what decides the outcome: everything but where it is computed."""
-    return {name: value for name, value in runs.to_dict(config).items() if name != "runtime"}
+    return {name: value for name, value in to_dict(config).items() if name != "runtime"}
 
 
 @cache

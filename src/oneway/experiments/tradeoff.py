@@ -6,12 +6,12 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
+from oneway.config import override
 from oneway.errors import InputError
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.line import Line, settings
 from oneway.experiments.paper import Effect, figures, table
 from oneway.protection.recipes import prescribe
-from oneway.runs import override
 
 
 def lines(config: ExperimentConfig, data: Path) -> list[Line]:

@@ -13,7 +13,8 @@ from torch import nn
 from torchvision.models import ResNet, get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from oneway.errors import InputError, refuse_infinite, unknown
+from oneway.config import Count, NotNegative, Positive, Whole, checked
+from oneway.errors import InputError, unknown
 
 BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -24,6 +25,7 @@ CUTS = {"conv1": 2, "layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32, "avgpo
 """The named cuts, each with the pixels of a picture's side for one position of its features (with the full stem)."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """The network whose first part becomes the encoder.
@@ -45,18 +47,15 @@ class EncoderConfig:
 
     """
 
-    backbone: str = "resnet18"
+    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     cut: str = "fc"
-    width: float = 0.25
+    width: Positive = 0.25
     stem: Literal["full", "small"] = "small"
     norm: Literal["batch", "group"] = "batch"
-    feature_width: int = 128
+    feature_width: Count = 128
     weights: str | None = None
-    bottleneck: int = 128
-    noise: float = 0.3
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
+    bottleneck: Whole = 128
+    noise: NotNegative = 0.3
 
 
 class WidthResNet(ResNet):
@@ -103,15 +102,11 @@ def backbone(config: EncoderConfig, size: int) -> nn.Module:
     """Build the whole network of `config` for pictures of `size` pixels a side; `split` cuts it.
 
     Raises:
-        InputError: for an unknown backbone or cut, a size too small for the cut, or weights that do not fit.
+        InputError: for an unknown cut, a size too small for the cut, or weights that do not fit.
 
     """
-    if config.backbone not in BACKBONES:
-        raise unknown("backbone", config.backbone, BACKBONES)
     if config.cut not in CUTS:
         raise unknown("cut", config.cut, CUTS)
-    if config.width <= 0:
-        raise InputError(f"width must be positive, not {config.width}; 1 is the full network, 0.25 a quarter")
     smallest = CUTS[config.cut] if config.stem == "full" or config.cut == "conv1" else CUTS[config.cut] // 2
     if size < smallest:
         raise InputError(

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from oneway import runs
+from oneway.config import Count, Positive, Several, Whole, checked, from_dict, to_dict
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
-from oneway.errors import DivergedError, InputError, refuse_infinite
+from oneway.errors import DivergedError, InputError
 from oneway.models.encoder import EncoderConfig, backbone
 from oneway.models.preprocessing import Preprocessing
 from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
@@ -28,6 +29,7 @@ OWN = "verifier.safetensors"
 """The file of a pack's own verifier, in the pack's folder."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class IdentificationConfig:
     """How a verifier is trained.
@@ -42,26 +44,12 @@ class IdentificationConfig:
 
     """
 
-    width: float = 0.25
-    feature_width: int = 128
-    steps: int = 1200
-    batch_size: int = 64
-    learning_rate: float = 4e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        laws = {
-            "width": (self.width, self.width > 0, "positive"),
-            "feature_width": (self.feature_width, self.feature_width >= 2, "at least 2"),
-            "steps": (self.steps, self.steps >= 1, "at least 1"),
-            "batch_size": (self.batch_size, self.batch_size >= 2, "at least 2"),
-            "learning_rate": (self.learning_rate, self.learning_rate > 0, "positive"),
-            "seed": (self.seed, self.seed >= 0, "0 or more"),
-        }
-        for name, (value, holds, law) in laws.items():
-            if not holds:
-                raise InputError(f"a verifier's {name} must be {law}, not {value}")
+    width: Positive = 0.25
+    feature_width: Several = 128
+    steps: Count = 1200
+    batch_size: Several = 64
+    learning_rate: Positive = 4e-3
+    seed: Whole = 0
 
 
 def identify(
@@ -128,7 +116,7 @@ def identify(
                 advance(min(20, step % 20 + 1), loss=told)
     if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         raise _diverged(config.steps, config)  # by the last step itself
-    runs.write_tensors(path, network.state_dict(), {"identification": runs.to_dict(config), "size": pack.size})
+    runs.write_tensors(path, network.state_dict(), {"identification": to_dict(config), "size": pack.size})
     return TorchVerifier(network, path.name)
 
 
@@ -163,7 +151,7 @@ def load(path: Path) -> TorchVerifier:
     tensors, about = runs.read_tensors(path)
     if "identification" not in about:
         raise InputError(f"{path} is not a verifier; make one with `oneway verifier`, or give an ONNX file")
-    network = _network(runs.from_dict(IdentificationConfig, about["identification"]), about["size"])
+    network = _network(from_dict(IdentificationConfig, about["identification"], f"{path}: "), about["size"])
     network.load_state_dict(tensors)
     return TorchVerifier(network, path.name)
 

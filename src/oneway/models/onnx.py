@@ -7,7 +7,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -20,6 +20,7 @@ from oneway.models.features import numbers
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation of ImageNet's colours (red, green, blue) in 0..1."""
+Range = Literal["0..1", "-1..1", "0..255", "imagenet"]
 RANGES: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "0..1": ((0.0,), (1.0,)),
     "-1..1": ((0.5,), (0.5,)),

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
 from torch import Tensor
 
-from oneway import runs
+from oneway.config import AsTuple, Count, Numbers, checked, from_dict, to_dict
 from oneway.errors import InputError, unknown
 from oneway.models.align import TEMPLATE, Points, align, cut
-from oneway.models.onnx import RANGES
+from oneway.models.onnx import RANGES, Range
 
-COLOURS = ("RGB", "BGR")
+ForColours = Annotated[
+    tuple[float, ...], BeforeValidator(lambda value: (value,) if type(value) in (int, float) else value), AsTuple
+]
+"""One number for all colours, or a list of them."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """How pictures are made ready for a face-verification network, and what is done to its features.
@@ -47,47 +51,36 @@ class Preprocessing:
 
     """
 
-    pixels: str
-    colours: str = "RGB"
-    mean: tuple[float, ...] = (0.0,)
-    deviation: tuple[float, ...] = (1.0,)
-    template: tuple[tuple[float, ...], ...] = TEMPLATE
-    crop: tuple[float, ...] | None = None
-    side: int | None = None
+    pixels: Range
+    colours: Literal["RGB", "BGR"] = "RGB"
+    mean: ForColours = (0.0,)
+    deviation: ForColours = (1.0,)
+    template: Annotated[tuple[Numbers, ...], AsTuple] = TEMPLATE
+    crop: Numbers | None = None
+    side: Count | None = None
     centred: bool = False
     output: str | None = None
 
     def __post_init__(self) -> None:
-        if self.pixels not in RANGES:
-            raise unknown("pixels =", self.pixels, RANGES)
-        if self.colours not in COLOURS:
-            raise unknown("colours =", self.colours, COLOURS)
-        numbers = [*self.mean, *self.deviation, *(self.crop or ()), *(xy for point in self.template for xy in point)]
         points = np.array(self.template if all(len(point) == 2 for point in self.template) else [])
-        crop = self.crop
         laws = {
-            "mean": (self.mean, len(self.mean) in (1, 3), "one number, or one for each colour"),
+            "mean": (len(self.mean) in (1, 3), "one number, or one for each colour"),
             "deviation": (
-                self.deviation,
                 len(self.deviation) in (1, 3) and all(number > 0 for number in self.deviation),
                 "one number, or one for each colour, above 0",
             ),
             "template": (
-                self.template,
                 points.shape == (5, 2) and bool(((points > -1) & (points < 2)).all()) and points.std() > 0,
                 "five points (x, y) as fractions of the side",
             ),
             "crop": (
-                crop,
-                crop is None or (len(crop) == 3 and crop[2] > 0),
+                self.crop is None or (len(self.crop) == 3 and self.crop[2] > 0),
                 "left, top and side as fractions of the picture's side",
             ),
-            "side": (self.side, self.side is None or self.side >= 1, "at least 1"),
-            "mean, deviation, template and crop": (numbers, all(map(math.isfinite, numbers)), "finite"),
         }
-        for name, (value, holds, law) in laws.items():
+        for name, (holds, law) in laws.items():
             if not holds:
-                raise InputError(f"a verifier's {name} must be {law}, not {value}")
+                raise InputError(f"{name} must be {law}, not {getattr(self, name)}")
 
     def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None, side: int) -> NDArray[np.float32]:
         """Make pictures ready: (n, 3, side, side).
@@ -196,4 +189,4 @@ def _parsed(content: Any) -> Preprocessing:
         raise unknown("preset =", str(preset), PRESETS)
     if preset is None and "pixels" not in given:
         raise InputError(f"it must state pixels, one of {', '.join(RANGES)}, or a preset, one of {', '.join(PRESETS)}")
-    return runs.override(Preprocessing(pixels="0..1") if preset is None else PRESETS[preset], given)
+    return from_dict(Preprocessing, given if preset is None else to_dict(PRESETS[preset]) | given)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway import runs
+from oneway.config import to_dict
 from oneway.data.batches import load
 from oneway.data.packed import Pack, Public
 from oneway.errors import InputError
@@ -79,7 +79,7 @@ class OnnxVerifier:
     def fingerprint(self) -> str:
         """A sha256 over the file, its weights, how it takes pictures, and the people by whom it is centred."""
         others = None if self._others is None else [self._others.pack.hash, len(self._others)]
-        told = [self._hash, runs.to_dict(self.preprocessing), others]
+        told = [self._hash, to_dict(self.preprocessing), others]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:

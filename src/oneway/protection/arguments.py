@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from oneway.config import override
 from oneway.errors import InputError
 from oneway.protection.config import PRESETS, ProtectConfig
 from oneway.protection.recipes import prescribe
-from oneway.runs import override
 
 FLAGS = {"network.cut": "--cut", "steps": "--steps", "seed": "--seed"}
 """Settings that have a flag of their own."""

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oneway import runs
-from oneway.errors import InputError, refuse_infinite
-from oneway.losses import TARGETS, Target
+from oneway.config import (
+    Count,
+    Names,
+    NotNegative,
+    Positive,
+    Several,
+    Share,
+    ShareBelowAll,
+    Whole,
+    checked,
+    from_dict,
+    to_dict,
+)
+from oneway.errors import InputError
+from oneway.losses import Target
 from oneway.models.encoder import EncoderConfig
 from oneway.protection.defences import AnyDefence
 from oneway.runtime import RuntimeConfig
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class GameConfig:
     """The weights and the schedule of the game.
@@ -47,24 +59,32 @@ class GameConfig:
 
     """
 
-    pixel: float = 0.1
+    pixel: NotNegative = 0.1
     target: Target = "mean_face"
-    perceptual: float = 0.0
+    perceptual: NotNegative = 0.0
     perceptual_network: str | None = None
-    decoders: int = 1
-    decoder_restart: int = 0
-    decoder_steps: int = 4
-    decoder_width: float = 1.0
-    decoder_gan: float = 0.0
-    decoder_perceptual: float = 0.0
-    decoder_batch_size: int = 16
-    warmup: float = 0.25
-    ramp: float = 0.2
-    probe_every: int = 0
-    probe_steps: int = 200
+    decoders: Count = 1
+    decoder_restart: Whole = 0
+    decoder_steps: Count = 4
+    decoder_width: Positive = 1.0
+    decoder_gan: NotNegative = 0.0
+    decoder_perceptual: NotNegative = 0.0
+    decoder_batch_size: Count = 16
+    warmup: ShareBelowAll = 0.25
+    ramp: Share = 0.2
+    probe_every: Whole = 0
+    probe_steps: Count = 200
 
     def __post_init__(self) -> None:
-        refuse_infinite(self)
+        if self.decoder_restart and self.decoders < 2:
+            raise InputError(
+                f"decoder_restart must be 0, or above 0 with decoders of at least 2, not {self.decoder_restart}"
+            )
+        if self.sees and self.perceptual_network is None:
+            raise InputError(
+                "perceptual_network must be given (vgg16, or BACKBONE:FILE for one of timm's) where perceptual or "
+                "decoder_perceptual is, not None"
+            )
 
     @property
     def played(self) -> bool:
@@ -77,6 +97,7 @@ class GameConfig:
         return self.perceptual > 0 or (self.played and self.decoder_perceptual > 0)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ProtectConfig:
     """Everything that decides a protect run, besides the data.
@@ -108,58 +129,14 @@ class ProtectConfig:
     defence: AnyDefence | None = None
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     calibrate: bool = True
-    attributes: tuple[str, ...] = ()
-    steps: int = 3000
-    batch_size: int = 32
-    learning_rate: float = 2e-3
-    decoder_learning_rate: float = 4e-3
-    weight_decay: float = 0.05
-    seed: int = 0
+    attributes: Names = ()
+    steps: Count = 3000
+    batch_size: Several = 32
+    learning_rate: Positive = 2e-3
+    decoder_learning_rate: Positive = 4e-3
+    weight_decay: NotNegative = 0.05
+    seed: Whole = 0
     keep: bool = False
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        game, network = self.game, self.network
-        laws = {
-            "steps": (self.steps, self.steps >= 1, "at least 1"),
-            "batch_size": (self.batch_size, self.batch_size >= 2, "at least 2"),
-            "learning_rate": (self.learning_rate, self.learning_rate > 0, "positive"),
-            "decoder_learning_rate": (self.decoder_learning_rate, self.decoder_learning_rate > 0, "positive"),
-            "weight_decay": (self.weight_decay, self.weight_decay >= 0, "0 or more"),
-            "seed": (self.seed, self.seed >= 0, "0 or more"),
-            "game.pixel": (game.pixel, game.pixel >= 0, "0 or more"),
-            "game.target": (game.target, game.target in TARGETS, f"one of {', '.join(TARGETS)}"),
-            "game.decoder_steps": (game.decoder_steps, game.decoder_steps >= 1, "at least 1"),
-            "game.decoder_batch_size": (
-                game.decoder_batch_size,
-                game.decoder_batch_size >= 1,
-                "at least 1",
-            ),
-            "game.perceptual": (game.perceptual, game.perceptual >= 0, "0 or more"),
-            "game.decoders": (game.decoders, game.decoders >= 1, "at least 1"),
-            "game.decoder_restart": (
-                game.decoder_restart,
-                game.decoder_restart == 0 or (game.decoder_restart > 0 and game.decoders > 1),
-                "0, or above 0 with game.decoders of at least 2",
-            ),
-            "game.decoder_gan": (game.decoder_gan, game.decoder_gan >= 0, "0 or more"),
-            "game.decoder_perceptual": (game.decoder_perceptual, game.decoder_perceptual >= 0, "0 or more"),
-            "game.perceptual_network": (
-                game.perceptual_network,
-                game.perceptual_network is not None or not game.sees,
-                "given (vgg16, or BACKBONE:FILE for one of timm's) where game.perceptual or game.decoder_perceptual is",
-            ),
-            "game.probe_every": (game.probe_every, game.probe_every >= 0, "0 or more"),
-            "game.probe_steps": (game.probe_steps, game.probe_steps >= 1, "at least 1"),
-            "game.decoder_width": (game.decoder_width, game.decoder_width > 0, "positive"),
-            "game.warmup": (game.warmup, 0 <= game.warmup < 1, "a share from 0 to below 1"),
-            "game.ramp": (game.ramp, 0 <= game.ramp <= 1, "a share from 0 to 1"),
-            "network.bottleneck": (network.bottleneck, network.bottleneck >= 0, "0 or more"),
-            "network.noise": (network.noise, 0 <= network.noise < math.inf, "0 or more"),
-        }
-        for name, (value, holds, law) in laws.items():
-            if not holds:
-                raise InputError(f"{name} must be {law}, not {value}")
 
     @property
     def active(self) -> AnyDefence | None:
@@ -187,11 +164,11 @@ class ProtectConfig:
     def of_control(self) -> dict[str, Any]:
         """Give what the unprotected control has in common with it: the network but for its protection, and the task."""
         network = replace(self.network, bottleneck=0, noise=0.0)
-        return {"network": runs.to_dict(network), "attributes": list(self.attributes)}
+        return {"network": to_dict(network), "attributes": list(self.attributes)}
 
 
 def read(content: Mapping[str, Any]) -> ProtectConfig:
-    """Read a configuration that `runs.to_dict` wrote, in this version or in 0.1.0.
+    """Read a configuration that `to_dict` wrote, in this version or in 0.1.0.
 
     There the bottleneck and the noise were settings of the game, and where none was played they did nothing.
 
@@ -204,7 +181,7 @@ def read(content: Mapping[str, Any]) -> ProtectConfig:
     if old:
         played = any(game.get(weight, 0) > 0 for weight in ("pixel", "perceptual"))
         network |= {name: value if played else type(value)() for name, value in old.items()}
-    return runs.from_dict(ProtectConfig, {**content, "game": game, "network": network})
+    return from_dict(ProtectConfig, {**content, "game": game, "network": network})
 
 
 def small() -> ProtectConfig:

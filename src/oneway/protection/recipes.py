@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from oneway.config import override
 from oneway.errors import InputError, unknown
 from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import GameConfig, ProtectConfig
 from oneway.protection.defences import DEFENCES
-from oneway.runs import override
 
 
 @dataclass(frozen=True, kw_only=True)

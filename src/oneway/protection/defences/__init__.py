@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Annotated, get_args
+
+from pydantic import Field
 
 from oneway.protection.defences.blur import Blur
 from oneway.protection.defences.cem import CEM
@@ -15,5 +17,7 @@ from oneway.protection.defences.pca import PCA
 from oneway.protection.defences.pruning import Pruning
 from oneway.protection.defences.vib import VIB
 
-AnyDefence = Noise | Dropout | Pruning | NoPeek | VIB | CEM | Blur | Downscale | PCA
-DEFENCES: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(AnyDefence)}
+AnyDefence = Annotated[
+    Noise | Dropout | Pruning | NoPeek | VIB | CEM | Blur | Downscale | PCA, Field(discriminator="name")
+]
+DEFENCES: dict[str, type[Defence]] = {kind.name: kind for kind in get_args(get_args(AnyDefence)[0])}

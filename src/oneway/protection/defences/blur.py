@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from oneway.config import NotNegative, checked
 from oneway.protection.defences.defence import Defence
 
 
@@ -56,6 +57,7 @@ def _mixing(size: int, deviation: float, device: torch.device) -> Tensor:
     return mixed
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Blur(Defence):
     """Blur pictures with a Gaussian before the encoder sees them. However strong, it leaves the mean colour.
@@ -65,9 +67,9 @@ class Blur(Defence):
 
     """
 
-    name: str = "blur"
+    name: Literal["blur"] = "blur"
     strength: ClassVar[str] = "deviation"
-    deviation: float = 3.0
+    deviation: NotNegative = 3.0
 
     def strongest(self, size: int) -> float:
         """Give the picture's side."""

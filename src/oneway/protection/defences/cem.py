@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oneway.errors import InputError
+from oneway.config import Count, NotNegative, Positive, checked
 from oneway.models.noise import Noisy
 from oneway.protection.defences.defence import Defence
 
@@ -57,6 +58,7 @@ class Mixed(Noisy):
         return 0.5 * torch.log1p(variance / self.noise**2).mean()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class CEM(Defence):
     """Maximise the conditional entropy of the picture given noisy features (Xia et al., CVPR 2025).
@@ -72,17 +74,10 @@ class CEM(Defence):
 
     """
 
-    name: str = "cem"
-    weight: float = 0.03
-    deviation: float = 1.0
-    components: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.deviation > 0:
-            raise InputError(f"defence.deviation must be positive, not {self.deviation}")
-        if self.components < 1:
-            raise InputError(f"defence.components must be at least 1, not {self.components}")
+    name: Literal["cem"] = "cem"
+    weight: NotNegative = 0.03
+    deviation: Positive = 1.0
+    components: Count = 8
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Make the features noisy, with centres."""

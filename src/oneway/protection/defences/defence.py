@@ -8,10 +8,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from oneway.config import checked
 from oneway.data.packed import Private
-from oneway.errors import InputError, refuse_infinite
+from oneway.errors import InputError
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Defence:
     """A defence that does nothing, whose parts others replace. Every one of them is its own configuration.
@@ -21,19 +23,11 @@ class Defence:
     Attributes:
         name: which defence it is.
         strength: the name of the field that says how strong it is; 0 there is no defence at all.
-        below: what the strength must lie below.
 
     """
 
     name: str = ""
     strength: ClassVar[str] = "weight"
-    below: ClassVar[float] = math.inf
-
-    def __post_init__(self) -> None:
-        refuse_infinite(self)
-        if not 0 <= self.level < self.below:
-            law = "0 or more" if self.below == math.inf else f"from 0 to below {self.below:g}"
-            raise InputError(f"defence.{self.strength} must be {law}, not {self.level:g}")
 
     @property
     def level(self) -> float:
@@ -42,7 +36,7 @@ class Defence:
 
     def strongest(self, size: int) -> float:
         """Give the largest strength that means something for pictures of `size` pixels a side."""
-        return self.below
+        return math.inf
 
     def check(self, size: int) -> None:
         """Raise `InputError` for a strength that means nothing for pictures of `size` pixels a side."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oneway.config import ShareBelowAll, checked
 from oneway.protection.defences.defence import Defence
 
 
@@ -26,6 +27,7 @@ class Downscaled(nn.Module):
         return features
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Downscale(Defence):
     """Scale pictures down before the encoder sees them. However strong, it leaves the mean colour.
@@ -35,10 +37,9 @@ class Downscale(Defence):
 
     """
 
-    name: str = "downscale"
+    name: Literal["downscale"] = "downscale"
     strength: ClassVar[str] = "reduction"
-    below: ClassVar[float] = 1.0
-    reduction: float = 0.8
+    reduction: ShareBelowAll = 0.8
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Scale its pictures down."""

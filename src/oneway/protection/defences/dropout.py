@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from oneway.config import ShareBelowAll, checked
 from oneway.models.seeded import Seeded
 from oneway.protection.defences.defence import Defence
 
@@ -27,6 +28,7 @@ class Dropping(Seeded):
         return features * kept / (1 - self.rate)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Dropout(Defence):
     """Set features to 0 at random, new for every picture (He, Zhang and Lee, IEEE Internet of Things Journal 2021).
@@ -36,10 +38,9 @@ class Dropout(Defence):
 
     """
 
-    name: str = "dropout"
+    name: Literal["dropout"] = "dropout"
     strength: ClassVar[str] = "rate"
-    below: ClassVar[float] = 1.0
-    rate: float = 0.7
+    rate: ShareBelowAll = 0.7
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Drop features one by one."""

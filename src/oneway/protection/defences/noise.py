@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import nn
 
+from oneway.config import NotNegative, checked
 from oneway.models.noise import Noisy
 from oneway.protection.defences.defence import Defence
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Noise(Defence):
     """Normalise features within the picture and add Gaussian noise, in use as in training; see `models.noise`.
@@ -23,9 +25,9 @@ class Noise(Defence):
 
     """
 
-    name: str = "noise"
+    name: Literal["noise"] = "noise"
     strength: ClassVar[str] = "deviation"
-    deviation: float = 2.0
+    deviation: NotNegative = 2.0
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Make the features noisy."""

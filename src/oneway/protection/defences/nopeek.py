@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
 from oneway import losses
+from oneway.config import NotNegative, checked
 from oneway.protection.defences.defence import Defence
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class NoPeek(Defence):
     """Minimise the distance correlation of pictures and features (Vepakomma et al., ICDM Workshops 2020).
@@ -21,8 +24,8 @@ class NoPeek(Defence):
 
     """
 
-    name: str = "nopeek"
-    weight: float = 1.0
+    name: Literal["nopeek"] = "nopeek"
+    weight: NotNegative = 1.0
 
     def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
         """Give the weighted distance correlation of the batch."""

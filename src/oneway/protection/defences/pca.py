@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from sklearn.decomposition import PCA as Components
 from torch import Tensor, nn
 
+from oneway.config import ShareBelowAll, checked
 from oneway.data.batches import load
 from oneway.data.packed import Private
 from oneway.protection.defences.defence import Defence
@@ -52,6 +53,7 @@ class Projected(nn.Module):
         return ((flat @ self.basis) @ self.basis.T + self.mean).view_as(features)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class PCA(Defence):
     """Keep the first principal components of the features, taken from private people; nothing is trained for it.
@@ -63,10 +65,9 @@ class PCA(Defence):
 
     """
 
-    name: str = "pca"
+    name: Literal["pca"] = "pca"
     strength: ClassVar[str] = "dropped"
-    below: ClassVar[float] = 1.0
-    dropped: float = 0.99
+    dropped: ShareBelowAll = 0.99
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Make room for the components."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import nn
 
+from oneway.config import ShareBelowAll, checked
 from oneway.protection.defences.defence import Defence
 from oneway.protection.defences.dropout import Dropping
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Pruning(Defence):
     """Set whole channels to 0 at random, new for every picture.
@@ -22,10 +24,9 @@ class Pruning(Defence):
 
     """
 
-    name: str = "pruning"
+    name: Literal["pruning"] = "pruning"
     strength: ClassVar[str] = "rate"
-    below: ClassVar[float] = 1.0
-    rate: float = 0.7
+    rate: ShareBelowAll = 0.7
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Drop channels."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from oneway.config import NotNegative, checked
 from oneway.models.seeded import Seeded
 from oneway.protection.defences.defence import Defence
 
@@ -41,6 +43,7 @@ class Stochastic(Seeded):
         return features
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class VIB(Defence):
     """Bound the information in the features by a variational bottleneck (Alemi et al., ICLR 2017).
@@ -52,8 +55,8 @@ class VIB(Defence):
 
     """
 
-    name: str = "vib"
-    weight: float = 0.1
+    name: Literal["vib"] = "vib"
+    weight: NotNegative = 0.1
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
         """Draw features from a distribution."""
