@@ -362,7 +362,7 @@ def test_pixel_0_is_the_control_and_what_is_set_beside_it_counts(asked: Callable
         ("noise=-1", "0 or more"),
         ("noise=nan", "must be a finite number, not 'nan'"),
         ("game=inf", "must be a finite number, not 'inf'"),
-        ("game=-0.1", "game.pixel must be 0 or more"),
+        ("game=-0.1", "the strength of the defence 'game': pixel must be 0 or more, not -0.1"),
         ("none=5", "'none' has no strength"),
         ("none=0", "'none' has no strength"),
         ("noise=0", "must be above 0, not 0; the unprotected control is none"),

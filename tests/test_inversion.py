@@ -405,7 +405,7 @@ def test_a_perceptual_weight_without_a_network_is_refused(attack: Invert) -> Non
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"decoder": "mirorr"}, "decoder 'mirorr' does not exist; did you mean 'mirror'"),
+        ({"decoder": "mirorr"}, "decoder = 'mirorr' does not exist; did you mean 'mirror'"),
         ({"gan": -0.1}, "gan must be 0 or more, not -0.1"),
         ({"perceptual": float("nan")}, "perceptual must be a finite number, not nan"),
         ({"width": 0.0}, "width must be positive"),

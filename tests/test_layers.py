@@ -15,6 +15,8 @@ import oneway
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
+    {"laws"},
+    {"config"},
     {"console", "files"},
     {"progress", "workers", "storage", "runtime"},
     {"runs"},

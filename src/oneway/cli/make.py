@@ -94,7 +94,7 @@ def protect(
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
-    from oneway.protection.recipes import ALONE, prescribe, read_recipe
+    from oneway.protection.recipes import prescribe, read_recipe
     from oneway.protection.run import sharing
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
@@ -113,7 +113,7 @@ def protect(
         config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
     if pixel == 0:
-        config = override(config, ALONE)
+        config = prescribe(config, "none")
     config = override(config, pairs(set))
     run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():

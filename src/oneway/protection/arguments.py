@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
-from oneway.config import override
+from oneway.config import override, settings, text
 from oneway.errors import InputError
 from oneway.protection.config import PRESETS, ProtectConfig
 from oneway.protection.recipes import prescribe
@@ -29,34 +28,25 @@ def arguments(config: ProtectConfig, defence: str, strength: float) -> list[str]
 
 def _from(preset: str, config: ProtectConfig, defence: str, strength: float) -> list[str]:
     base = prescribe(PRESETS[preset](), defence, strength)
-    differing = dict(_differences(base, config))
-    if lost := [name for name, _ in _differences(override(base, differing), config)]:
+    written = {name: text(value) for name, value in _differing(base, config).items() if dataclasses.is_dataclass(value)}
+    written |= {name: text(value) for name, value in _differing(override(base, written), config).items()}
+    if lost := _differing(override(base, written), config):
         raise InputError(f"the settings of this run cannot be written as arguments: {', '.join(lost)}")
     given = ["--preset", preset, "--defence", f"{defence}={strength!r}"]
-    for name, value in differing.items():
+    for name, value in written.items():
         given += [FLAGS[name], value] if name in FLAGS else ["--set", f"{name}={value}"]
     return given
 
 
-def _differences(base: Any, config: Any, above: str = "") -> Iterator[tuple[str, str]]:
-    """Give the settings, named like `game.pixel`, in which a configuration differs from another, as text."""
-    for field in dataclasses.fields(config):
-        name, ours, theirs = f"{above}{field.name}", getattr(config, field.name), getattr(base, field.name)
-        if ours == theirs:
-            continue
-        if dataclasses.is_dataclass(ours) and not isinstance(ours, type):
-            kind: Any = type(ours)
-            if not isinstance(theirs, kind):
-                yield name, kind.name
-                theirs = kind()
-            yield from _differences(theirs, ours, f"{name}.")
-        else:
-            yield name, _text(ours)
+def _differing(base: ProtectConfig, config: ProtectConfig) -> dict[str, Any]:
+    """Give the settings of a configuration that are others than a base's; of a class, whether it is another one."""
+    theirs = {setting.name: setting.value for setting in settings(base)}
+    return {
+        setting.name: setting.value
+        for setting in settings(config)
+        if setting.name not in theirs or _told(setting.value) != _told(theirs[setting.name])
+    }
 
 
-def _text(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(_text, value))
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return value if isinstance(value, str) else repr(value)
+def _told(value: Any) -> Any:
+    return type(value) if dataclasses.is_dataclass(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -167,21 +166,27 @@ class ProtectConfig:
         return {"network": to_dict(network), "attributes": list(self.attributes)}
 
 
-def read(content: Mapping[str, Any]) -> ProtectConfig:
-    """Read a configuration that `to_dict` wrote, in this version or in 0.1.0.
+def read(content: Any, where: str = "") -> ProtectConfig:
+    """Read a configuration that `config.to_dict` wrote, in this version or in 0.1.0; `where` begins an error's message.
 
     There the bottleneck and the noise were settings of the game, and where none was played they did nothing.
 
     Raises:
-        InputError: for a field that does not exist.
+        InputError: for a field that does not exist, or a value that it cannot have.
 
     """
-    game, network = dict(content.get("game", {})), dict(content.get("network", {}))
-    old = {name: game.pop(name) for name in ("bottleneck", "noise") if name in game}
-    if old:
-        played = any(game.get(weight, 0) > 0 for weight in ("pixel", "perceptual"))
-        network |= {name: value if played else type(value)() for name, value in old.items()}
-    return from_dict(ProtectConfig, {**content, "game": game, "network": network})
+    game = content.get("game") if isinstance(content, dict) else None
+    if isinstance(game, dict) and isinstance(content.get("network", {}), dict):
+        old = {name: game[name] for name in ("bottleneck", "noise") if name in game}
+        played = any(
+            isinstance(game.get(weight), int | float) and game[weight] > 0 for weight in ("pixel", "perceptual")
+        )
+        counted = old if played else dict.fromkeys(old, 0)
+        content = content | {
+            "game": {name: value for name, value in game.items() if name not in old},
+            "network": content.get("network", {}) | counted,
+        }
+    return from_dict(ProtectConfig, content, where)
 
 
 def small() -> ProtectConfig:
