@@ -16,6 +16,7 @@ from oneway.errors import InputError
 from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
 from oneway.metrics.estimate import Estimate
 from oneway.report.table import verifier_line
+from oneway.report.values import Refused
 from portraits import portrait_source
 
 

@@ -68,6 +68,12 @@ def checked(kind: type[T]) -> type[T]:
     return cast(type[T], made)
 
 
+def record(kind: type[T]) -> type[T]:
+    """Let a dataclass be read from JSON strictly: no unknown field, no value of another type, no infinite number."""
+    kind.__pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[attr-defined]
+    return kind
+
+
 def to_dict(value: Any) -> dict[str, Any]:
     """Turn a configuration or record into JSON values, lists for tuples."""
     content: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")

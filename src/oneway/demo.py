@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,21 +12,21 @@ from oneway.auditing.audit import PAGE, audit
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES
 from oneway.auditing.faces import shown
-from oneway.auditing.finished import read_results
 from oneway.console import console, marked
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.errors import InputError
+from oneway.metrics.estimate import Estimate
 from oneway.models.identification import OWN, IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.recipes import prescribe
 from oneway.protection.run import Run
 from oneway.protection.train import protect
-from oneway.report.figure import interval, value
 from oneway.report.grid import draw_grid
 from oneway.report.table import verifier_line
+from oneway.report.values import AuditReport, read_report
 from oneway.storage import whole
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
@@ -58,34 +56,35 @@ def demo(out: Path, *, seed: int = 0) -> None:
     said.print(marked("3/4", " training an unprotected encoder, then auditing it by attackers trained from scratch"))
     _audit(_run(pack, out / "unprotected", unprotected), config, verifier, None)
     said.print(marked("4/4", " training a protected encoder, then auditing it by attackers trained from scratch"))
-    results = _audit(_run(pack, out / "protected", protected), config, verifier, control)
+    report = _audit(_run(pack, out / "protected", protected), config, verifier, control)
     rows = {"original": pack.test.images(shown(pack))}
     for name in ("unprotected", "protected"):
         rows[f"{name}, attacked"] = np.load(out / name / AUDIT / PICTURES, allow_pickle=False)
     if not (out / PICTURE).exists():
         with whole(out / PICTURE) as partial:
             draw_grid(rows, partial)
-    said.print(verifier_line(results["verifier"]))
-    said.print(f"{conclusion(results)}\n")
+    said.print(verifier_line(report.verifier))
+    said.print(f"{conclusion(report)}\n")
     said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
     said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
 
 
-def conclusion(results: Mapping[str, Any]) -> str:
+def conclusion(report: AuditReport) -> str:
     """Say in one sentence what an audit beside its control found: utility kept, leakage of faces, and the verdict."""
-    ours, theirs = (each["utility"]["mean_mcc"]["value"] for each in (results, results["control"]))
+    assert report.utility is not None
+    assert report.control is not None
+    assert report.control.utility is not None
+    ours, theirs = report.utility.mean_mcc.value, report.control.utility.mean_mcc.value
     kept = (
         f"{ours / theirs:.0%} of its mean MCC ({ours:.3f} of {theirs:.3f})"
         if theirs > 0
         else f"a mean MCC of {ours:.3f}"
     )
-    leak = results["leakage"]["face_similarity"]
-    gone = (
-        f"how much cannot be said: {leak['refused']}" if "refused" in leak else f"{value(leak)} {interval(leak)} of it"
-    )
+    leak = report.leakage["face_similarity"]
+    gone = f"{leak.in_percent()} of it" if isinstance(leak, Estimate) else f"how much cannot be said: {leak.refused}"
     return (
         f"Beside the unprotected encoder the protected one keeps {kept}; of what that one gives away of faces it leaks "
-        f"{gone}; the verdict is {results['verdict']['level']}."
+        f"{gone}; the verdict is {report.verdict.level}."
     )
 
 
@@ -109,8 +108,8 @@ def _run(pack: Pack, path: Path, config: ProtectConfig) -> Run:
     return run
 
 
-def _audit(run: Run, config: AuditConfig, verifier: Verifier | None, control: Path | None) -> dict[str, Any]:
+def _audit(run: Run, config: AuditConfig, verifier: Verifier | None, control: Path | None) -> AuditReport:
     out = run.path / AUDIT
     if (out / runs.RESULTS).exists():
-        return read_results(out, "audit", "oneway demo --out NEW")
+        return read_report(out, AuditReport, "oneway demo --out NEW")
     return audit(run, out=out, config=config, verifier=verifier, control=control, resume=True)

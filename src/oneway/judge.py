@@ -15,26 +15,18 @@ from oneway.data.batches import mean_picture
 from oneway.data.finite import check_finite
 from oneway.data.packed import Part, Public, Test, Validation
 from oneway.errors import InputError
-from oneway.metrics import identity, image
+from oneway.metrics import identity
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.registry import metrics, of_reconstructions
 from oneway.models.known import known_features
 from oneway.models.verifier import Verifier
+from oneway.report.values import JudgeReport, Named, Similarity
 
 FALSE_ACCEPT_RATE = 1e-3
 LEAST_ACCEPTED = 0.1
 """Share of real pairs of one person that a judge must accept at that rate: by fewer it is taken for blind."""
 LEAST_APART = 0.5
 """Part of the way from strangers to pairs of one person that the mean face must stay below, or the judge is blind."""
-UNITS = {
-    "face_similarity": "cosine",
-    "recognised": "share",
-    "ssim": "SSIM",
-    "psnr": "dB",
-    "mse": "MSE",
-    "ssim_affine": "SSIM",
-    "psnr_affine": "dB",
-}
-"""Every score of a reconstruction, with its unit; the first two need a verifier."""
 Scores = dict[str, NDArray[Any]]
 Batched = Iterable[tuple[Tensor, Tensor]]
 
@@ -96,7 +88,7 @@ class Judge:
         self,
         reconstructions: Batched,
         part: Validation | Test,
-        names: Collection[str] = tuple(UNITS),
+        names: Collection[str] | None = None,
         *,
         index: NDArray[np.int64] | None = None,
         vectors: NDArray[np.float32] | None = None,
@@ -107,13 +99,14 @@ class Judge:
             reconstructions: batches in the order of the part's pictures, each the reconstructions and the originals,
                 (n, 3, size, size) in 0..1.
             part: whose pictures they are.
-            names: the scores wanted, of those in `UNITS`; `vectors` are the verifier's features of the
-                reconstructions, (n, d).
+            names: the scores wanted, of `metrics.registry`; all by default. `vectors` are the verifier's features of
+                the reconstructions, (n, d).
             index: which of the part's pictures they are; all by default.
             vectors: the verifier's features of the reconstructions, (n, d), where they are known: an attacker who
                 shows real pictures, or one picture always, need not be looked at again.
 
         """
+        names = tuple(of_reconstructions()) if names is None else names
         measured: list[Scores] = []
         done = 0
         for reconstructed, pictures in reconstructions:
@@ -132,14 +125,11 @@ class Judge:
         names: Collection[str],
         seen: NDArray[np.float32] | None,
     ) -> Scores:
-        error = image.mse(reconstructed, pictures)
-        scores: Scores = {"mse": error, "psnr": image.psnr(error)}
-        if "ssim" in names:
-            scores["ssim"] = image.ssim(reconstructed, pictures)
-        if "ssim_affine" in names or "psnr_affine" in names:
-            corrected = image.affine(reconstructed, pictures)
-            scores["psnr_affine"] = image.psnr(image.mse(corrected, pictures))
-            scores["ssim_affine"] = image.ssim(corrected, pictures)
+        scores: Scores = {
+            name: metric.measure(reconstructed, pictures)
+            for name, metric in of_reconstructions().items()
+            if name in names and metric.measure is not None
+        }
         if self.verifier is not None:
             vectors = self.verifier(reconstructed, part.landmarks(rows)) if seen is None else seen
             check_finite(vectors, part, f"the features of the verifier {self.verifier.name} of reconstructions", rows)
@@ -156,58 +146,59 @@ class Judge:
     def estimates(self, scores: Scores, index: NDArray[np.int64] | None = None) -> dict[str, Estimate]:
         """Reduce scores of the test pictures, or of those at `index`, over the people in them."""
         people = self.test.identities if index is None else self.test.identities[index]
-        return {name: mean(values, people, unit=UNITS[name]) for name, values in scores.items() if name in UNITS}
+        known = metrics()
+        return {name: mean(values, people, unit=known[name].unit) for name, values in scores.items() if name in known}
 
-    def about_verifier(self) -> dict[str, Any] | None:
-        """Say how good the verifier itself is on the real test pictures, which bounds what its scores can show."""
+    @cached_property
+    def report(self) -> JudgeReport | None:
+        """How good the verifier itself is on the real test pictures, which bounds what its scores can show."""
         if self.verifier is None:
             return None
         people, known = self.test.identities, self.known(self.test)
         cosine = known @ known.T
         different = people[:, None] != people[None, :]
         same = ~different & ~np.eye(len(people), dtype=bool)
-        mean_face = float((known @ self.mean_face_vector).mean())
-        about: dict[str, Any] = identified(self.verifier) | {
-            "false_accept_rate": FALSE_ACCEPT_RATE,
-            "threshold": self.threshold,
-            "true_accept_rate": None,
-            "similarity": {
-                "same": float(cosine[same].mean()) if same.any() else None,
-                "different": float(cosine[different].mean()) if different.any() else None,
-                "mean_face": mean_face,
-            },
-        }
+        similarity = Similarity(
+            same=float(cosine[same].mean()) if same.any() else None,
+            different=float(cosine[different].mean()) if different.any() else None,
+            mean_face=float((known @ self.mean_face_vector).mean()),
+        )
+        rate = None
         if self.threshold is not None and same.any():
             accepted = same & (cosine > self.threshold)
             totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
             rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
-            about["true_accept_rate"] = rate.to_dict()
-        return about | {"blind": _blind(about)}
+        return JudgeReport(
+            name=self.verifier.name,
+            fingerprint=self.verifier.fingerprint,
+            false_accept_rate=FALSE_ACCEPT_RATE,
+            threshold=self.threshold,
+            true_accept_rate=rate,
+            similarity=similarity,
+            blind=_blind(rate, similarity),
+        )
 
-    @cached_property
+    @property
     def blind(self) -> str | None:
         """Why the verifier cannot tell who is shown; nothing where it can, or there is none, or it cannot be said."""
-        about = self.about_verifier()
-        blind: str | None = None if about is None else about["blind"]
-        return blind
+        return None if self.report is None else self.report.blind
 
 
-def identified(verifier: Verifier | None) -> dict[str, Any]:
-    """Say which verifier it is: its `name`, for people, and its `fingerprint`, by which it is told from others."""
+def identified(verifier: Verifier | None) -> Named:
+    """Say which verifier it is."""
     if verifier is None:
-        return {"name": None, "fingerprint": None}
-    return {"name": verifier.name, "fingerprint": verifier.fingerprint}
+        return Named(name=None, fingerprint=None)
+    return Named(name=verifier.name, fingerprint=verifier.fingerprint)
 
 
-def _blind(about: dict[str, Any]) -> str | None:
+def _blind(rate: Estimate | None, similarity: Similarity) -> str | None:
     """Say why a verifier of these figures cannot tell who is shown."""
-    rate, similarity = about["true_accept_rate"], about["similarity"]
-    if rate is not None and rate["low"] < LEAST_ACCEPTED:
+    if rate is not None and rate.low < LEAST_ACCEPTED:
         return (
-            f"it accepts {rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}] of real pairs of one person at a "
-            f"false accept rate of {about['false_accept_rate']:g}, and must accept {LEAST_ACCEPTED:g}"
+            f"it accepts {rate} of real pairs of one person at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
+            f"accept {LEAST_ACCEPTED:g}"
         )
-    same, different, mean_face = (similarity[name] for name in ("same", "different", "mean_face"))
+    same, different, mean_face = similarity.same, similarity.different, similarity.mean_face
     if same is not None and different is not None and mean_face - different >= LEAST_APART * (same - different):
         return (
             f"it finds the mean face {mean_face:.3f} similar to a person, where two pictures of one person are "

@@ -24,8 +24,6 @@ from oneway.files import regular
 from oneway.storage import unwritable as unwritable
 from oneway.storage import whole as whole
 
-SCHEMA = 3
-"""Version of the layout of `results.json`, described in docs/results.md."""
 FILES = ("perceptual", "perceptual_network", "weights")
 """Fields of configs that name a file, alone or as BACKBONE:FILE."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"

@@ -1,42 +1,19 @@
-"""One attacker on one run: a fresh decoder, scored on the test people, beside its floors and its control."""
+"""One attacker on one run: an audit that trains a single decoder and leaves every other attack out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import nn
 
-from oneway import runs
-from oneway.attacks.access import Access, BlackBox
-from oneway.attacks.fit import Fitted, Place
-from oneway.attacks.floors import nearest_by_output
-from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
-from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
-from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, require_fingerprint, without
-from oneway.auditing.guards import check_judge
-from oneway.claims import claim, tidy
-from oneway.data.packed import Pack
+from oneway.attacks.inversion import InversionConfig
+from oneway.auditing.audit import audit
+from oneway.auditing.config import AuditConfig
 from oneway.errors import InputError
-from oneway.files import read_array
-from oneway.judge import Judge, identified
-from oneway.metrics.estimate import Estimate
-from oneway.models.company import check_company
-from oneway.models.decoder import stages_of
 from oneway.models.verifier import Verifier
-from oneway.protection.config import read
-from oneway.protection.game import Protector
-from oneway.protection.run import Run, predict
-from oneway.report.grid import draw_grid
-from oneway.runtime import RuntimeConfig, launch, lay_out
-from oneway.storage import whole
-
-COMMAND = "oneway attack CONTROL --out NEW"
-SHOWN = 8
-DECODER, SHOWN_FILE, GRID = "decoder.safetensors", "shown.npy", "grid.png"
+from oneway.protection.run import Run
+from oneway.report.values import AuditReport
+from oneway.runtime import RuntimeConfig
 
 
 def attack(
@@ -51,24 +28,25 @@ def attack(
     images: bool = False,
     resume: bool = False,
     progress: bool = True,
-) -> dict[str, Any]:
-    """Say what someone learns who steals a run's features: train a decoder from scratch, score it on the test people.
+) -> AuditReport:
+    """Say what one attacker learns who steals a run's features: train a decoder from scratch, score it on test people.
+
+    It is an audit with that attacker alone: the same floors, the same control, the same report, in minutes.
 
     Args:
         run: the victim; its encoder is frozen.
         out: a new folder for the attack; `attack` in the run's own by default.
         config: the attacker's decoder and schedule.
         verifier: compares faces; without one there are no identity scores.
-        control: the folder of the same attack on the unprotected encoder.
+        control: the folder of the same attack on the unprotected encoder, or of that run.
         runtime: where it runs.
         network: the module, if the run protects one of your own.
-        images: draw test people above their reconstructions. Without, no picture of them is written; drawn faces are
-            shown all the same.
+        images: as `audit` takes it.
         resume: continue the unfinished attack in `out`.
         progress: show a bar.
 
     Returns:
-        what `results.json` holds, as docs/results.md describes it.
+        the report, in which the other attacks are refused as left out.
 
     Raises:
         InputError: for anything that cannot be used.
@@ -76,120 +54,19 @@ def attack(
 
     """
     config = config or InversionConfig()
-    out = run.path / "attack" if out is None else Path(out)
-    described: dict[str, Any] = {
-        "attack": runs.named(config),
-        "verifier": identified(verifier),
-        "run": run.about,
-        "data": run.pack.about,
-        "images": images or run.pack.drawn,
-    }
-    beside = None if control is None else _control(Path(control), run, described)
     if config.perceptual:
         raise InputError(
             f"perceptual = {config.perceptual:g} needs a perceptual network, which one attack alone is not given; run "
             "oneway audit --set attackers=perceptual --set perceptual=vgg16"
         )
-    protector = run.load(network)
-    stages = stages_of(protector.encoder, run.pack.size)
-    with claim(out, described, resume=resume) as continued:
-        if continued:
-            require_fingerprint(described["verifier"], f"what is finished in {out}")
-        runtime = runtime or RuntimeConfig()
-        fabric = launch(runtime)
-        protector = lay_out(protector, fabric.device)
-        access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
-        check_company(protector.encoder, pack.public, fabric.device)
-        judge = Judge(pack.test, pack.validation, verifier)
-        decoder = draw_decoder(config, access.shape, stages, pack.size)
-        place = Place(
-            fabric=fabric,
-            checkpoint=out / runs.CHECKPOINT,
-            checkpoint_seconds=runtime.checkpoint_seconds,
-            progress=progress,
-        )
-        inversion = invert(access, pack.public, pack.validation, decoder, config, place)
-        queries = access.queries
-        if config.keep:
-            runs.write_tensors(out / DECODER, inversion.network.state_dict(), {"width": config.width})
-
-        about = judge.about_verifier()
-        with access.seeded(config.seed, "nearest"):
-            nearest = _nearest(fabric, protector, pack)
-        with access.seeded(config.seed, "scores"):
-            scores = judge.score(decoded_pictures(access, inversion.network, pack.test, place))
-        floors = {
-            "mean_face": judge.score(repeated_pictures(judge.mean_face, pack.test)),
-            "nearest_by_output": judge.score(chosen_pictures(nearest, pack)),
-        }
-        results = {
-            "schema": runs.SCHEMA,
-            "kind": "attack",
-            "utility": runs.read_json(run.path / runs.RESULTS)["utility"],
-            "attacks": {"inversion": _plain(scores) | _course(inversion, queries)},
-            "floors": {"constant_prediction": {"mean_mcc": 0.0}}
-            | {name: _plain(floor) for name, floor in floors.items()},
-            "control": beside,
-            "verifier": about,
-            "guards": check_judge(about),
-            "provenance": runs.provenance(**described, protect=runs.named(run.config)),
-        }
-        if described["images"]:
-            with access.seeded(config.seed, "shown"):
-                _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
-        runs.write_json(out / runs.RESULTS, results)
-        tidy(out, runs.CHECKPOINT)
-        return results
-
-
-def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
-    """Read the control's results, unless they are of another question than this attack's."""
-    results = read_results(path, "attack", COMMAND)
-    made = results["provenance"]
-    trained = read(made["protect"])
-    if trained.protects:
-        raise InputError(
-            f"the control {path} attacked a protected run ({', '.join(trained.protection)}); give the attack on a run "
-            "with --pixel 0"
-        )
-    check_same_judge(path, made["verifier"], described["verifier"])
-    theirs = {"data": made["data"]["hash"], "attack": without(made["attack"], "keep"), **trained.of_control()}
-    asked = without(described["attack"], "keep")
-    ours = {"data": described["data"]["hash"], "attack": asked, **read(runs.named(run.config)).of_control()}
-    check_same_settings(path, theirs, ours, COMMAND)
-    if described["images"] and not (path / SHOWN_FILE).is_file():
-        raise InputError(f"the control {path} kept no pictures to stand beside these; make it again with --images")
-    return {"run": made["run"], "utility": results["utility"], "attacks": results["attacks"]}
-
-
-def _nearest(fabric: Fabric, protector: Protector, pack: Pack) -> NDArray[np.int64]:
-    return nearest_by_output(predict(fabric, protector, pack.test), predict(fabric, protector, pack.public))
-
-
-def _plain(scores: dict[str, Estimate]) -> dict[str, Any]:
-    return {name: score.to_dict() for name, score in scores.items()}
-
-
-def _course(inversion: Fitted[Any], queries: int) -> dict[str, Any]:
-    return {
-        "converged": inversion.converged,
-        "steps": inversion.steps,
-        "queries": queries,
-        "validation_mse": inversion.validation_error,
-    }
-
-
-def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Place, control: Path | None) -> None:
-    """Draw pictures of test people above their reconstructions; the people are spread evenly, not picked."""
-    first = np.unique(pack.test.identities, return_index=True)[1]
-    shown = first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
-    originals = pack.test.images(shown)
-    drawn = pixels_of(access, decoder, pack.test, shown, place)
-    with whole(out / SHOWN_FILE) as partial, partial.open("wb") as file:
-        np.save(file, drawn)
-    rows = {"original": originals}
-    if control is not None:
-        rows["unprotected, attacked"] = read_array(control / SHOWN_FILE)
-    rows["protected, attacked" if control is not None else "attacked"] = drawn
-    with whole(out / GRID) as partial:
-        draw_grid(rows, partial)
+    return audit(
+        run,
+        out=run.path / "attack" if out is None else out,
+        config=AuditConfig(alone=config, seed=config.seed, runtime=runtime or RuntimeConfig()),
+        verifier=verifier,
+        control=control,
+        network=network,
+        images=images,
+        resume=resume,
+        progress=progress,
+    )

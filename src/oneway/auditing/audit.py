@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -12,16 +11,17 @@ from torch import nn
 
 from oneway import runs
 from oneway.auditing import guards
+from oneway.auditing.assemble import assemble, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES, SCORES, Control, check_control
 from oneway.auditing.finished import require_fingerprint, without
 from oneway.auditing.measures import measure
 from oneway.auditing.order import anonymous, hidden_order
-from oneway.auditing.results import assemble, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.room import Room
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
 from oneway.claims import check_claim, claim, tidy
+from oneway.config import to_dict
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -30,6 +30,7 @@ from oneway.models.perceptual import open_perceptual
 from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
 from oneway.report.page import write_page
+from oneway.report.values import SCHEMA, Asked, AuditReport, Data
 from oneway.runtime import launch
 from oneway.storage import whole
 
@@ -50,7 +51,7 @@ def audit(
     images: bool = False,
     resume: bool = False,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> AuditReport:
     """Say what someone learns who steals an encoder's features: run every attack, and judge by the strongest.
 
     Args:
@@ -70,7 +71,7 @@ def audit(
         progress: show a bar for each attack.
 
     Returns:
-        what `results.json` holds, as docs/results.md describes it.
+        the report, which `results.json` holds too.
 
     Raises:
         InputError: for anything that cannot be used, and where a number would say nothing (see docs/audit.md).
@@ -87,7 +88,13 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     images = images or opened.pack.drawn
-    described = _describe(opened, config, verifier) | {"images": images}
+    asked = Asked(
+        audit=runs.named(config),
+        victim=opened.identity,
+        verifier=identified(verifier),
+        data=Data(**opened.pack.about),
+        images=images,
+    )
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
     if config.perceptual is not None:
@@ -95,10 +102,10 @@ def audit(
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
         again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
-        beside = _control(Path(control), opened, described, again)
-    with claim(folder, described, resume=resume) as continued:
+        beside = _control(Path(control), opened, asked, again)
+    with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
-            require_fingerprint(described["verifier"], f"what is finished in {folder}")
+            require_fingerprint(asked.verifier, f"what is finished in {folder}")
         steps = Steps(
             folder,
             fabric,
@@ -111,19 +118,19 @@ def audit(
         judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
         room = Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
         found = measure(room)
-        results = assemble(found, opened, stolen, judge, config, passed, doubts, beside, described)
+        report = assemble(found, opened, stolen, judge, config, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)
-        scores = {name: values[order] for name, values in per_picture(found, results).items()}
+        scores = {name: values[order] for name, values in per_picture(found, report.attacks).items()}
         people = anonymous(opened.pack.test.identities[order])
         with whole(folder / SCORES) as partial, partial.open("wb") as file:
             np.savez_compressed(file, people=people, **scores)  # type: ignore[arg-type]
         if images:
             with whole(folder / PICTURES) as partial, partial.open("wb") as file:
-                np.save(file, strongest_pictures(found, results))
-        write_page(results, pictures_of(found, results, opened.pack, beside) if images else None, folder / PAGE)
-        runs.write_json(folder / runs.RESULTS, results)
+                np.save(file, strongest_pictures(found, report))
+        write_page(report, pictures_of(found, report, opened.pack, beside) if images else None, folder / PAGE)
+        runs.write_json(folder / runs.RESULTS, to_dict(report))
         tidy(folder, FEATURES, FOLDER)
-        return results
+        return report
 
 
 def _open(
@@ -150,15 +157,6 @@ def _open(
     return from_run(Run.open(victim, pack), fabric, network, seed=config.seed)
 
 
-def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) -> dict[str, Any]:
-    return {
-        "audit": runs.named(config),
-        "victim": victim.identity,
-        "verifier": identified(verifier),
-        "data": victim.pack.about,
-    }
-
-
 def _home(victim: Victim, out: Path | str | None) -> Path:
     if out is not None:
         return Path(out)
@@ -176,13 +174,13 @@ class _Again:
     progress: bool
 
 
-def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Again) -> Control:
+def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control:
     """Open the audit of the control; an unprotected run is audited first, unless it was before."""
-    require_fingerprint(described["verifier"], f"the control {path}")
+    require_fingerprint(asked.verifier, f"the control {path}")
     content = runs.read_json(path / runs.CONFIG)
     if "protect" in content:
         run = Run.open(path, victim.pack)
-        settings = [without(described["audit"], "runtime"), described["verifier"]["fingerprint"], runs.SCHEMA]
+        settings = [without(asked.audit, "runtime"), asked.verifier.fingerprint, SCHEMA]
         path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
             audit(
@@ -195,4 +193,4 @@ def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Agai
                 resume=True,
                 progress=again.progress,
             )
-    return check_control(path, victim, described)
+    return check_control(path, victim, asked)

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.verdict import TITLES, said, shared
+from oneway.auditing.verdict import TITLES
 from oneway.judge import FALSE_ACCEPT_RATE, Judge
+from oneway.metrics.estimate import Estimate
 from oneway.metrics.leakage import NoLeakError, leakage
+from oneway.report import convergence
+from oneway.report.values import Attacks, AuditReport, Decisions, Number, OrRefused, Refused, refusals, scores_of
 
-Plain = dict[str, Any]
+STANDS_FIRST = {
+    "face_similarity": ("inversion", "mean_face", "face_similarity", "Face similarity of the best reconstruction"),
+    "ssim": ("inversion", "mean_face", None, "Structural similarity of the best reconstruction"),
+    "feature_similarity": ("feature", "mean_feature", "feature_similarity", "Similarity to the verifier's features"),
+    "tar_at_far_1e-3": ("linkage", "chance", "linkage", "Stolen features linked to a photograph of the person"),
+    "rank_1": ("linkage", "chance", None, "Person found first by stolen features"),
+    "bits": ("information", None, None, "Information about the picture, at least"),
+}
+"""The figures that can stand first: their attack, their floor, the leakage that is of them, their title."""
 
 
 def leakage_of(
     scores: Mapping[str, NDArray[np.float64]],
     control: Mapping[str, NDArray[np.float64]] | None,
     judge: Judge,
-) -> Plain:
+) -> dict[str, OrRefused[Estimate]]:
     """Give the three leakages of docs/audit.md, or why there is none.
 
     Args:
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
-        judge: who measured them; by one who is blind nothing is said of faces and features. Linkage needs him not: the
-            encoder's own features are compared with each other.
+        judge: who measured them; by one that is blind nothing is said of faces and features. Linkage needs no judge:
+            the encoder's own features are compared with each other.
 
     """
     names = {
@@ -36,117 +47,117 @@ def leakage_of(
         "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
         "linkage": ("linkage accepted", "linkage pairs"),
     }
-    shares: Plain = {}
+    shares: dict[str, OrRefused[Estimate]] = {}
     for name, (score, floor) in names.items():
         if control is None:
-            shares[name] = {"refused": "there is no control to take a share of; give one with --control"}
+            shares[name] = Refused(refused="there is no control to take a share of; give one with --control")
         elif name != "linkage" and judge.blind is not None:
-            shares[name] = {"refused": f"the verifier cannot tell who is shown: {judge.blind}"}
+            shares[name] = Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
         elif score not in scores or score not in control:
             missing = "this audit" if score not in scores else "the control's audit"
             few = ", for which its validation people may be too few" if name == "linkage" else ""
-            shares[name] = {"refused": f"{missing} did not measure it{few}"}
+            shares[name] = Refused(refused=f"{missing} did not measure it{few}")
         else:
             least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
             try:
-                share = leakage(scores[score], control[score], least, judge.test.identities)
-                shares[name] = share.to_dict()
+                shares[name] = leakage(scores[score], control[score], least, judge.test.identities)
             except NoLeakError as error:
-                shares[name] = {"refused": str(error)}
+                shares[name] = Refused(refused=str(error))
     return shares
 
 
-def numbers(results: Plain) -> list[Plain]:
-    """Pick the numbers that stand first: the three that leakage is of, as far as they were measured, and the task's.
+def concluded(report: AuditReport) -> AuditReport:
+    """Add to the verdict of a report the numbers that stand first, and the reasons that follow from its attacks."""
+    reasons = [
+        *report.verdict.reasons,
+        *_further(report.attacks),
+        *_decided(report),
+        *convergence.further(report.unconverged),
+    ]
+    return replace(report, verdict=replace(report.verdict, reasons=reasons, numbers=numbers(report)))
 
-    Each says whether its leakage `decides` the verdict, which is in `results` already.
-    """
-    attacks, floors, control = results["attacks"], results["floors"], results["control"]
-    beside = None if control is None else control["attacks"]
-    decides = results["verdict"]["decides"]
-    numbers: list[Plain] = []
 
-    def add(title: str, attack: str, name: str, floor: Any, share: str | None) -> None:
-        value = attacks[attack].get(name)
-        if value is not None:
-            numbers.append(
-                {
-                    "title": title,
-                    "value": value,
-                    "floor": floor,
-                    "control": None if beside is None else beside[attack].get(name),
-                    "leakage": None if share is None else results["leakage"][share],
-                    "decides": share is not None and share == decides,
-                }
+def numbers(report: AuditReport) -> list[Number]:
+    """Pick the numbers that stand first: the three that leakage is of, as far as they were measured, and the task's."""
+    judged = "face_similarity" in report.floors["mean_face"]
+    linked = scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3") is not None
+    wanted = ["face_similarity" if judged else "ssim", "feature_similarity", "tar_at_far_1e-3" if linked else "rank_1"]
+    found = [number for name in wanted if (number := _number(report, name)) is not None]
+    if report.utility is not None:
+        against = None if report.control is None else report.control.utility
+        found.append(
+            Number(
+                title="Utility: mean MCC of the task",
+                metric="mean_mcc",
+                value=report.utility.mean_mcc,
+                floor=0.0,
+                control=None if against is None else against.mean_mcc,
+                leakage=None,
+                decides=False,
             )
-
-    if "face_similarity" in floors["mean_face"]:
-        floor = floors["mean_face"]["face_similarity"]
-        add("Face similarity of the best reconstruction", "inversion", "face_similarity", floor, "face_similarity")
-    else:
-        add("Structural similarity of the best reconstruction", "inversion", "ssim", floors["mean_face"]["ssim"], None)
-    if "feature_similarity" in attacks["feature"]:
-        floor = floors["mean_feature"]["feature_similarity"]
-        add("Similarity to the verifier's features", "feature", "feature_similarity", floor, "feature_similarity")
-    if attacks["linkage"].get("tar_at_far_1e-3") is not None:
-        rate = FALSE_ACCEPT_RATE
-        add("Stolen features linked to a photograph of the person", "linkage", "tar_at_far_1e-3", rate, "linkage")
-    else:
-        add("Person found first by stolen features", "linkage", "rank_1", floors["chance"]["rank_1"], None)
-    if results["utility"] is not None:
-        against = None if control is None or control["utility"] is None else control["utility"]["mean_mcc"]
-        numbers.append(
-            {
-                "title": "Utility: mean MCC of the task",
-                "value": results["utility"]["mean_mcc"],
-                "floor": 0.0,
-                "control": against,
-                "leakage": None,
-                "decides": False,
-            }
         )
-    elif len(numbers) < len(results["leakage"]):
-        add("Information about the picture, at least", "information", "bits", 0.0, None)
-    return numbers
+    elif len(found) < len(report.leakage) and (bits := _number(report, "bits")) is not None:
+        found.append(bits)
+    return found
 
 
-def further(attacks: Plain) -> list[str]:
+def _number(report: AuditReport, metric: str) -> Number | None:
+    attack, floor, share, title = STANDS_FIRST[metric]
+    value = scores_of(report.attacks[attack]).get(metric)
+    if value is None:
+        return None
+    beside = {} if report.control is None else scores_of(report.control.attacks.get(attack))
+    return Number(
+        title=title,
+        metric=metric,
+        value=value,
+        floor=0.0 if floor is None else report.floors[floor].get(metric),
+        control=beside.get(metric),
+        leakage=None if share is None else report.leakage[share],
+        decides=share is not None and share == report.verdict.decides,
+    )
+
+
+def _further(attacks: Attacks) -> list[str]:
     """Say where an attacker who has more than one black-box answer gets more than the panel, on which leakage rests."""
-    panel = attacks["inversion"].get("face_similarity")
-    told = {
-        "optimisation": "who has the encoder's weights",
-        "averaging": f"who gets {attacks['averaging'].get('draws')} answers for one picture",
-    }
+    panel = scores_of(attacks["inversion"]).get("face_similarity")
+    averaging = attacks["averaging"]
+    draws = "several" if isinstance(averaging, Refused) else averaging.facts.get("draws")
+    who = {"optimisation": "who has the encoder's weights", "averaging": f"who gets {draws} answers for one picture"}
     reasons = []
-    for name, who in told.items():
-        more = attacks[name].get("face_similarity")
-        if panel is not None and more is not None and more["low"] > panel["high"]:
+    for name, attacker in who.items():
+        more = scores_of(attacks[name]).get("face_similarity")
+        if panel is not None and more is not None and more.low > panel.high:
             reasons.append(
-                f"{who} gets more: face similarity {said(more)} instead of {panel['value']:.2f}; "
-                "the leakage above does not count that"
+                f"{attacker} gets more: face similarity {more} instead of {panel.value:.3f}; the leakage above does "
+                "not count that"
             )
     return reasons
 
 
-def told_by_decisions(results: Plain) -> list[str]:
+def _decided(report: AuditReport) -> list[str]:
     """Say what the task's decisions alone give away, which is the least for any encoder that they can be read from."""
-    shares = {TITLES[name]: share for name, share in results["decisions"].get("leakage", {}).items()}
-    known = [f"{title} {shared(share)}" for title, share in shares.items() if share.get("low", 0) > 0]
+    shares = report.decisions.leakage if isinstance(report.decisions, Decisions) else {}
+    known = [
+        f"{TITLES[name]} {share.in_percent()}"
+        for name, share in shares.items()
+        if isinstance(share, Estimate) and share.low > 0
+    ]
     if not known:
         return []
-    whose = "this encoder" if results["control"] is None else "the unprotected encoder"
+    whose = "this encoder" if report.control is None else "the unprotected encoder"
     return [
         f"of what {whose} gives away, the task's decisions alone give away at least: {', '.join(known)}; "
         "no encoder that they can be read from gives away less"
     ]
 
 
-def untested(attacks: Plain, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
+def untested(attacks: Attacks, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
     """Say what this audit does not show."""
-    missing = [f"{name}: {facts['refused']}" for name, facts in attacks.items() if "refused" in facts]
+    missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
     kinds = ("residual", "transformer", "gan", "perceptual")
     missing += [f"the inversion attacker {name!r}" for name in kinds if name not in config.attackers]
-    if "refused" not in attacks["optimisation"]:
+    if not isinstance(attacks["optimisation"], Refused):
         missing.append(
             f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"
         )

@@ -10,7 +10,7 @@ from pydantic import Field
 from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
-from oneway.attacks.inversion import attackers
+from oneway.attacks.inversion import InversionConfig, attackers
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.config import AsTuple, Count, Names, Several, Whole, checked
 from oneway.errors import InputError, unknown
@@ -36,6 +36,7 @@ class AuditConfig:
             learns from, and of a stolen one, whose average the strongest of the panel attacks.
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
+        alone: one inversion attacker, trained instead of the panel and of every other attack, as `oneway attack` does.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
@@ -56,6 +57,7 @@ class AuditConfig:
     breach: Annotated[float, Field(gt=0, lt=1)] = 0.1
     draws: Several = 16
     brief: bool = False
+    alone: InversionConfig | None = None
     steps: Count | None = None
     pixels: Range | None = None
     output: str | None = None

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, without
+from oneway.auditing.finished import check_same_judge, check_same_settings, without
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.victim import Victim
 from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.protection.config import read
+from oneway.report.values import Asked, AuditReport, ControlReport, read_report
 
 COMMAND = "oneway audit CONTROL --out NEW"
 SCORES, PICTURES = "scores.npz", "shown.npy"
@@ -26,45 +27,45 @@ class Control:
 
     Attributes:
         path: its folder.
-        results: its `results.json`.
+        report: what it found.
         scores: scores of every test picture by attack and name, (n,).
         pictures: the strongest attacker's pictures of the people that a report shows; none if they were left out.
 
     """
 
     path: Path
-    results: dict[str, Any]
+    report: AuditReport
     scores: dict[str, NDArray[np.float64]]
     pictures: NDArray[np.uint8] | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give what stands in the results of the audit that it is the control of."""
-        return {
-            "name": self.results["victim"]["name"],
-            "audit": self.path.absolute().name,
-            "utility": self.results["utility"],
-            "attacks": self.results["attacks"],
-        }
+    def beside(self) -> ControlReport:
+        """Give what stands in the report of the audit that it is the control of."""
+        return ControlReport(
+            name=self.report.victim.name,
+            audit=self.path.absolute().name,
+            utility=self.report.utility,
+            attacks=self.report.attacks,
+        )
 
 
-def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Control:
+def check_control(path: Path, victim: Victim, asked: Asked) -> Control:
     """Read the control's audit, unless it answers another question than this one's.
 
     Raises:
         InputError: if it is no audit, or differs in its data, attacks, judge or features, or is protected itself.
 
     """
-    results = read_results(path, "audit", COMMAND)
-    made = results["provenance"]
-    trained = read(made["victim"]["protect"]) if "protect" in made["victim"] else None
+    report = read_report(path, AuditReport, COMMAND)
+    made = report.provenance
+    trained = read(made.victim["protect"]) if "protect" in made.victim else None
     if trained is not None and trained.protects:
         raise InputError(
             f"the control {path} audited a protected run ({', '.join(trained.protection)}); give the audit of a run "
             "with --pixel 0"
         )
-    check_same_judge(path, made["verifier"], described["verifier"])
-    theirs: dict[str, Any] = {"data": made["data"]["hash"], "audit": _question(made["audit"])}
-    ours: dict[str, Any] = {"data": described["data"]["hash"], "audit": _question(described["audit"])}
+    check_same_judge(path, made.verifier, asked.verifier)
+    theirs: dict[str, Any] = {"data": made.data.hash, "audit": _question(made.audit)}
+    ours: dict[str, Any] = {"data": asked.data.hash, "audit": _question(asked.audit)}
     if trained is not None and "protect" in victim.identity:
         theirs |= trained.of_control()
         ours |= read(victim.identity["protect"]).of_control()
@@ -78,7 +79,7 @@ def check_control(path: Path, victim: Victim, described: dict[str, Any]) -> Cont
         back = np.argsort(order)
         scores = {name: stored[name][back] for name in stored.files if name != "people"}
     pictures = read_array(path / PICTURES) if (path / PICTURES).is_file() else None
-    return Control(path=path, results=results, scores=scores, pictures=pictures)
+    return Control(path=path, report=report, scores=scores, pictures=pictures)
 
 
 def _question(config: dict[str, Any]) -> dict[str, Any]:

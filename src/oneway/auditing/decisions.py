@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,12 @@ from oneway.auditing.linked import RANKS, RATES
 from oneway.auditing.room import Room
 from oneway.auditing.steps import Found, refused
 from oneway.auditing.victim import Stolen
-from oneway.judge import UNITS, Judge
-from oneway.metrics.estimate import mean
+from oneway.judge import Judge
+from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import of_reconstructions
+from oneway.report.values import Course, Decisions, OrRefused, Scores
 
+COURSE = ("converged", "steps", "validation_error")
 JITTER = 0.03
 """Deviation of noise on decisions of -1 and 1: it hides none, and breaks the ties between people with equal ones, since
 no threshold lets in one of a thousand pairs where one of a hundred is equal."""
@@ -46,12 +48,14 @@ def attack_decisions(room: Room, place: Place) -> Found:
     stolen = Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
     inner = replace(room, stolen=stolen)
     found = {"inversion linear": faces.inversion(inner, place, None, "linear")}
+    drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in of_reconstructions()}
+    if room.config.alone is not None:
+        return Found(facts={"linkage": {}}, arrays=drawn)
     found["feature"] = facts.predicted(inner, place)
     linkage = facts.linked(inner, place, found)
-    drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in UNITS}
     features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
     linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
-    course = {name: found["feature"].facts[name] for name in ("converged", "steps") if name in found["feature"].facts}
+    course = {name: found["feature"].facts[name] for name in COURSE if name in found["feature"].facts}
     return Found(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
 
 
@@ -60,7 +64,7 @@ def summarise(
     scores: Mapping[str, NDArray[np.float64]],
     against: Mapping[str, NDArray[np.float64]],
     judge: Judge,
-) -> dict[str, Any]:
+) -> OrRefused[Decisions]:
     """Give the scores of the decisions, and their leakages.
 
     Args:
@@ -70,9 +74,9 @@ def summarise(
         judge: who measured them.
 
     """
-    if "refused" in step.facts:
-        return step.facts
-    arrays, people = step.arrays, judge.test.identities
+    if step.refusal is not None:
+        return step.refusal
+    arrays = step.arrays
     theirs = {name: values for name, values in scores.items() if name.startswith("floor ")}
     names = {
         "face_similarity": "inversion face_similarity",
@@ -81,9 +85,11 @@ def summarise(
         "pairs": "linkage pairs",
     }
     theirs |= {name: arrays[key] for key, name in names.items() if key in arrays}
-    estimates: dict[str, Any] = {name: score.to_dict() for name, score in judge.estimates(dict(arrays)).items()}
-    if "feature_similarity" in arrays:
-        estimates["feature_similarity"] = mean(arrays["feature_similarity"], people, unit="cosine").to_dict()
-    estimates |= step.facts["linkage"]
-    estimates |= {name: step.facts[name] for name in ("converged", "steps") if name in step.facts}
-    return estimates | {"leakage": leakage_of(theirs, against, judge)}
+    linked: Scores = {name: None if one is None else Estimate(**one) for name, one in step.facts["linkage"].items()}
+    course = {name: step.facts[name] for name in COURSE if name in step.facts}
+    return Decisions(
+        scores={**judge.estimates(dict(arrays)), **linked},
+        leakage=leakage_of(theirs, against, judge),
+        course=Course(**course) if course else None,
+        seconds=step.facts["seconds"],
+    )

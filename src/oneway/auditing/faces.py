@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oneway import runs
 from oneway.attacks import optimisation
 from oneway.attacks.access import Access
 from oneway.attacks.fit import Fitted, Place
@@ -19,10 +20,12 @@ from oneway.auditing.room import Room, course
 from oneway.auditing.steps import Found, refused
 from oneway.data.batches import load, mean_picture
 from oneway.data.packed import Pack, Test, Validation
-from oneway.judge import UNITS, Scores, in_batches
+from oneway.judge import Scores, in_batches
+from oneway.metrics.registry import of_reconstructions
 from oneway.models.perceptual import open_perceptual
 from oneway.models.scale import Standardise
 
+DECODER = "decoder.safetensors"
 SHOWN = 8
 """Test people whose pictures the report shows."""
 
@@ -47,7 +50,7 @@ def floors(room: Room, _: Place) -> Found:
         vectors = None if seen is None else np.broadcast_to(seen, (len(part), len(seen)))
         return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
 
-    scores = {"mean_face": mean_face(pack.test, tuple(UNITS))}
+    scores = {"mean_face": mean_face(pack.test, tuple(of_reconstructions()))}
     vectors = None if public is None else public[random]
     scores["random_public_face"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
@@ -79,10 +82,13 @@ def inversion(
     taught = room.stolen.taught if access is None else access
     access = room.stolen.access if access is None else access
     fitted = _fit(room, place, access, config, label, taught=taught)
+    if config is not None and config.keep:
+        runs.write_tensors(room.steps.home / DECODER, fitted.network.state_dict(), {"width": config.width})
     pack, judge, decoder = room.pack, room.judge, fitted.network
     names = ("mse", "face_similarity", "vectors")
     validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
-    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, (*UNITS, "vectors"))
+    wanted = (*of_reconstructions(), "vectors")
+    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, wanted)
     vectors = {
         f"vectors {split}": scores.pop("vectors")
         for split, scores in (("validation", validation), ("test", test))

@@ -8,46 +8,29 @@ from typing import Any
 
 from oneway import runs
 from oneway.errors import InputError
+from oneway.report.values import Named
 
 
-def read_results(path: Path, kind: str, command: str) -> dict[str, Any]:
-    """Read the results of a kind in the folder `path`; `command` is what makes such a folder.
-
-    Raises:
-        InputError: if there are none, or they are of another kind or of another version's layout.
-
-    """
-    results = runs.read_json(path / runs.RESULTS)
-    if results.get("kind") != kind:
-        raise InputError(f"{path} is not a finished {kind}; give the --out of `{command}`")
-    if results.get("schema") != runs.SCHEMA:
-        raise InputError(
-            f"{path} was made by another version of oneway (schema {results.get('schema')}, not {runs.SCHEMA}); make "
-            f"it anew, in another folder: {command}"
-        )
-    return results
-
-
-def require_fingerprint(judge: Mapping[str, Any], what: str) -> None:
+def require_fingerprint(judge: Named, what: str) -> None:
     """Refuse a judge that cannot be told from others, where it must be: `what` is to have been judged by it too."""
-    if judge["name"] is not None and judge["fingerprint"] is None:
+    if judge.name is not None and judge.fingerprint is None:
         raise InputError(
-            f"the verifier {judge['name']!r} has no fingerprint, so whether it judged {what} cannot be said; give it "
+            f"the verifier {judge.name!r} has no fingerprint, so whether it judged {what} cannot be said; give it "
             "one, a sha256 over all that decides its features"
         )
 
 
-def check_same_judge(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Hold the judge of a control to ours: both by `name` and `fingerprint`, of which the fingerprint decides.
+def check_same_judge(path: Path, theirs: Named, ours: Named) -> None:
+    """Hold the judge of a control to ours, by their fingerprints.
 
     Raises:
         InputError: if they are not the same, or this cannot be said.
 
     """
     require_fingerprint(ours, f"the control {path}")
-    if theirs["fingerprint"] != ours["fingerprint"]:
+    if theirs.fingerprint != ours.fingerprint:
         raise InputError(
-            f"the control {path} was judged by {_called(theirs)}, not by {_called(ours)}; judge both by the same "
+            f"the control {path} was judged by {theirs}, not by {ours}; judge both by the same "
             "verifier: give the control's with --verifier, or make the control again"
         )
 
@@ -72,10 +55,3 @@ def check_same_settings(path: Path, theirs: Mapping[str, Any], ours: Mapping[str
 def without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Leave fields out of a configuration: those that decide no figure, such as where it runs."""
     return {name: value for name, value in config.items() if name not in names}
-
-
-def _called(judge: Mapping[str, Any]) -> str:
-    """Name a judge, with the start of its fingerprint, since two may have the same name."""
-    if judge["name"] is None:
-        return "no verifier"
-    return f"{judge['name']} ({(judge['fingerprint'] or 'no fingerprint')[:12]})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -13,21 +12,15 @@ from oneway.attacks.access import Access
 from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.metrics.estimate import Estimate
 from oneway.models import company
+from oneway.report.values import Decisions, Guard, JudgeReport, OrRefused, Refused
 
 LEAST_PEOPLE = 50
 """Test people below which an interval over people says too little."""
 DOUBLED = 0.01
 """Share of test pictures with an equal in another part above which a verdict cannot be `low`."""
 SAMPLE = 256
-
-
-class Guard(TypedDict):
-    """What was checked: `passed` is None where nobody can know whether it holds."""
-
-    name: str
-    passed: bool | None
-    message: str
 
 
 def check_people(pack: Pack) -> list[Guard]:
@@ -56,19 +49,19 @@ def check_people(pack: Pack) -> list[Guard]:
     enough = _passed("test people", f"{num_people} test people, at least {LEAST_PEOPLE}")
     unknown = pack.num_unknown()
     if unknown:
-        known = {"name": "people", "passed": None, "message": _unknown(pack)}
+        known = Guard(name="people", passed=None, message=_unknown(pack))
     if pack.test.num_unknown:
         message = (
             f"{pack.test.num_unknown} of {len(pack.test)} test pictures do not say whom they show and count as one "
             f"person each: if they show fewer than {num_people} people in all, every interval is too narrow"
         )
-        enough = {"name": "test people", "passed": None, "message": message}
+        enough = Guard(name="test people", passed=None, message=message)
     return [known, enough]
 
 
 def check_pictures(found: Duplicates) -> list[Guard]:
     """Mark a pack that has equal or nearly equal pictures in two parts."""
-    return [{"name": "pictures", "passed": not found.examples, "message": found.said()}]
+    return [Guard(name="pictures", passed=not found.examples, message=found.said())]
 
 
 def doubts(pack: Pack, found: Duplicates) -> list[str]:
@@ -132,42 +125,46 @@ def check_convergence(late: Sequence[str]) -> list[Guard]:
     """Mark trained attackers of whatever attack that the budget ended; their figures are printed, marked."""
     if late:
         message = f"{', '.join(late)}: ended by the budget, not by convergence, so a longer attack may get more"
-        return [{"name": "convergence", "passed": False, "message": message}]
+        return [Guard(name="convergence", passed=False, message=message)]
     return [_passed("convergence", "every trained attacker ended by convergence")]
 
 
-def check_judge(about: Mapping[str, Any] | None) -> list[Guard]:
-    """Mark a verifier that cannot tell who is shown, or of which that cannot be said; `about` as `Judge` says it."""
-    if about is None:
+def check_judge(judge: JudgeReport | None) -> list[Guard]:
+    """Mark a verifier that cannot tell who is shown, or of which that cannot be said."""
+    if judge is None:
         return []
-    rate = about["true_accept_rate"]
-    if about["blind"] is not None:
+    if judge.blind is not None:
         message = (
-            f"the verifier {about['name']} cannot tell who is shown: {about['blind']}; so leakage of faces and of "
-            "features is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
+            f"the verifier {judge.name} cannot tell who is shown: {judge.blind}; so leakage of faces and of features "
+            "is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
         )
-        return [{"name": "judge", "passed": False, "message": message}]
-    if rate is None:
-        message = f"how well the verifier {about['name']} tells people apart is unknown: there are too few to say"
-        return [{"name": "judge", "passed": None, "message": message}]
-    told = f"{rate['value']:.3f} [{rate['low']:.3f}, {rate['high']:.3f}]"
-    return [_passed("judge", f"{about['name']} accepts {told} of real pairs at a false accept rate of 1e-3")]
+        return [Guard(name="judge", passed=False, message=message)]
+    if judge.true_accept_rate is None:
+        message = f"how well the verifier {judge.name} tells people apart is unknown: there are too few to say"
+        return [Guard(name="judge", passed=None, message=message)]
+    told = f"accepts {judge.true_accept_rate} of real pairs at a false accept rate of 1e-3"
+    return [_passed("judge", f"{judge.name} {told}")]
 
 
-def check_decisions(leakage: Mapping[str, Any], decisions: Mapping[str, Any]) -> list[Guard]:
+def check_decisions(leakage: Mapping[str, OrRefused[Estimate]], decisions: OrRefused[Decisions]) -> list[Guard]:
     """Mark a panel that got less from the features than the decisions give away, which can be read from them."""
-    least = decisions.get("leakage", {})
-    known = [name for name in least if "value" in least[name] and "value" in leakage.get(name, {})]
+    least = {} if isinstance(decisions, Refused) else decisions.leakage
+    known, lost = [], []
+    for name, share in least.items():
+        ours = leakage.get(name)
+        if isinstance(share, Estimate) and isinstance(ours, Estimate):
+            known.append(name)
+            if share.low > ours.high:
+                lost.append(name)
     if not known:
         return []
-    lost = [name for name in known if least[name]["low"] > leakage[name]["high"]]
     if lost:
         message = (
             f"{', '.join(lost)}: the panel got less than the task's decisions alone give away, so it has not got all"
         )
-        return [{"name": "decisions", "passed": False, "message": message}]
+        return [Guard(name="decisions", passed=False, message=message)]
     return [_passed("decisions", "the panel got no less than the task's decisions alone give away")]
 
 
 def _passed(name: str, message: str) -> Guard:
-    return {"name": name, "passed": True, "message": message}
+    return Guard(name=name, passed=True, message=message)

@@ -26,27 +26,31 @@ def measure(room: Room) -> dict[str, Found]:
 
         found[name] = room.steps.take(name.replace(" ", "-"), made)
 
-    def beside(name: str, make: Callable[..., Found], *given: Any) -> None:
-        take(name, _left_out if room.config.brief else make, *given)
+    def unless(left_out: str | None, name: str, make: Callable[..., Found], *given: Any) -> None:
+        """Take a step, unless there is a reason to leave it out."""
+        take(name, make if left_out is None else lambda *_: refused(left_out), *given)
 
+    alone = "left out: one attacker alone was asked for" if room.config.alone is not None else None
+    brief = alone or ("left out: the audit is brief" if room.config.brief else None)
     take("floors", faces.floors)
     panel = _panel(room)
     for label, config in panel.items():
         take(f"inversion {label}", faces.inversion, config, label)
-    take("feature", facts.predicted)
-    take("linkage", facts.linked, found)
-    take("scatter", facts.scattered)
+    unless(alone, "feature", facts.predicted)
+    unless(alone, "linkage", facts.linked, found)
+    unless(alone, "scatter", facts.scattered)
     take("decisions", attack_decisions)
-    beside("inference", facts.inferred)
-    beside("information", facts.informed)
-    beside("bound", facts.bounded)
-    beside("optimisation", faces.optimised)
+    unless(brief, "inference", facts.inferred)
+    unless(brief, "information", facts.informed)
+    unless(brief, "bound", facts.bounded)
+    unless(brief, "optimisation", faces.optimised)
     best = faces.strongest({label: found[f"inversion {label}"] for label in panel})
-    beside("averaging", faces.averaging, panel[best], best)
-    learner = few_queries(found)
-    for number in () if room.config.brief else room.config.queries:
-        if number < len(room.pack.public):
-            take(f"queries {number}", faces.queried, panel[learner], number)
+    unless(brief, "averaging", faces.averaging, panel[best], best)
+    if brief is None:
+        learner = few_queries(found)
+        for number in room.config.queries:
+            if number < len(room.pack.public):
+                take(f"queries {number}", faces.queried, panel[learner], number)
     return found
 
 
@@ -61,6 +65,8 @@ def few_queries(found: Mapping[str, Found]) -> str:
 
 def _panel(room: Room) -> dict[str, InversionConfig | None]:
     """List the inversion attackers by name, the linear one first, which has no configuration."""
+    if room.config.alone is not None:
+        return {room.config.alone.decoder: budget(room, room.config.alone)}
     panel: dict[str, InversionConfig | None] = {"linear": None}
     configs, config = attackers(), room.config
     for name in config.attackers:
@@ -68,7 +74,3 @@ def _panel(room: Room) -> dict[str, InversionConfig | None]:
             label = name if config.seeds == 1 else f"{name}-{turn + 1}"
             panel[label] = budget(room, replace(configs[name], seed=config.seed + turn))
     return panel
-
-
-def _left_out(*_: Any) -> Found:
-    return refused("left out: the audit is brief")

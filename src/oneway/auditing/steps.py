@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from oneway import runs
 from oneway.attacks.fit import Place
+from oneway.report.values import Refused
 from oneway.storage import whole
 
 FOLDER = "parts"
@@ -33,6 +34,11 @@ class Found:
     facts: dict[str, Any]
     arrays: Arrays = field(default_factory=dict)
 
+    @property
+    def refusal(self) -> Refused | None:
+        """Why it found nothing, if it did not."""
+        return Refused(refused=self.facts["refused"]) if "refused" in self.facts else None
+
 
 def refused(reason: str) -> Found:
     """Say why a step has no result."""
@@ -51,7 +57,7 @@ class Steps:
     """
 
     def __init__(self, folder: Path, fabric: Fabric, *, checkpoint_seconds: float, progress: bool) -> None:
-        self._folder, self.fabric = folder / FOLDER, fabric
+        self.home, self._folder, self.fabric = folder, folder / FOLDER, fabric
         self._checkpoint_seconds, self._progress = checkpoint_seconds, progress
 
     def take(self, name: str, make: Callable[[Place], Found]) -> Found:

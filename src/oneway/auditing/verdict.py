@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from oneway.metrics.estimate import Estimate, percent
+from oneway.report.values import Level, OrRefused, Refused, Verdict
 
 LOW, OPEN = 0.25, 0.5
 """Leakage up to which a verdict is `low`, and from which it is `open`."""
@@ -17,8 +19,8 @@ TITLES = {
 
 
 def verdict(
-    leakage: Mapping[str, Any], linked: Mapping[str, Any] | None, *, doubts: Sequence[str] = ()
-) -> dict[str, Any]:
+    leakage: Mapping[str, OrRefused[Estimate]], linked: Estimate | None, *, doubts: Sequence[str] = ()
+) -> Verdict:
     """Judge an encoder by its leakage.
 
     The worst end of an interval decides: `open` if the lower end of any is at least 0.5; `low` if all three leakages
@@ -27,84 +29,56 @@ def verdict(
     of the pairs of one person, by the lower end of the interval, are `open`, whatever else.
 
     Args:
-        leakage: estimates or refusals by name, as in `results.json`.
-        linked: verification from stolen features at a false accept rate of 1e-3, an estimate, if it was measured.
+        leakage: estimates or refusals by name.
+        linked: verification from stolen features at a false accept rate of 1e-3, if it was measured.
         doubts: why more may leak than was measured, a clause each.
 
-    Returns:
-        `level`; `sentence`; `decides`, the name of the leakage whose interval decided, or none; and `reasons`, of
-        which the first is the rule that led to the level.
-
     """
-    known = {name: value for name, value in leakage.items() if "refused" not in value}
-    refusals = [f"{TITLES[name]}: {value['refused']}" for name, value in leakage.items() if "refused" in value]
+    known = {name: share for name, share in leakage.items() if isinstance(share, Estimate)}
+    refusals = [f"{TITLES[name]}: {share.refused}" for name, share in leakage.items() if isinstance(share, Refused)]
     if not known:
-        found = _without_leakage(linked)
-        return found | {"reasons": [*found["reasons"], *refusals, *doubts]}
+        return _without_leakage(linked, [*refusals, *doubts])
     missing = len(TITLES) - len(known)
     against = [*doubts, *([f"{missing} of {len(TITLES)} leakages could not be measured"] if missing else [])]
-    lower = max(known, key=lambda name: known[name]["low"])
-    upper = max(known, key=lambda name: known[name]["high"])
-    low, high = percent(known[lower]["low"]), percent(known[upper]["high"])
+    lower = max(known, key=lambda name: known[name].low)
+    upper = max(known, key=lambda name: known[name].high)
+    low, high = percent(known[lower].low), percent(known[upper].high)
+    level: Level
     above = f"the upper end of the interval of {TITLES[upper]}, {high}, is above {percent(LOW, 0)}"
     gone = "of what the unprotected encoder gives away was recovered"
-    if known[lower]["low"] >= OPEN:
+    if known[lower].low >= OPEN:
         level, decides = "open", lower
         sentence = f"At least {low} {gone} ({TITLES[lower]})."
         rule = [f"the lower end of the interval of {TITLES[lower]}, {low}, is at least {percent(OPEN, 0)}"]
-    elif known[upper]["high"] <= LOW and not against:
+    elif known[upper].high <= LOW and not against:
         level, decides = "low", upper
-        sentence = (
-            f"At most {percent(max(known[upper]['high'], 0.0))} {gone} ({TITLES[upper]}), by the attacks tried here."
-        )
+        most = percent(max(known[upper].high, 0.0))
+        sentence = f"At most {most} {gone} ({TITLES[upper]}), by the attacks tried here."
         rule = [
             f"the upper end of every interval is at most {percent(LOW, 0)}",
             f"the highest is that of {TITLES[upper]}, {high}",
         ]
     else:
         level, decides = "partial", upper
-        sentence = f"Between {percent(known[upper]['low'])} and {high} {gone} ({TITLES[upper]}, 95 % interval)."
-        rule = ([above] if known[upper]["high"] > LOW else []) + against
+        sentence = f"Between {percent(known[upper].low)} and {high} {gone} ({TITLES[upper]}, 95 % interval)."
+        rule = ([above] if known[upper].high > LOW else []) + against
         rule.append(f"the lower end of no interval is {percent(OPEN, 0)} or more")
-    told = [f"{TITLES[name]}: leakage {shared(value)}" for name, value in known.items()]
+    told = [f"{TITLES[name]}: leakage {share.in_percent()}" for name, share in known.items()]
     beside = [] if level == "partial" else against
-    return {
-        "level": level,
-        "sentence": sentence,
-        "decides": decides,
-        "reasons": [f"{level}, because {'; '.join(rule)}", *told, *refusals, *beside],
-    }
+    reasons = [f"{level}, because {'; '.join(rule)}", *told, *refusals, *beside]
+    return Verdict(level=level, sentence=sentence, decides=decides, reasons=reasons)
 
 
-def _without_leakage(linked: Mapping[str, Any] | None) -> dict[str, Any]:
+def _without_leakage(linked: Estimate | None, doubts: Sequence[str]) -> Verdict:
     """Judge an encoder whose leakage is not known, by the pairs of one person that its features link."""
-    if linked is None or linked["low"] <= LINKED:
+    if linked is None or linked.low <= LINKED:
         sentence = "No leakage could be measured, so how much is held back cannot be said; see the figures."
-        return {
-            "level": "undecided",
-            "sentence": sentence,
-            "decides": None,
-            "reasons": ["undecided, because no leakage is known"],
-        }
-    low = percent(linked["low"])
+        reasons = ["undecided, because no leakage is known", *doubts]
+        return Verdict(level="undecided", sentence=sentence, decides=None, reasons=reasons)
+    low = percent(linked.low)
     sentence = (
         f"Stolen features are linked to photographs of the same person in at least {low} of pairs "
         "(false accept rate 0.1 %): who steals them learns who was there."
     )
     rule = f"open, because the lower end of the share of pairs that are linked, {low}, is above {percent(LINKED, 0)}"
-    return {"level": "open", "sentence": sentence, "decides": "linkage", "reasons": [rule]}
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """Write a share in percent."""
-    return f"{100 * share:.{digits}f} %"
-
-
-def shared(value: Mapping[str, Any]) -> str:
-    """Write an estimate of a share in a sentence, with its interval."""
-    return f"{percent(value['value'])} [{100 * value['low']:.1f}, {100 * value['high']:.1f}]"
-
-
-def said(value: Mapping[str, Any]) -> str:
-    """Write an estimate in a sentence, with its interval."""
-    return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+    return Verdict(level="open", sentence=sentence, decides="linkage", reasons=[rule, *doubts])

@@ -29,6 +29,7 @@ from oneway.models.seeded import seeded
 from oneway.models.split import features_shape, first_part
 from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
+from oneway.report.values import Utility
 from oneway.runtime import lay_out
 from oneway.storage import new_array, whole
 
@@ -68,7 +69,7 @@ class Victim:
     white: bool = False
     stages: list[Stage] | None = None
     task: tuple[str, ...] | None = None
-    utility: dict[str, Any] | None = None
+    utility: Utility | None = None
     outputs: dict[str, NDArray[np.float32]] | None = None
 
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
@@ -98,7 +99,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
         white=True,
         stages=stages,
         task=run.attributes,
-        utility=runs.read_json(run.path / runs.RESULTS)["utility"],
+        utility=run.report.utility,
         outputs=outputs,
     )
 

@@ -82,26 +82,28 @@ def recommend(
         leakage: Largest of the three leakages, such as 0.25; the most useful setting below it is named.
     """
     import shlex
+    from dataclasses import replace
 
-    from oneway.auditing.finished import read_results
     from oneway.experiments.choice import recommend as choose
     from oneway.experiments.choice import unjudged
     from oneway.protection.arguments import arguments
     from oneway.protection.config import read
+    from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table
+    from oneway.report.values import read_report
     from oneway.runs import CONFIG, read_json
 
-    results = read_results(benchmark, "benchmark", "oneway benchmark defences DATA --out NEW")
-    row = choose(results, cut, utility=utility, leakage=leakage)
+    report = read_report(benchmark, BenchmarkReport, "oneway benchmark defences DATA --out NEW")
+    row = choose(report, cut, utility=utility, leakage=leakage)
     said = console()
-    said.print(benchmark_table({"rows": [row], "decisions": {cut: results["decisions"][cut]}}))
-    run = benchmark / row["run"]
+    said.print(benchmark_table(replace(report, rows=[row], decisions={cut: report.decisions[cut]})))
+    run = benchmark / row.run
     made = read_json(run / CONFIG)
-    again = arguments(read(made["protect"]), row["defence"], row["strength"])
+    again = arguments(read(made["protect"]), row.defence, row.strength)
     lines = [
-        *unjudged(results, cut),
+        *unjudged(report, cut),
         f"trained already: {run}",
-        f"its audit: {benchmark / row['audit']}",
+        f"its audit: {benchmark / row.audit}",
         f"train it again: {shlex.join(['oneway', 'protect', made['data']['path'], *again, '--out', 'RUN'])}",
     ]
     for line in lines:

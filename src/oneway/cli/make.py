@@ -98,7 +98,6 @@ def protect(
     from oneway.protection.run import sharing
     from oneway.protection.train import protect as train
     from oneway.report.table import probe_line, utility_line
-    from oneway.runs import read_json
     from oneway.runtime import is_first
 
     given = {
@@ -118,8 +117,7 @@ def protect(
     run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():
         return
-    results = read_json(run.path / "results.json")
-    for line in filter(None, (utility_line(results), probe_line(results))):
+    for line in filter(None, (utility_line(run.report.utility), probe_line(run.report))):
         console().print(line)
     for line in sharing(config):
         console().print(line)
@@ -159,7 +157,7 @@ def verifier(
     given = {"seed": seed} | ({} if steps is None else {"steps": steps})
     config = override(IdentificationConfig(), given | pairs(set))
     made = identify(pack, out, config, runtime=RuntimeConfig(device=device))
-    console().print(verifier_line(Judge(pack.test, pack.validation, made).about_verifier()))
+    console().print(verifier_line(Judge(pack.test, pack.validation, made).report))
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from tyro.conf import Positional
 
 from oneway.cli.options import Device, Settings, pairs
 from oneway.console import console, marked
 from oneway.errors import InputError
+
+if TYPE_CHECKING:
+    from oneway.report.values import AuditReport
 
 
 def attack(
@@ -32,38 +33,38 @@ def attack(
 ) -> None:
     """Attack a run's frozen encoder with a decoder trained from scratch, and score it on the test people.
 
+    It is an audit with one attacker, in minutes: its report says less, of the same figures.
+
     Args:
         run: The folder of a finished `oneway protect`.
         out: The new attack's folder; RUN/attack by default.
         data: The run's pack, if it has moved.
-        control: Folder of the same attack on the unprotected run, to stand beside the results.
+        control: Folder of the same attack on the unprotected run, or of that run, to stand beside the results.
         verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
             which is trained on its identities the first time.
         steps: The attacker's budget; it stops earlier when it no longer gets better.
         seed: Of the attacker's weights and of the order of its pictures.
         device: Where to train.
-        images: Draw test people above their reconstructions in grid.png. Without, no picture of them is written; drawn
-            faces are shown all the same.
+        images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
+            drawn faces are shown all the same.
         set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set keep=true, which
             leaves the decoder's weights.
         resume: Continue an attack that was interrupted.
     """
     from oneway.attacks.inversion import InversionConfig
-    from oneway.auditing.attack import GRID
     from oneway.auditing.attack import attack as attack_run
     from oneway.claims import check_claim
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
-    from oneway.report.table import attack_table
     from oneway.runtime import RuntimeConfig
 
     opened = Run.open(run, None if data is None else Pack.open(data))
     out = run / "attack" if out is None else out
     check_claim(out, resume=resume)  # before the pack's own verifier is trained
     given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
-    results = attack_run(
+    report = attack_run(
         opened,
         out,
         override(InversionConfig(), given | pairs(set)),
@@ -73,13 +74,7 @@ def attack(
         images=images,
         resume=resume,
     )
-    said = console()
-    said.print(attack_table(results))
-    _say_failed(said, results)
-    if not results["attacks"]["inversion"]["converged"]:
-        said.print("the budget ended this attack, not convergence: a longer one (--steps) may get more")
-    shown = f"pictures: {out / GRID}" if (out / GRID).exists() else "no picture of test people was kept; --images does"
-    said.print(shown, soft_wrap=True)
+    _say(report, out)
 
 
 def audit(
@@ -115,17 +110,15 @@ def audit(
         set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan.
         resume: Continue an audit that was interrupted.
     """
-    from oneway.auditing.audit import PAGE
     from oneway.auditing.audit import audit as run_audit
     from oneway.auditing.config import AuditConfig
-    from oneway.auditing.limits import check_limits, read_limits
     from oneway.claims import check_claim
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
     from oneway.report.junit import write_junit
-    from oneway.report.table import audit_table
+    from oneway.report.limits import check_limits, read_limits
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     config = override(AuditConfig(), pairs(set))
@@ -137,7 +130,7 @@ def audit(
     if pack is None:
         raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
     check_claim(out, resume=resume)  # before the pack's own verifier is trained
-    results = run_audit(
+    report = run_audit(
         opened,
         features=features,
         data=pack,
@@ -148,23 +141,26 @@ def audit(
         images=images,
         resume=resume,
     )
-    said = console()
-    said.print(audit_table(results))
-    _say_failed(said, results)
-    said.print(marked(results["verdict"]["level"], f": {results['verdict']['sentence']}"))
-    said.print(f"report: {out / PAGE}", soft_wrap=True)
+    _say(report, out)
     if limits:
-        checks = check_limits(results, limits)
+        checks = check_limits(report, limits)
         write_junit(out / "junit.xml", checks)
         for check in checks:
-            said.print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
+            console().print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
         if not all(check.passed for check in checks):
             sys.exit(3)
 
 
-def _say_failed(said: Console, results: Mapping[str, Any]) -> None:
-    """Say which guards did not hold or are unknown, since a figure beside them is not what it looks like."""
-    for guard in results["guards"]:
-        if not guard["passed"]:
-            state = "is unknown" if guard["passed"] is None else "FAILED"
-            said.print(marked(f"guard {state}", f": {guard['name']}: {guard['message']}"), soft_wrap=True)
+def _say(report: AuditReport, out: Path) -> None:
+    """Show what was found, and which guards did not hold or are unknown: a figure beside them is not what it seems."""
+    from oneway.auditing.audit import PAGE
+    from oneway.report.table import audit_table
+
+    said = console()
+    said.print(audit_table(report))
+    for guard in report.guards:
+        if not guard.passed:
+            state = "is unknown" if guard.passed is None else "FAILED"
+            said.print(marked(f"guard {state}", f": {guard.name}: {guard.message}"), soft_wrap=True)
+    said.print(marked(report.verdict.level, f": {report.verdict.sentence}"))
+    said.print(f"report: {out / PAGE}", soft_wrap=True)

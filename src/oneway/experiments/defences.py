@@ -12,21 +12,24 @@ from typing import Any
 from oneway import runs
 from oneway.auditing.config import AuditConfig
 from oneway.claims import claim
-from oneway.config import Names, checked, override
+from oneway.config import Names, checked, override, to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.experiments.estimate import Estimate, estimate
+from oneway.experiments import estimate as plan_time
 from oneway.experiments.executor import HERE, Executor
 from oneway.experiments.sweep import Setting, Store, absolute
 from oneway.judge import identified
+from oneway.metrics.estimate import Estimate
 from oneway.models.identification import open_verifier
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
+from oneway.report.limits import LEAKAGES
 from oneway.report.pareto import draw_pareto
+from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
+from oneway.report.values import AttackResult, Excess, Refused, scores_of
 from oneway.storage import whole
 
 TABLE, PICTURE = "table.csv", "pareto.png"
-LEAKAGES = ("face_similarity", "feature_similarity", "linkage")
 CONTROL = "none"
 
 
@@ -85,13 +88,13 @@ def cells(config: DefencesConfig, data: Path) -> list[Cell]:
     return plan
 
 
-def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | None = None) -> Estimate:
+def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | None = None) -> plan_time.Estimate:
     """Say how long what is not made yet will take on this machine; arguments as `compare_defences` takes them."""
     data = pack.path.absolute()
     store = Store(path=out.absolute(), pack=data, verifier=absolute(verifier))
     settings = [cell.setting for cell in cells(config, data)]
     store.check(settings)
-    return estimate(settings, store)
+    return plan_time.estimate(settings, store)
 
 
 def compare_defences(
@@ -103,7 +106,7 @@ def compare_defences(
     executor: Executor = HERE,
     resume: bool = False,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> BenchmarkReport:
     """Train and audit every setting, and write the table and the picture of utility against leakage.
 
     Args:
@@ -116,7 +119,7 @@ def compare_defences(
         progress: show a bar over the settings, and with one job over the steps of each.
 
     Returns:
-        what `results.json` holds: `rows`, one a setting, as docs/results.md describes them.
+        the report, which `results.json` holds too.
 
     Raises:
         InputError: for anything that cannot be used.
@@ -126,76 +129,78 @@ def compare_defences(
     plan = cells(config, pack.path.absolute())
     described = {
         "defences": runs.named(config),
-        "verifier": identified(open_verifier(pack, verifier, progress=progress)),
+        "verifier": to_dict(identified(open_verifier(pack, verifier, progress=progress))),
         "data": pack.about,
     }
     store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
     store.check([cell.setting for cell in plan])
     with claim(out, described, resume=resume):
         store.make([cell.setting for cell in plan], executor=executor, progress=progress)
-        results: dict[str, Any] = {
-            "schema": runs.SCHEMA,
-            "kind": "benchmark",
-            "rows": [_row(store, cell) for cell in plan],
-            "decisions": {cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
-            "provenance": runs.provenance(**described),
-        }
-        _write_table(out / TABLE, results["rows"])
-        draw_pareto(results, out / PICTURE)
-        runs.write_json(out / runs.RESULTS, results)
-        return results
+        report = BenchmarkReport(
+            rows=[_row(store, cell) for cell in plan],
+            decisions={cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
+            provenance=runs.provenance(**described),
+        )
+        _write_table(out / TABLE, report.rows)
+        draw_pareto(report, out / PICTURE)
+        runs.write_json(out / runs.RESULTS, to_dict(report))
+        return report
 
 
-def _row(store: Store, cell: Cell) -> dict[str, Any]:
+def _row(store: Store, cell: Cell) -> BenchmarkRow:
     """Sum up a setting: utility and leakage on test people, and on validation people what it may be chosen by."""
-    run, audited = store.results(cell.setting)
-    beside, control = store.results(cell.setting.control or cell.setting)
+    run, report = store.trained(cell.setting), store.audited(cell.setting)
+    twin = cell.setting.control or cell.setting
+    beside, control = store.trained(twin), store.audited(twin)
+    inversion = report.attacks["inversion"]
+    assert isinstance(inversion, AttackResult)
+    return BenchmarkRow(
+        cut=cell.cut,
+        defence=cell.defence,
+        strength=cell.strength,
+        mean_mcc=run.utility.mean_mcc,
+        control_mean_mcc=beside.utility.mean_mcc,
+        leakage=report.leakage,
+        strongest=inversion.strongest.get("face_similarity"),
+        face_similarity=inversion.scores.get("face_similarity"),
+        linked=scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3"),
+        verdict=report.verdict.level,
+        unconverged=report.unconverged,
+        validation=Choice(
+            utility=run.validation.mean_mcc / beside.validation.mean_mcc,
+            leakage=_shares(report.validation, control.validation),
+        ),
+        run=str(store.run(cell.setting).relative_to(store.path)),
+        audit=str(store.report(cell.setting).relative_to(store.path)),
+    )
+
+
+def _decisions(store: Store, control: Cell) -> Shares:
+    """Give what the task's decisions alone give away, as the control takes them."""
+    decisions = store.audited(control.setting).decisions
+    if isinstance(decisions, Refused):
+        return dict.fromkeys(LEAKAGES, decisions)
+    return decisions.leakage
+
+
+def _shares(ours: Mapping[str, Excess], theirs: Mapping[str, Excess]) -> dict[str, float]:
+    """Give the leakages of validation people, where the control leaks at all."""
     return {
-        "cut": cell.cut,
-        "defence": cell.defence,
-        "strength": cell.strength,
-        "mean_mcc": run["utility"]["mean_mcc"],
-        "control_mean_mcc": beside["utility"]["mean_mcc"],
-        "leakage": audited["leakage"],
-        "strongest": audited["attacks"]["inversion"]["strongest"].get("face_similarity"),
-        "face_similarity": audited["attacks"]["inversion"].get("face_similarity"),
-        "tar_at_far_1e-3": audited["attacks"]["linkage"].get("tar_at_far_1e-3"),
-        "verdict": audited["verdict"]["level"],
-        "unconverged": audited.get("unconverged"),
-        "validation": {
-            "utility": run["validation"]["mean_mcc"] / beside["validation"]["mean_mcc"],
-            "leakage": _shares(audited["validation"], control["validation"]),
-        },
-        "run": str(store.run(cell.setting).relative_to(store.path)),
-        "audit": str(store.report(cell.setting).relative_to(store.path)),
+        name: (ours[name].score - ours[name].floor) / (theirs[name].score - theirs[name].floor)
+        for name in LEAKAGES
+        if name in ours and name in theirs and theirs[name].score > theirs[name].floor
     }
 
 
-def _decisions(store: Store, control: Cell) -> dict[str, Any]:
-    """Give what the task's decisions alone give away, as the control takes them."""
-    made_before = {"refused": "the control was audited before this was measured; audit it again"}
-    decisions = store.results(control.setting)[1].get("decisions", made_before)
-    return dict(decisions.get("leakage", dict.fromkeys(LEAKAGES, decisions)))
-
-
-def _shares(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
-    """Give the leakages of validation people, where the control leaks at all."""
-    shares = {}
-    for name in LEAKAGES:
-        if name in ours and name in theirs and theirs[name]["score"] > theirs[name]["floor"]:
-            excess = theirs[name]["score"] - theirs[name]["floor"]
-            shares[name] = (ours[name]["score"] - ours[name]["floor"]) / excess
-    return shares
-
-
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_table(path: Path, rows: Sequence[BenchmarkRow]) -> None:
     """Write the rows as CSV: value and ends of the interval of every figure."""
     figures = ("mean_mcc", *(f"leakage.{name}" for name in LEAKAGES))
     header = ["cut", "defence", "strength", *(f"{name}{end}" for name in figures for end in ("", " low", " high"))]
     lines = []
     for row in rows:
-        given = [row["mean_mcc"], *(row["leakage"][name] for name in LEAKAGES)]
-        ends = [estimate.get(end, "") for estimate in given for end in ("value", "low", "high")]
-        lines.append([row["cut"], row["defence"], row["strength"], *ends])
+        line: list[float | str] = [row.cut, row.defence, row.strength]
+        for figure in (row.mean_mcc, *(row.leakage[name] for name in LEAKAGES)):
+            line += [figure.value, figure.low, figure.high] if isinstance(figure, Estimate) else ["", "", ""]
+        lines.append(line)
     with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *lines])

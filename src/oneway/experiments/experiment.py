@@ -13,6 +13,7 @@ from oneway import runs
 from oneway.auditing.control import PICTURES
 from oneway.auditing.faces import shown
 from oneway.claims import claim
+from oneway.config import to_dict
 from oneway.data.join import join
 from oneway.data.packed import Pack
 from oneway.errors import InputError, unknown
@@ -28,13 +29,13 @@ from oneway.models.identification import open_verifier
 from oneway.report.experiments import write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
-from oneway.report.reproduction import TITLES, measured, reproduction
+from oneway.report.reproduction import TITLES, reproduction
+from oneway.report.sweeps import ExperimentReport, ExperimentRow
 from oneway.storage import whole
 
 STORE, JOINED, TABLE, PICTURE, GRID = "store", "joined", "table.csv", "picture.png", "reconstructions.png"
 PAGE, TEXT = "experiments.html", "reproduction.md"
 NAMES = tuple(TITLES)
-Plain = dict[str, Any]
 
 
 def plan(names: Sequence[str], config: ExperimentConfig, data: Path, joined: Path | None) -> dict[str, list[Line]]:
@@ -98,7 +99,7 @@ def experiment(
     executor: Executor = HERE,
     resume: bool = False,
     progress: bool = True,
-) -> dict[str, Plain]:
+) -> dict[str, ExperimentReport]:
     """Run experiments, and write what they found beside the paper's figures.
 
     Args:
@@ -113,7 +114,7 @@ def experiment(
         progress: show a bar.
 
     Returns:
-        the results by experiment, as docs/results.md describes them.
+        the reports by experiment.
 
     Raises:
         InputError: for anything that cannot be used.
@@ -128,7 +129,7 @@ def experiment(
     described = {
         "experiments": list(names),
         "config": runs.named(config),
-        "verifier": identified(open_verifier(pack, verifier, progress=progress)),
+        "verifier": to_dict(identified(open_verifier(pack, verifier, progress=progress))),
         "data": pack.about,
         "extra": None if extra is None else extra.about,
     }
@@ -163,8 +164,14 @@ def _audited(planned: Mapping[str, list[Line]]) -> list[Setting]:
 
 
 def _write(
-    name: str, lines: list[Line], store: Store, config: ExperimentConfig, pack: Pack, out: Path, described: Plain
-) -> Plain:
+    name: str,
+    lines: list[Line],
+    store: Store,
+    config: ExperimentConfig,
+    pack: Pack,
+    out: Path,
+    described: dict[str, Any],
+) -> ExperimentReport:
     """Sum up one experiment in its folder: results, table and pictures."""
     folder = out / name
     folder.mkdir(exist_ok=True)
@@ -172,31 +179,29 @@ def _write(
         rows = [tsne.row(line, store, config, folder, seed=config.protect.seed) for line in lines]
     else:
         rows = [row(line, store) for line in lines]
-    by_id = {each["id"]: each for each in rows}
+    by_id = {each.id: each for each in rows}
     claims: list[Effect] = {"strength": strength.effects, "tradeoff": tradeoff.effects, "layers": layers.effects}.get(
         name, lambda _: []
     )(lines)
-    results: Plain = {
-        "schema": runs.SCHEMA,
-        "kind": "experiment",
-        "experiment": name,
-        "rows": rows,
-        "effects": [judge(effect, by_id) for effect in claims],
-        "provenance": runs.provenance(**described),
-    }
+    report = ExperimentReport(
+        experiment=name,
+        rows=rows,
+        effects=[judge(effect, by_id) for effect in claims],
+        provenance=runs.provenance(**described),
+    )
     _write_table(folder / TABLE, rows)
     draw = {"tradeoff": draw_tradeoff, "layers": draw_layers}.get(name)
     if draw is not None:
         draw(rows, folder / PICTURE)
     if name == "tsne":
-        draw_maps([(each["title"], folder / each["map"]) for each in rows], config.shown, folder / PICTURE)
+        draw_maps([(each.title, folder / str(each.map)) for each in rows], config.shown, folder / PICTURE)
     elif store.images:
         grid = {"original": pack.test.images(shown(pack))}
         grid |= {line.title: _drawn(store, line) for line in lines}
         with whole(folder / GRID) as partial:
             draw_grid(grid, partial)
-    runs.write_json(folder / runs.RESULTS, results)
-    return results
+    runs.write_json(folder / runs.RESULTS, to_dict(report))
+    return report
 
 
 def _drawn(store: Store, line: Line) -> Any:
@@ -213,10 +218,11 @@ def _pictures(planned: Mapping[str, list[Line]], store: Store, pack: Pack) -> di
     return found
 
 
-def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_table(path: Path, rows: Sequence[ExperimentRow]) -> None:
     """Write every estimate of the rows as CSV, with the ends of its interval, and the paper's figure beside it."""
-    names = [name for name in METRICS if any(measured(each.get(name)) for each in rows)]
-    others = sorted({name for each in rows for name, value in each.items() if measured(value)} - set(names))
+    there = {name for each in rows for name, value in each.scores.items() if value is not None}
+    names = [name for name in METRICS if name in there]
+    others = sorted(there - set(names))
     header = ["id", "title"]
     for name in names:
         header += [name, f"{name} low", f"{name} high", f"{name} paper"]
@@ -224,13 +230,12 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         header += [name, f"{name} low", f"{name} high"]
     lines = []
     for each in rows:
-        line = [each["id"], each["title"]]
+        line: list[float | str] = [each.id, each.title]
         for name in (*names, *others):
-            estimate = each.get(name)
-            ends = estimate if isinstance(estimate, Mapping) else {}
-            line += [ends.get(end, "") for end in ("value", "low", "high")]
+            estimate = each.scores.get(name)
+            line += ["", "", ""] if estimate is None else [estimate.value, estimate.low, estimate.high]
             if name in names:
-                line.append(each["paper"].get(name, ""))
+                line.append(each.paper.get(name, ""))
         lines.append(line)
     with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *lines])

@@ -11,7 +11,10 @@ from oneway.auditing.config import AuditConfig
 from oneway.config import override
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.sweep import Setting, Store
+from oneway.metrics.registry import metrics
 from oneway.protection.recipes import prescribe
+from oneway.report.sweeps import ExperimentRow
+from oneway.report.values import AttackResult, Floors, Scores, scores_of
 
 Protection = Literal["none", "paper", "recommended"]
 PROTECTIONS: tuple[Protection, ...] = ("none", "paper", "recommended")
@@ -70,34 +73,33 @@ def settings(
     }
 
 
-def row(line: Line, store: Store) -> dict[str, Any]:
+def row(line: Line, store: Store) -> ExperimentRow:
     """Sum up a line, all figures on test people."""
-    run, audited = store.results(line.setting)
-    found: dict[str, Any] = {
-        "id": line.id,
-        "title": line.title,
-        "protection": line.protection,
-        "cut": line.setting.protect.network.cut,
-        "attacker": line.attacker,
-        "at": line.at,
-        "paper": dict(line.paper),
-        "mean_mcc": run["utility"]["mean_mcc"],
-        "run": str(store.run(line.setting).relative_to(store.path)),
-        "audit": str(store.report(line.setting).relative_to(store.path)),
-    }
-    inversion, linkage = audited["attacks"]["inversion"], audited["attacks"]["linkage"]
-    strongest = inversion["strongest"].get("face_similarity", inversion["strongest"]["mse"])
-    drawn = inversion["attackers"][line.attacker or strongest]
-    found |= {name: drawn.get(name) for name in ("face_similarity", "ssim", "psnr", "recognised")}
-    found["strongest"] = strongest
+    report = store.audited(line.setting)
+    inversion = report.attacks["inversion"]
+    assert isinstance(inversion, AttackResult)
+    strongest = inversion.strongest.get("face_similarity", inversion.strongest["mse"])
+    drawn = inversion.ways[line.attacker or strongest].scores
+    scores: Scores = {"mean_mcc": store.trained(line.setting).utility.mean_mcc}
+    scores |= {name: drawn.get(name) for name in ("face_similarity", "ssim", "psnr", "recognised")}
     if line.attacker is not None:
-        found["strongest_face_similarity"] = inversion.get("face_similarity")
-    found["feature_similarity"] = audited["attacks"]["feature"].get("feature_similarity")
-    found["tar_at_far_1e-3"] = linkage.get("tar_at_far_1e-3")
-    scatter = audited["attacks"]["scatter"]
-    found["lda_score"] = scatter.get("score")
-    found["leakage"] = audited["leakage"]
-    floor = audited["floors"]["mean_face"]
-    found["floor"] = {name: floor.get(name) for name in ("face_similarity", "ssim", "psnr")} | {"mean_mcc": 0.0}
-    found["floor"]["feature_similarity"] = (audited["floors"]["mean_feature"] or {}).get("feature_similarity")
-    return found
+        scores["strongest_face_similarity"] = inversion.scores.get("face_similarity")
+    for name in ("feature_similarity", "tar_at_far_1e-3", "lda_score"):
+        scores[name] = scores_of(report.attacks[metrics()[name].attack]).get(name)
+    faces, features = report.floors["mean_face"], report.floors.get("mean_feature", {})
+    floor: Floors = {name: faces[name] for name in ("face_similarity", "ssim", "psnr") if name in faces}
+    return ExperimentRow(
+        id=line.id,
+        title=line.title,
+        protection=line.protection,
+        cut=line.setting.protect.network.cut,
+        attacker=line.attacker,
+        at=line.at,
+        paper=dict(line.paper),
+        scores=scores,
+        strongest=strongest,
+        leakage=report.leakage,
+        floor=floor | {"mean_mcc": 0.0} | features,
+        run=str(store.run(line.setting).relative_to(store.path)),
+        audit=str(store.report(line.setting).relative_to(store.path)),
+    )

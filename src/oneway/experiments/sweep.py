@@ -23,6 +23,7 @@ from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.run import Run, check
 from oneway.protection.train import protect
+from oneway.report.values import SCHEMA, AuditReport, RunReport, read_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ class Setting:
         """Name the audit by all that decides it but the store's judge, and by the layout of its results."""
         config = _deciding(self.audit)
         beside = None if self.control is None else self.control.report
-        return f"{self.run}-{runs.digest([runs.SCHEMA, config, _hash(self.attacked), beside])}"
+        return f"{self.run}-{runs.digest([SCHEMA, config, _hash(self.attacked), beside])}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +86,13 @@ class Store:
         """Say where the audit of a setting is."""
         return self.path / "audits" / setting.report
 
-    def results(self, setting: Setting) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Read the results of a setting's run and of its audit."""
-        return runs.read_json(self.run(setting) / runs.RESULTS), runs.read_json(self.report(setting) / runs.RESULTS)
+    def trained(self, setting: Setting) -> RunReport:
+        """Read what a setting's run is good for."""
+        return read_report(self.run(setting), RunReport, "oneway protect PACK --out NEW")
+
+    def audited(self, setting: Setting) -> AuditReport:
+        """Read what the audit of a setting found."""
+        return read_report(self.report(setting), AuditReport, "oneway audit RUN --out NEW")
 
     def made(self, setting: Setting) -> bool:
         """Say whether a setting is finished."""

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oneway import runs
 from oneway.attacks.access import BlackBox, all_features
+from oneway.config import from_json, record, to_dict
 from oneway.data.packed import Pack
 from oneway.experiments.config import ExperimentConfig
 from oneway.experiments.line import PROTECTIONS, Line, settings
 from oneway.experiments.sweep import Store
+from oneway.files import regular
 from oneway.metrics.separability import separability, standardised
 from oneway.protection.run import Run
+from oneway.report.sweeps import ExperimentRow
+from oneway.report.values import Scores
 from oneway.runtime import launch
 from oneway.storage import whole
 
 MAP = "map.npz"
 COMPONENTS, PERPLEXITY = 50, 30.0
-Plain = dict[str, Any]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Separated:
+    """How well features separate the attributes shown: `accuracy.<attribute>` and `silhouette.<attribute>`."""
+
+    scores: Scores
 
 
 def lines(config: ExperimentConfig, data: Path) -> list[Line]:
@@ -35,12 +46,12 @@ def lines(config: ExperimentConfig, data: Path) -> list[Line]:
     return found
 
 
-def row(line: Line, store: Store, config: ExperimentConfig, out: Path, *, seed: int = 0) -> Plain:
+def row(line: Line, store: Store, config: ExperimentConfig, out: Path, *, seed: int = 0) -> ExperimentRow:
     """Lay out the features of a line's encoder, keep their places, and say how well they separate.
 
     Returns:
-        `accuracy.<attribute>` and `silhouette.<attribute>` of features (estimates over test people), for the two
-        attributes shown; and `map`, the file of places (n, 2) and labels (n, 2).
+        a row with the scores `accuracy.<attribute>` and `silhouette.<attribute>` of features, for the two attributes
+        shown, and the file of places (n, 2) and labels (n, 2).
 
     """
     folder = out / "maps" / line.setting.run
@@ -53,25 +64,25 @@ def row(line: Line, store: Store, config: ExperimentConfig, out: Path, *, seed: 
         with access.seeded(seed, "map"):
             features = all_features(access, pack.test).reshape(len(pack.test), -1).astype(np.float64)
         labels = pack.test.labels(config.shown)
-        found: Plain = {}
+        found: Scores = {}
         for place, name in enumerate(config.shown):
             each = separability(features, labels[:, place], pack.test.identities)
-            found |= {f"{kind}.{name}": estimate.to_dict() for kind, estimate in each.items()}
+            found |= {f"{kind}.{name}": estimate for kind, estimate in each.items()}
         with whole(kept) as partial, partial.open("wb") as file:
             np.savez(file, places=places(features, seed=seed), labels=labels)
-        runs.write_json(figures, found)
-    told = runs.read_json(store.run(line.setting) / runs.RESULTS)
-    return {
-        "id": line.id,
-        "title": line.title,
-        "protection": line.protection,
-        "at": line.at,
-        "paper": {},
-        "mean_mcc": told["utility"]["mean_mcc"],
-        "run": str(store.run(line.setting).relative_to(store.path)),
-        "map": str(kept.relative_to(out)),
-        **runs.read_json(figures),
-    }
+        runs.write_json(figures, to_dict(Separated(scores=found)))
+    remedy = "delete its folder, and continue with --resume"
+    separated = from_json(Separated, regular(figures).read_bytes(), str(figures), remedy)
+    return ExperimentRow(
+        id=line.id,
+        title=line.title,
+        protection=line.protection,
+        at=line.at,
+        paper={},
+        scores={"mean_mcc": store.trained(line.setting).utility.mean_mcc, **separated.scores},
+        run=str(store.run(line.setting).relative_to(store.path)),
+        map=str(kept.relative_to(out)),
+    )
 
 
 def places(features: NDArray[np.float64], *, seed: int) -> NDArray[np.float32]:

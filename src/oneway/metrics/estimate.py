@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.config import record
 from oneway.errors import InputError
 
 RESAMPLES = 1000
 Floats = NDArray[np.float64]
 
 
+@record
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A measured quantity.
@@ -38,9 +40,19 @@ class Estimate:
         digits = 1 if self.unit == "dB" else 3
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
+    def in_percent(self, digits: int = 1) -> str:
+        """Write a share in percent, with its interval."""
+        low, high = (f"{100 * end:.{digits}f}" for end in (self.low, self.high))
+        return f"{percent(self.value, digits)} [{low}, {high}]"
+
     def to_dict(self) -> dict[str, Any]:
         """Give the estimate as it stands in `results.json`."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "unit": self.unit}
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share in percent."""
+    return f"{100 * share:.{digits}f} %"
 
 
 def by_person(values: NDArray[np.floating], people: NDArray[np.int64]) -> Floats:

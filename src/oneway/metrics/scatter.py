@@ -11,7 +11,7 @@ UNIT = "scatter"
 
 
 def scatter(features: NDArray[np.floating], people: NDArray[np.int64]) -> dict[str, Estimate]:
-    """Estimate `between`, `within` and `score` = between / within of features whose classes are people.
+    """Estimate `between`, `within` and `lda_score` = between / within of features whose classes are people.
 
     Both are traces of LDA's scatter matrices divided by the number of pictures: the mean squared distance of a
     picture's person's mean to the mean of all, and of a picture to its person's mean. In the intervals the mean of all
@@ -30,14 +30,14 @@ def scatter(features: NDArray[np.floating], people: NDArray[np.int64]) -> dict[s
     return {
         "between": estimate(totals, lambda sums: sums[:, 0] / sums[:, 2], unit=UNIT),
         "within": estimate(totals, lambda sums: sums[:, 1] / sums[:, 2], unit=UNIT),
-        "score": estimate(totals, _ratio, unit="ratio"),
+        "lda_score": estimate(totals, _ratio, unit="ratio"),
     }
 
 
 def chance(features: NDArray[np.floating], people: NDArray[np.int64], *, seed: int = 0) -> float:
     """Give the score with the people shuffled: about 1 / (k - 1) where each has k pictures."""
     shuffled = np.random.default_rng(seed).permutation(people)
-    return scatter(features, shuffled)["score"].value
+    return scatter(features, shuffled)["lda_score"].value
 
 
 def _ratio(sums: Floats) -> Floats:

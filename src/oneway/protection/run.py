@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig, read
 from oneway.protection.game import Protector
 from oneway.protection.log import EVENTS, FILE
+from oneway.report.values import RunReport, read_report
 
 WEIGHTS = "protector.safetensors"
 SHARED = (runs.CONFIG, runs.RESULTS, FILE, EVENTS)
@@ -150,6 +152,11 @@ class Run:
     def about(self) -> dict[str, str]:
         """Say which run it is to whoever is handed a result: its folder's name and the hash of its weights."""
         return {"name": self.path.absolute().name, "hash": runs.file_hash(self.path / WEIGHTS)}
+
+    @cached_property
+    def report(self) -> RunReport:
+        """What its encoder is good for, on test people."""
+        return read_report(self.path, RunReport, "oneway protect PACK --out NEW")
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from oneway import runs
 from oneway.claims import claim_in_one, tidy
+from oneway.config import to_dict
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
@@ -28,6 +29,7 @@ from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
 from oneway.protection.probe import Probe
 from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
+from oneway.report.values import SCHEMA, RunReport, Utility, Validated
 from oneway.runtime import launch, together
 
 LOG_EVERY = 20
@@ -276,18 +278,12 @@ def _finish(
     with seeded(protector, 0):
         predicted = predict(fabric, protector, pack.test)
     mean_mcc, each = utility(predicted, pack.test.labels(attributes), pack.test.identities, attributes)
-    runs.write_json(
-        out / runs.RESULTS,
-        {
-            "schema": runs.SCHEMA,
-            "kind": "protect",
-            "utility": {
-                "mean_mcc": mean_mcc.to_dict(),
-                "mcc": {name: estimate.to_dict() for name, estimate in each.items()},
-            },
-            "validation": {"mean_mcc": held},
-            "probes": None if training.probe is None else training.probe.found(),
-            "provenance": runs.provenance(**described),
-        },
+    report = RunReport(
+        schema=SCHEMA,
+        utility=Utility(mean_mcc=mean_mcc, mcc=each),
+        validation=Validated(mean_mcc=held),
+        probes=None if training.probe is None else training.probe.found(),
+        provenance=runs.provenance(**described),
     )
+    runs.write_json(out / runs.RESULTS, to_dict(report))
     tidy(out, *(() if config.keep else (runs.CHECKPOINT,)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from oneway.metrics.estimate import Estimate
+from oneway.report import values
 from oneway.report.figure import Figure, axis, count, number, tick, value
 
 WIDTH, HEIGHT = 400.0, 260.0
@@ -63,27 +64,31 @@ class Curve:
 
 
 def draw_curve(
-    measured: Sequence[Mapping[str, Any]], score: str, levels: Mapping[str, Figure], breach: float | None = None
+    measured: Sequence[values.Point], score: str, levels: Mapping[str, Figure], breach: float | None = None
 ) -> Curve:
     """Lay out how a score grows with the number of queries.
 
     Args:
-        measured: each `queries`, `converged` and the estimate of `score`; at least one.
+        measured: the points, at least one; those without the score are left out.
         score: which score.
         levels: by name, what the curve is compared with; nothing is drawn for those that are missing.
         breach: the number of queries at which the breach was reached.
 
     """
-    ordered = sorted(measured, key=lambda point: point["queries"])
-    figures = [point[score] for point in ordered]
-    unit = figures[0]["unit"]
+    ordered, figures = [], []
+    for point in sorted(measured, key=lambda point: point.queries):
+        figure = point.scores.get(score)
+        if figure is not None:
+            ordered.append(point)
+            figures.append(figure)
+    unit = figures[0].unit
     known = {
-        name: level["value"] if isinstance(level, Mapping) else level
+        name: level.value if isinstance(level, Estimate) else level
         for name, level in levels.items()
-        if isinstance(level, float | int) or (level is not None and "value" in level)
+        if isinstance(level, Estimate | float | int)
     }
     scale = axis(*figures, *known.values(), full=0.0)
-    first, last = (math.log10(ordered[end]["queries"]) for end in (0, -1))
+    first, last = (math.log10(ordered[end].queries) for end in (0, -1))
     if last - first < 0.1:  # a single number of queries stands in the middle
         first, last = first - 0.5, last + 0.5
 
@@ -96,12 +101,12 @@ def draw_curve(
 
     points = [
         Point(
-            across(point["queries"]),
-            upward(figure["value"]),
-            upward(figure["low"]),
-            upward(figure["high"]),
-            f"{count(point['queries'])} pairs: {value(figure)}",
-            point["converged"],
+            across(point.queries),
+            upward(figure.value),
+            upward(figure.low),
+            upward(figure.high),
+            f"{count(point.queries)} pairs: {value(figure)}",
+            point.converged,
         )
         for point, figure in zip(ordered, figures, strict=True)
     ]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from oneway.report import figure
 from oneway.report.page import environment, uri
-from oneway.report.reproduction import SHOWN, TITLES
+from oneway.report.reproduction import SHOWN, TITLES, columns
+from oneway.report.sweeps import ExperimentReport, ExperimentRow
 from oneway.storage import whole
 
 Pixels = NDArray[np.uint8]
@@ -24,7 +25,7 @@ PLOT = (420, 300)
 
 
 def write_experiments(
-    results: Mapping[str, Any], pictures: Mapping[str, Mapping[str, Pixels]] | None, path: Path
+    reports: Mapping[str, ExperimentReport], pictures: Mapping[str, Mapping[str, Pixels]] | None, path: Path
 ) -> None:
     """Show experiments as one self-contained HTML file, written atomically.
 
@@ -32,7 +33,7 @@ def write_experiments(
     chosen weight. It loads nothing from anywhere, and tells the browser to run no script but this one, by its hash.
 
     Args:
-        results: by experiment, as docs/results.md describes them.
+        reports: by experiment.
         pictures: by experiment and row, what the strongest attacker drew of the people that are shown,
             (k, size, size, 3) in 0..255; and `original` of `original`, those people. Without any the page says that
             they were left out.
@@ -40,15 +41,16 @@ def write_experiments(
 
     """
     slides = []
-    if "tradeoff" in results:
-        slides = _slides(results["tradeoff"]["rows"], None if pictures is None else pictures["tradeoff"])
+    if "tradeoff" in reports:
+        slides = _slides(reports["tradeoff"].rows, None if pictures is None else pictures["tradeoff"])
     plot = _plot(slides)
     script = files("oneway.report").joinpath("slider.js").read_text(encoding="utf-8")
     text = (
         environment()
         .get_template("experiments.html.jinja")
         .render(
-            results=results,
+            reports=reports,
+            columns={name: columns(report.rows) for name, report in reports.items()},
             titles=TITLES,
             metrics=SHOWN,
             strips={
@@ -72,25 +74,25 @@ def _strip(pictures: Pixels) -> Pixels:
     return strip
 
 
-def _slides(rows: list[dict[str, Any]], drawn: Mapping[str, Pixels] | None) -> list[dict[str, Any]]:
+def _slides(rows: list[ExperimentRow], drawn: Mapping[str, Pixels] | None) -> list[dict[str, Any]]:
     """List the settings that the slider moves through: the paper's weights, then the recommended strengths."""
     slides = []
     for row in rows:
-        shown = {name: row.get(name) for name in ("mean_mcc", "face_similarity", "feature_similarity")}
-        if all(figure.measured(value) for value in shown.values()):
-            slides.append(
-                {
-                    "id": row["id"],
-                    "title": row["title"],
-                    "protection": row["protection"],
-                    "strip": None if drawn is None else uri(_strip(drawn[row["id"]])),
-                    "figures": {
-                        SHOWN[name]: f"{figure.value(one)} {figure.interval(one)}" for name, one in shown.items()
-                    },
-                    "x": row["face_similarity"]["value"],
-                    "y": row["mean_mcc"]["value"],
-                }
-            )
+        shown = {name: row.scores.get(name) for name in ("mean_mcc", "face_similarity", "feature_similarity")}
+        useful, alike = shown["mean_mcc"], shown["face_similarity"]
+        if useful is None or alike is None or shown["feature_similarity"] is None:
+            continue
+        slides.append(
+            {
+                "id": row.id,
+                "title": row.title,
+                "protection": row.protection,
+                "strip": None if drawn is None else uri(_strip(drawn[row.id])),
+                "figures": {SHOWN[name]: f"{figure.value(one)} {figure.interval(one)}" for name, one in shown.items()},
+                "x": alike.value,
+                "y": useful.value,
+            }
+        )
     return slides
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-Figure = Mapping[str, Any] | float | None
-"""An estimate as it stands in `results.json`, a bare number, a refusal with its reason, or nothing."""
+from oneway.metrics.estimate import Estimate
+from oneway.report.values import Refused
+
+Figure = Estimate | Refused | float | None
+"""An estimate, a bare number, a refusal with its reason, or nothing."""
 NOTHING = "–"
 _PERCENT = ("share", "leakage")
 _THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -16,21 +18,20 @@ _THIN = "\N{NARROW NO-BREAK SPACE}"
 
 def refused(block: object) -> bool:
     """Say whether a block of results holds only the reason why it was not measured."""
-    return isinstance(block, Mapping) and "refused" in block
+    return isinstance(block, Refused)
 
 
 def measured(figure: Figure) -> bool:
     """Say whether there is a number to show."""
-    return figure is not None and not refused(figure)
+    return isinstance(figure, Estimate | float | int)
 
 
 def ends(*figures: Figure) -> Iterator[float]:
     """Give every number that must have a place on the axis of these figures: values and ends of intervals."""
     for figure in figures:
-        if isinstance(figure, Mapping):
-            if not refused(figure):
-                yield from (figure["value"], figure["low"], figure["high"])
-        elif figure is not None:
+        if isinstance(figure, Estimate):
+            yield from (figure.value, figure.low, figure.high)
+        elif isinstance(figure, float | int):
             yield figure
 
 
@@ -53,18 +54,18 @@ def tick(value: float, unit: str = "") -> str:
 
 def value(figure: Figure, unit: str = "") -> str:
     """Write a figure without its interval; a bare number is taken to be of `unit`."""
-    if figure is None or refused(figure):
+    if figure is None or isinstance(figure, Refused):
         return NOTHING
-    if isinstance(figure, Mapping):
-        return number(figure["value"], figure["unit"])
+    if isinstance(figure, Estimate):
+        return number(figure.value, figure.unit)
     return number(figure, unit)
 
 
 def interval(figure: Figure) -> str:
     """Write the 95 % interval of an estimate, `[low, high]`; a bare number has none."""
-    if not isinstance(figure, Mapping) or refused(figure):
+    if not isinstance(figure, Estimate):
         return ""
-    low, high = (number(figure[end], figure["unit"]).split(_THIN)[0] for end in ("low", "high"))
+    low, high = (number(end, figure.unit).split(_THIN)[0] for end in (figure.low, figure.high))
     return f"[{low}, {high}]"
 
 

@@ -14,9 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
+from oneway.config import to_dict
+from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import metrics
 from oneway.report import figure
 from oneway.report.curve import draw_curve
-from oneway.report.table import ROWS, verifier_line
+from oneway.report.table import verifier_line
+from oneway.report.values import AuditReport, scores_of
 from oneway.storage import whole
 
 Pixels = NDArray[np.uint8]
@@ -27,23 +31,6 @@ def _unbroken(label: str) -> str:
     return label.replace(" ↓", "\u00a0↓").replace(" ↑", "\u00a0↑").replace("e-", "e\N{NON-BREAKING HYPHEN}")
 
 
-SCORES = {
-    name: _unbroken(label)
-    for name, label in {
-        **ROWS,
-        "ssim_affine": "SSIM, colours corrected ↓",
-        "psnr_affine": "PSNR, colours corrected ↓",
-    }.items()
-    if name != "mean_mcc"
-}
-"""Every score of a reconstruction, with an arrow towards what is safer."""
-LINKED = {
-    "tar_at_far_1e-2": _unbroken("TAR at FAR 1e-2"),
-    "tar_at_far_1e-3": _unbroken("TAR at FAR 1e-3"),
-    "rank_1": "rank 1",
-    "rank_5": "rank 5",
-}
-"""Every score of a linkage; for all of them lower is safer."""
 LEAKS = {
     "face_similarity": "the face, redrawn (face similarity)",
     "feature_similarity": "the face, as a verifier describes it (feature similarity)",
@@ -74,24 +61,29 @@ class Pictures:
         assert all(len(shown) == len(self.worst_similarity) for shown in self.worst.values())
 
 
-def write_page(results: Mapping[str, Any], pictures: Pictures | None, path: Path) -> None:
-    """Show an audit to someone who doubts it: one HTML file for screen, phone and paper, written atomically.
+def page(report: AuditReport, pictures: Pictures | None) -> str:
+    """Show an audit to someone who doubts it: one HTML file for screen, phone and paper.
 
     The file loads nothing from anywhere, runs no script, and says so to the browser (Content-Security-Policy). What was
     not measured is there with the reason.
 
     Args:
-        results: what an audit's `results.json` holds, as docs/results.md describes it.
+        report: of the audit.
         pictures: faces to embed; without any the page says that they were left out.
-        path: the file to write.
+
+    """
+    return environment().get_template("page.html.jinja").render(report=report, pictures=pictures)
+
+
+def write_page(report: AuditReport, pictures: Pictures | None, path: Path) -> None:
+    """Write the page of an audit, atomically.
 
     Raises:
         InputError: if the file cannot be written.
 
     """
-    text = environment().get_template("page.html.jinja").render(results=results, pictures=pictures)
     with whole(path) as partial:
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+        partial.write_text(page(report, pictures), encoding="utf-8", errors="backslashreplace")
 
 
 def environment() -> Environment:
@@ -105,24 +97,29 @@ def environment() -> Environment:
     )
     written = (figure.number, figure.value, figure.interval, figure.count, figure.duration, figure.tick)
     environment.filters |= {function.__name__: function for function in written}
-    environment.filters |= {"by_value": _by_value, "durations": _durations, "flat": _flat, "uri": uri}
-    environment.tests |= {"refused": figure.refused, "measured": figure.measured}
+    environment.filters |= {"by_value": _by_value, "durations": _durations, "settings": _settings, "uri": uri}
+    environment.tests |= {"refused": figure.refused, "measured": figure.measured, "estimate": _is_estimate}
     environment.globals |= {
         "axis": figure.axis,
         "draw_curve": draw_curve,
         "share_scale": figure.Axis(-0.1, 1.1, 12),
-        "settled": _settled,
         "verifier_line": verifier_line,
-        "scores": SCORES,
-        "linked": LINKED,
+        "scores_of": scores_of,
+        "titles": {name: _unbroken(metric.title) for name, metric in metrics().items()},
+        "scores": _labels("inversion"),
+        "linked": _labels("linkage"),
         "leaks": LEAKS,
     }
     return environment
 
 
-def _settled(block: object, reason: str = "it is no part of this audit") -> Mapping[str, Any]:
-    """Give a block of results, or the reason why there is none."""
-    return block if isinstance(block, Mapping) else {"refused": reason}
+def _is_estimate(value: object) -> bool:
+    return isinstance(value, Estimate)
+
+
+def _labels(attack: str) -> dict[str, str]:
+    """Give the labels of an attack's figures by name, each with an arrow towards what is safer."""
+    return {name: _unbroken(metric.label) for name, metric in metrics().items() if metric.attack == attack}
 
 
 def _by_value(figures: Mapping[str, figure.Figure]) -> list[tuple[str, figure.Figure]]:
@@ -134,6 +131,11 @@ def _durations(seconds: Mapping[str, float]) -> list[tuple[str, str]]:
     """Give what each step took, the longest first, and the sum."""
     steps = sorted(seconds.items(), key=lambda item: -item[1])
     return [(name, figure.duration(took)) for name, took in [*steps, ("all", sum(seconds.values()))]]
+
+
+def _settings(record: object) -> list[tuple[str, str]]:
+    """Give what a report was made with as rows."""
+    return _flat(to_dict(record))
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

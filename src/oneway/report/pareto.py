@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from oneway.metrics.estimate import Estimate
+from oneway.report.plots import ends_of
+from oneway.report.sweeps import BenchmarkReport
 from oneway.storage import whole
 
 SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
 MARKS = "osD^v<>PX*hpd"
 
 
-def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
+def draw_pareto(report: BenchmarkReport, path: Path) -> None:
     """Draw mean MCC against leakage on test people, with 95 % intervals, as a PNG.
 
     Args:
-        results: of a benchmark, as docs/results.md describes them; a leakage that was refused is left out.
+        report: of a benchmark; a leakage that was refused is left out.
         path: the PNG.
 
     """
     from matplotlib import colormaps  # its import takes half a second
     from matplotlib.figure import Figure
 
-    rows = results["rows"]
-    cuts = list(dict.fromkeys(row["cut"] for row in rows))
-    names = list(dict.fromkeys(row["defence"] for row in rows))
+    rows = report.rows
+    cuts = list(dict.fromkeys(row.cut for row in rows))
+    names = list(dict.fromkeys(row.defence for row in rows))
     twenty = colormaps["tab20"].colors  # type: ignore[attr-defined]
     colours = [*twenty[::2], *twenty[1::2]]  # strong ones first
     figure = Figure(figsize=(5.5 * len(SHOWN), 4.5 * len(cuts)), layout="constrained")
@@ -34,28 +35,25 @@ def draw_pareto(results: Mapping[str, Any], path: Path) -> None:
         for (leakage, title), panel in zip(SHOWN.items(), line, strict=True):
             for place, name in enumerate(names):
                 shown = [
-                    (row["leakage"][leakage], row["mean_mcc"])
+                    (share, row.mean_mcc)
                     for row in rows
-                    if row["cut"] == cut and row["defence"] == name and "refused" not in row["leakage"][leakage]
+                    if row.cut == cut and row.defence == name and isinstance(share := row.leakage[leakage], Estimate)
                 ]
                 if name == "none":
-                    control = next(row["mean_mcc"] for row in rows if row["cut"] == cut and row["defence"] == name)
-                    panel.axhspan(control["low"], control["high"], color="0.9", label="unprotected (leakage 1)")
+                    control = next(row.mean_mcc for row in rows if row.cut == cut and row.defence == name)
+                    panel.axhspan(control.low, control.high, color="0.9", label="unprotected (leakage 1)")
                 if shown:
-                    x, y = ([pair[side]["value"] for pair in shown] for side in (0, 1))
-                    across, upward = (
-                        [[abs(pair[side]["value"] - pair[side][end]) for pair in shown] for end in ("low", "high")]
-                        for side in (0, 1)
-                    )
+                    x, y = ([pair[side].value for pair in shown] for side in (0, 1))
+                    across, upward = (ends_of([pair[side] for pair in shown]) for side in (0, 1))
                     mark = MARKS[place % len(MARKS)]
                     color = colours[place % len(colours)]
                     panel.errorbar(
                         x, y, yerr=upward, xerr=across, fmt=f"{mark}-", color=color, ms=5, lw=0.8, label=name
                     )
             panel.axvline(0, color="0.6", lw=0.8)
-            decided = results["decisions"][cut][leakage]
-            if "refused" not in decided:
-                panel.axvline(decided["value"], color="0.3", ls=":", label="the task's decisions alone")
+            decided = report.decisions[cut][leakage]
+            if isinstance(decided, Estimate):
+                panel.axvline(decided.value, color="0.3", ls=":", label="the task's decisions alone")
             panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     with whole(path) as partial:

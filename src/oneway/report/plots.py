@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from oneway.metrics.estimate import Estimate
 from oneway.report.reproduction import SHOWN
+from oneway.report.sweeps import ExperimentRow
 from oneway.storage import whole
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[ExperimentRow]
 SIDES = {"none": "unprotected", "paper": "the paper's game", "recommended": "the recommended recipe"}
 COLOURS = {"none": "#4d5966", "paper": "#c2562f", "recommended": "#2d6a4f"}
 GROUPS = (("neither", "#9aa3ad"), ("{second}", "#e0a526"), ("{first}", "#3b6fb6"), ("both", "#b03a5b"))
@@ -23,14 +25,14 @@ def draw_tradeoff(rows: Rows, path: Path) -> None:
     figure, panels = _panels(2)
     for panel, metric in zip(panels, ("face_similarity", "feature_similarity"), strict=True):
         for protection, colour in COLOURS.items():
-            points = [row for row in rows if row["protection"] == protection and _has(row, metric)]
+            points = [(row, alike, _useful(row)) for row, alike in _measured(rows, protection, metric)]
             if points:
-                _curve(panel, [(row[metric], row["mean_mcc"]) for row in points], colour, SIDES[protection])
-                for row in points:
-                    if row["at"] is not None:
-                        place = (row[metric]["value"], row["mean_mcc"]["value"])
-                        panel.annotate(f"{row['at']:g}", place, (4, 4), textcoords="offset points", fontsize=7)
-        theirs = [row["paper"] for row in rows if metric in row["paper"]]
+                _curve(panel, [(alike, useful) for _, alike, useful in points], colour, SIDES[protection])
+            for row, alike, useful in points:
+                if row.at is not None:
+                    place = (alike.value, useful.value)
+                    panel.annotate(f"{row.at:g}", place, (4, 4), textcoords="offset points", fontsize=7)
+        theirs = [row.paper for row in rows if metric in row.paper]
         if theirs:
             x, y = ([row[name] for row in theirs] for name in (metric, "mean_mcc"))
             panel.plot(x, y, "x--", color="0.6", lw=0.8, ms=4, label="the paper's figures (its data and network)")
@@ -42,14 +44,14 @@ def draw_tradeoff(rows: Rows, path: Path) -> None:
 def draw_layers(rows: Rows, path: Path) -> None:
     """Draw face similarity and utility over the cuts, a line for each protection, the paper's dashed."""
     figure, panels = _panels(2)
-    cuts = list(dict.fromkeys(row["at"] for row in rows))
+    cuts = list(dict.fromkeys(row.at for row in rows))
     for panel, metric in zip(panels, ("face_similarity", "mean_mcc"), strict=True):
         for protection, colour in COLOURS.items():
-            points = [row for row in rows if row["protection"] == protection and _has(row, metric)]
-            x = [cuts.index(row["at"]) for row in points]
-            _errors(panel, x, [row[metric] for row in points], colour, SIDES[protection])
+            points = _measured(rows, protection, metric)
+            x = [cuts.index(row.at) for row, _ in points]
+            _errors(panel, x, [value for _, value in points], colour, SIDES[protection])
             if protection != "recommended":
-                theirs = [(cuts.index(row["at"]), row["paper"][metric]) for row in points if metric in row["paper"]]
+                theirs = [(cuts.index(row.at), row.paper[metric]) for row, _ in points if metric in row.paper]
                 if theirs:
                     label = f"the paper's, {SIDES[protection]}"
                     panel.plot(*zip(*theirs, strict=True), "x--", color=colour, lw=0.7, ms=4, alpha=0.6, label=label)
@@ -92,23 +94,33 @@ def _panels(columns: int, rows: int = 1, *, side: float = 4.5) -> tuple[Any, lis
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
-def _has(row: Mapping[str, Any], metric: str) -> bool:
-    return isinstance(row.get(metric), Mapping) and "value" in row[metric]
+def _measured(rows: Rows, protection: str, metric: str) -> list[tuple[ExperimentRow, Estimate]]:
+    """Give the rows of a protection in which a metric was measured, each with it."""
+    pairs = [(row, row.scores.get(metric)) for row in rows if row.protection == protection]
+    return [(row, value) for row, value in pairs if value is not None]
 
 
-def _ends(estimates: Sequence[Mapping[str, Any]]) -> list[list[float]]:
-    return [[abs(each["value"] - each[end]) for each in estimates] for end in ("low", "high")]
+def _useful(row: ExperimentRow) -> Estimate:
+    value = row.scores["mean_mcc"]
+    assert value is not None
+    return value
 
 
-def _errors(panel: Any, x: Sequence[float], estimates: Sequence[Mapping[str, Any]], colour: str, label: str) -> None:
-    values = [each["value"] for each in estimates]
-    panel.errorbar(x, values, yerr=_ends(estimates), fmt="o-", ms=4, lw=1, capsize=2, color=colour, label=label)
+def ends_of(estimates: Sequence[Estimate]) -> list[list[float]]:
+    """Give how far the ends of intervals lie below and above their values, as `errorbar` takes them."""
+    below = [abs(each.value - each.low) for each in estimates]
+    return [below, [abs(each.high - each.value) for each in estimates]]
 
 
-def _curve(panel: Any, points: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], colour: str, label: str) -> None:
+def _errors(panel: Any, x: Sequence[float], estimates: Sequence[Estimate], colour: str, label: str) -> None:
+    values = [each.value for each in estimates]
+    panel.errorbar(x, values, yerr=ends_of(estimates), fmt="o-", ms=4, lw=1, capsize=2, color=colour, label=label)
+
+
+def _curve(panel: Any, points: Sequence[tuple[Estimate, Estimate]], colour: str, label: str) -> None:
     across, upward = ([point[side] for point in points] for side in (0, 1))
-    x, y = ([each["value"] for each in side] for side in (across, upward))
-    panel.errorbar(x, y, xerr=_ends(across), yerr=_ends(upward), fmt="o-", ms=4, lw=1, color=colour, label=label)
+    x, y = ([each.value for each in side] for side in (across, upward))
+    panel.errorbar(x, y, xerr=ends_of(across), yerr=ends_of(upward), fmt="o-", ms=4, lw=1, color=colour, label=label)
 
 
 def _save(figure: Any, path: Path) -> None:

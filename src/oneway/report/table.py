@@ -2,118 +2,92 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import metrics
+from oneway.report.limits import LEAKAGES
 from oneway.report.reproduction import columns
+from oneway.report.sweeps import BenchmarkReport, ExperimentReport, Shares
+from oneway.report.values import (
+    Attacks,
+    AuditReport,
+    JudgeReport,
+    OrRefused,
+    Queries,
+    Refused,
+    RunReport,
+    Utility,
+    refusals,
+    scores_of,
+)
 
-ROWS = {
-    "mean_mcc": "utility: mean MCC ↑",
-    "face_similarity": "face similarity ↓",
-    "recognised": "recognised at FAR 1e-3 ↓",
-    "ssim": "SSIM ↓",
-    "psnr": "PSNR, dB ↓",
-    "mse": "MSE ↑",
-}
-"""Every figure shown, with the direction in which the provider of an encoder wants it."""
-
-
-AUDIT_ROWS = ROWS | {
-    "feature_similarity": "feature similarity ↓",
-    "tar_at_far_1e-2": "linked, TAR at FAR 1e-2 ↓",
-    "tar_at_far_1e-3": "linked, TAR at FAR 1e-3 ↓",
-    "rank_1": "linked, rank 1 ↓",
-    "scatter": "LDA score ↓",
-    "inference": "inferred: mean MCC ↓",
-    "bits": "information, bits at least ↓",
-    "least_mse": "MSE of unbiased attackers, at least ↑",
-}
-"""The same for an audit, a row each."""
-_SOURCES = {
-    "feature_similarity": ("feature", "feature_similarity"),
-    "tar_at_far_1e-2": ("linkage", "tar_at_far_1e-2"),
-    "tar_at_far_1e-3": ("linkage", "tar_at_far_1e-3"),
-    "rank_1": ("linkage", "rank_1"),
-    "scatter": ("scatter", "score"),
-    "inference": ("inference", "mean_mcc"),
-    "bits": ("information", "bits"),
-}
-"""The attack, and its figure, that each of an audit's further rows shows."""
+UTILITY = "mean_mcc"
+Figure = Estimate | Refused | float | str | None
+Figures = Mapping[str, Any]
 
 
-def attack_table(results: Mapping[str, Any]) -> Table:
-    """Lay out the results of an attack (docs/results.md) beside their floors and their control.
-
-    Values stand with their 95 % intervals over people.
-    """
-    columns = {"this encoder": _figures(results)}
-    if results["control"] is not None:
-        columns["control (unprotected)"] = _figures(results["control"])
-    columns |= {
-        "floor: mean face": results["floors"]["mean_face"] | results["floors"]["constant_prediction"],
-        "floor: the task's decisions alone": results["floors"]["nearest_by_output"],
-    }
-    table = Table(title="What a fresh attacker gets from the test people (value, 95 % interval)")
-    table.add_column("")
-    for name in columns:
-        table.add_column(name, justify="right")
-    for key, label in ROWS.items():
-        if any(key in figures for figures in columns.values()):
-            table.add_row(label, *(_text(figures.get(key)) for figures in columns.values()))
-    return table
-
-
-def audit_table(results: Mapping[str, Any]) -> Table:
-    """Lay out the results of an audit (docs/results.md): a row for each figure, beside control, floors and leakage.
+def audit_table(report: AuditReport) -> Table:
+    """Lay out an audit: a row for each figure, beside control, floors, the decisions alone and leakage.
 
     What was refused, and which training its budget ended, is said below the table.
     """
-    attacks, floors = results["attacks"], _block(results["floors"])
-    columns = {"this encoder": _audit_figures(results)}
-    if _block(results["control"]):
-        columns["control (unprotected)"] = _audit_figures(results["control"])
-    columns["floor: knows nothing"] = {
-        **_block(floors.get("mean_face")),
-        **_block(floors.get("constant_prediction")),
-        **_block(floors.get("mean_feature")),
-        **_block(floors.get("chance")),
-        "scatter": _block(attacks["scatter"]).get("chance"),
-        "inference": 0.0,
+    decided = scores_of(report.decisions)
+    named: dict[str, Figures] = {"this encoder": _figures(report.attacks, report.utility)}
+    if report.control is not None:
+        named["control (unprotected)"] = _figures(report.control.attacks, report.control.utility)
+    named["floor: knows nothing"] = {
+        name: value
+        for floor in ("mean_face", "constant_prediction", "mean_feature", "chance")
+        for name, value in report.floors.get(floor, {}).items()
     }
-    columns["the task's decisions alone"] = {
-        **_block(results["decisions"]),
-        "inference": _block(_block(attacks["inference"]).get("decisions")).get("mean_mcc"),
+    named["the task's decisions alone"] = decided
+    shares = {
+        "tar_at_far_1e-3" if name == "linkage" else name: _percent(share)
+        for name, share in report.leakage.items()
+        if isinstance(share, Estimate)
     }
-    leakage: dict[str, Any] = dict(_block(results["leakage"]))
-    if "linkage" in leakage:
-        leakage["tar_at_far_1e-3"] = leakage.pop("linkage")
-    if any(_block(share) for share in leakage.values()):
-        columns["leakage"] = {name: _percent(share) for name, share in leakage.items()}
+    if shares:
+        named["leakage"] = shares
     table = Table(
         title="What attackers get from the test people (value, 95 % interval; leakage: floor 0 %, control 100 %)",
         caption_justify="left",
     )
     table.add_column("")
-    for name in columns:
+    for name in named:
         table.add_column(name, justify="right")
-    for key, label in AUDIT_ROWS.items():
-        if columns["this encoder"].get(key) is not None:
-            table.add_row(label, *(_text(figures.get(key)) for figures in columns.values()))
-    queries = _block(results["queries"])
-    if queries:
-        most, pairs = max(point["queries"] for point in queries["curve"]), queries["pairs_to_breach"]
-        score, level = next(iter(queries["breach"].items()))
-        if score in queries["curve"][0]:
-            table.add_row(f"pairs until {score} is {level:g} ↑", f"more than {most}" if pairs is None else f"{pairs}")
-    table.caption = "\n".join(_remarks(results)) or None
+    labels = {UTILITY: "utility: mean MCC ↑"} | {name: metric.label for name, metric in metrics().items()}
+    for key, label in labels.items():
+        if named["this encoder"].get(key) is not None and not key.endswith("_affine") and key != "rank_5":
+            table.add_row(label, *(_text(figures.get(key)) for figures in named.values()))
+    if isinstance(report.queries, Queries):
+        _add_queries(table, report.queries)
+    table.caption = "\n".join(_remarks(report)) or None
     return table
 
 
-def benchmark_table(results: Mapping[str, Any]) -> Table:
-    """Lay out a benchmark of defences (docs/results.md): a row for each setting, on test people.
+def _add_queries(table: Table, queries: Queries) -> None:
+    most, pairs = max(point.queries for point in queries.curve), queries.pairs_to_breach
+    for score, level in queries.breach.items():
+        if score in queries.curve[0].scores:
+            table.add_row(f"pairs until {score} is {level:g} ↑", f"more than {most}" if pairs is None else f"{pairs}")
+
+
+def in_text(table: Table) -> str:
+    """Write a table as plain text."""
+    console = Console(width=160, markup=False, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get()
+
+
+def benchmark_table(report: BenchmarkReport) -> Table:
+    """Lay out a benchmark of defences: a row for each setting, on test people.
 
     Last of each cut stands what the task's decisions alone give away, as the control takes them.
     """
@@ -121,57 +95,52 @@ def benchmark_table(results: Mapping[str, Any]) -> Table:
     for name in ("cut", "defence", "strength", "mean MCC ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
         table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
 
-    def add(cut: str, defence: str, strength: str, utility: str, leakage: Mapping[str, Any]) -> None:
-        shares = [leakage[name] for name in ("face_similarity", "feature_similarity", "linkage")]
-        table.add_row(cut, defence, strength, utility, *(_percent(share) or "–" for share in shares))
+    def add(cut: str, defence: str, strength: str, utility: str, leakage: Shares) -> None:
+        table.add_row(cut, defence, strength, utility, *(_percent(leakage[name]) for name in LEAKAGES))
 
-    for cut, decided in results["decisions"].items():
-        for row in results["rows"]:
-            if row["cut"] == cut:
-                add(cut, row["defence"], f"{row['strength']:g}", _text(row["mean_mcc"]), row["leakage"])
+    for cut, decided in report.decisions.items():
+        for row in report.rows:
+            if row.cut == cut:
+                add(cut, row.defence, f"{row.strength:g}", _text(row.mean_mcc), row.leakage)
         add(cut, "the task's decisions alone", "", "", decided)
-    late = [row for row in results["rows"] if row.get("unconverged")]
+    late = [row for row in report.rows if row.unconverged]
     if late:
         table.caption = (
-            f"{len(late)} of {len(results['rows'])} settings met attackers that their budget ended, so more may leak; "
+            f"{len(late)} of {len(report.rows)} settings met attackers that their budget ended, so more may leak; "
             "`unconverged` in results.json names them"
         )
     return table
 
 
-def experiment_table(results: Mapping[str, Any]) -> Table:
-    """Lay out an experiment (docs/results.md): a row for each setting, on test people, with the paper's figures."""
-    rows = results["rows"]
-    names = columns(rows)
-    table = Table(title=f"{results['experiment']} (value, 95 % interval; p: the paper's figure)")
+def experiment_table(report: ExperimentReport) -> Table:
+    """Lay out an experiment: a row for each setting, on test people, with the paper's figures."""
+    names = columns(report.rows)
+    table = Table(title=f"{report.experiment} (value, 95 % interval; p: the paper's figure)")
     table.add_column("")
     for heading in names.values():
         table.add_column(heading, justify="right")
-    for row in rows:
+    for row in report.rows:
         cells = []
         for name in names:
-            theirs = row["paper"].get(name)
-            cells.append(_text(row.get(name)) + ("" if theirs is None else f"\np {theirs:g}"))
-        table.add_row(f"{row['id']}: {row['title']}", *cells)
-    effects = results["effects"]
-    if effects:
-        verdicts = [effect["verdict"] for effect in effects]
-        counts = {verdict: verdicts.count(verdict) for verdict in dict.fromkeys(verdicts)}
+            theirs = row.paper.get(name)
+            cells.append(_text(row.scores.get(name)) + ("" if theirs is None else f"\np {theirs:g}"))
+        table.add_row(f"{row.id}: {row.title}", *cells)
+    if report.effects:
+        counts = Counter(effect.verdict for effect in report.effects)
         said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        table.caption = f"of {len(effects)} changes that the paper's table shows: {said}"
+        table.caption = f"of {len(report.effects)} changes that the paper's table shows: {said}"
     return table
 
 
-def utility_line(results: Mapping[str, Any]) -> str:
-    """Say in one line what a protect run's encoder is good for."""
-    mean_mcc = results["utility"]["mean_mcc"]
-    count = len(results["utility"]["mcc"])
-    return f"mean MCC of {count} attributes on {mean_mcc['n']} test people: {Estimate(**mean_mcc)} (floor: 0)"
+def utility_line(utility: Utility) -> str:
+    """Say in one line what an encoder is good for."""
+    mean = utility.mean_mcc
+    return f"mean MCC of {len(utility.mcc)} attributes on {mean.n} test people: {mean} (floor: 0)"
 
 
-def probe_line(results: Mapping[str, Any]) -> str | None:
+def probe_line(report: RunReport) -> str | None:
     """Say in one line what the last fresh probe of a protect run found, if there was one."""
-    last = (results.get("probes") or {}).get("last")
+    last = (report.probes or {}).get("last")
     if last is None:
         return None
     alarm = "the encoder outran its opponent, so raise game.decoder_steps" if last["alarm"] else "no alarm"
@@ -181,62 +150,46 @@ def probe_line(results: Mapping[str, Any]) -> str | None:
     )
 
 
-def verifier_line(about: Mapping[str, Any] | None) -> str:
+def verifier_line(judge: JudgeReport | None) -> str:
     """Say in one line how good a verifier is, so that its scores can be read."""
-    if about is None:
+    if judge is None:
         return "no verifier: no person appears twice, so there are no identity scores; give one with --verifier"
-    if about["blind"] is not None:
-        return f"verifier {about['name']} cannot tell who is shown: {about['blind']}; as a judge it is worth nothing"
-    if about["true_accept_rate"] is None:
-        return f"verifier {about['name']}: too few people to say how good it is, so nothing is counted as recognised"
-    rate = Estimate(**about["true_accept_rate"])
+    if judge.blind is not None:
+        return f"verifier {judge.name} cannot tell who is shown: {judge.blind}; as a judge it is worth nothing"
+    if judge.true_accept_rate is None:
+        return f"verifier {judge.name}: too few people to say how good it is, so nothing is counted as recognised"
     return (
-        f"verifier {about['name']} accepts {rate} of real pairs of one test person at a false accept rate of "
-        f"{about['false_accept_rate']:g} (threshold {about['threshold']:.3f})"
+        f"verifier {judge.name} accepts {judge.true_accept_rate} of real pairs of one test person at a false accept "
+        f"rate of {judge.false_accept_rate:g} (threshold {judge.threshold:.3f})"
     )
 
 
-def _figures(results: Mapping[str, Any]) -> dict[str, Any]:
-    return {"mean_mcc": results["utility"]["mean_mcc"], **results["attacks"]["inversion"]}
+def _figures(attacks: Attacks, utility: Utility | None) -> dict[str, Any]:
+    """Give every figure of an encoder by its metric: of reconstructions those of the panel."""
+    named: dict[str, Any] = {} if utility is None else {UTILITY: utility.mean_mcc}
+    for name, metric in metrics().items():
+        named[name] = scores_of(attacks.get(metric.attack)).get(name)
+    return named
 
 
-def _block(block: object) -> Mapping[str, Any]:
-    """Give a block of an audit's results, nothing if it was refused or never made."""
-    return block if isinstance(block, Mapping) and "refused" not in block else {}
-
-
-def _audit_figures(side: Mapping[str, Any]) -> dict[str, Any]:
-    attacks = {name: _block(block) for name, block in _block(side["attacks"]).items()}
-    figures = {name: attacks.get(block, {}).get(key) for name, (block, key) in _SOURCES.items()}
-    figures["least_mse"] = _block(side.get("bound")).get("least_mse")
-    return {"mean_mcc": _block(side["utility"]).get("mean_mcc"), **attacks.get("inversion", {}), **figures}
-
-
-def _remarks(results: Mapping[str, Any]) -> list[str]:
+def _remarks(report: AuditReport) -> list[str]:
     """Say what an audit could not measure, and what it did not measure to the end."""
-    late = results["unconverged"]
-    parts = {
-        **results["attacks"],
-        "queries": results["queries"],
-        "the task's decisions alone": results["decisions"],
-        "error of unbiased attackers": results.get("bound"),
-    }
-    remarks = [f"not measured: {name}, {part['refused']}" for name, part in parts.items() if part and not _block(part)]
-    if late:
-        remarks.append(f"ended by the budget before they converged, so more may be had: {', '.join(late)}")
+    remarks = [f"not measured: {name}, {reason}" for name, reason in refusals(report.attacks)]
+    if isinstance(report.queries, Refused):
+        remarks.append(f"not measured: queries, {report.queries.refused}")
+    if isinstance(report.decisions, Refused):
+        remarks.append(f"not measured: the task's decisions alone, {report.decisions.refused}")
+    if report.unconverged:
+        late = ", ".join(report.unconverged)
+        remarks.append(f"ended by the budget before they converged, so more may be had: {late}")
     return remarks
 
 
-def _percent(share: Mapping[str, Any]) -> str | None:
-    if not _block(share):
-        return None
-    value, low, high = (f"{100 * share[end]:.0f}" for end in ("value", "low", "high"))
-    return f"{value} %\n[{low}, {high}]"
+def _percent(share: OrRefused[Estimate]) -> str:
+    return share.in_percent(0).replace(" [", "\n[") if isinstance(share, Estimate) else "–"
 
 
-def _text(figure: Mapping[str, Any] | float | str | None) -> str:
-    if figure is None or (isinstance(figure, Mapping) and "refused" in figure):
+def _text(figure: Figure) -> str:
+    if figure is None or isinstance(figure, Refused):
         return "–"
-    if isinstance(figure, str):
-        return figure
-    return str(Estimate(**figure)).replace(" [", "\n[") if isinstance(figure, Mapping) else f"{figure:.3f}"
+    return f"{figure:.3f}" if isinstance(figure, float | int) else str(figure).replace(" [", "\n[")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
-from typing import Any, Literal
 
-Verdict = Literal["agrees", "disagrees", "within the interval", "not measured"]
+from oneway.report.sweeps import Change, EffectReport, ExperimentRow
+
 METRICS = {
     "mean_mcc": "mean MCC",
     "face_similarity": "face similarity",
@@ -52,7 +52,7 @@ class Effect:
     after: str
 
 
-def judge(effect: Effect, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def judge(effect: Effect, rows: Mapping[str, ExperimentRow]) -> EffectReport:
     """Say whether our rows change as the paper's do.
 
     Our change has an interval, from the ends of the two rows' intervals: it is wider than that of the difference, which
@@ -60,30 +60,19 @@ def judge(effect: Effect, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, An
 
     Args:
         effect: the change.
-        rows: of an experiment, by their `id`; each has `paper`, and estimates by metric.
+        rows: of an experiment, by their `id`.
 
     """
     before, after = rows[effect.before], rows[effect.after]
-    theirs = after["paper"][effect.metric] - before["paper"][effect.metric]
-    found: dict[str, Any] = {
-        "claim": effect.claim,
-        "metric": effect.metric,
-        "before": effect.before,
-        "after": effect.after,
-        "paper": round(theirs, 4),
-        "ours": None,
-        "verdict": "not measured",
-    }
-    first, second = before.get(effect.metric), after.get(effect.metric)
+    theirs = after.paper[effect.metric] - before.paper[effect.metric]
+    found = EffectReport(**vars(effect), paper=round(theirs, 4), ours=None, verdict="not measured")
+    first, second = before.scores.get(effect.metric), after.scores.get(effect.metric)
     if first is None or second is None:
         return found
-    low, high = second["low"] - first["high"], second["high"] - first["low"]
-    value = second["value"] - first["value"]
-    verdict: Verdict
+    ours = Change(value=second.value - first.value, low=second.low - first.high, high=second.high - first.low)
+    unmoved = ours.low <= 0 <= ours.high
     if abs(theirs) <= STILL:
-        verdict = "agrees" if low <= 0 <= high else "disagrees"
-    elif low <= 0 <= high:
-        verdict = "within the interval"
-    else:
-        verdict = "agrees" if (value > 0) == (theirs > 0) else "disagrees"
-    return found | {"ours": {"value": value, "low": low, "high": high}, "verdict": verdict}
+        return replace(found, ours=ours, verdict="agrees" if unmoved else "disagrees")
+    if unmoved:
+        return replace(found, ours=ours, verdict="within the interval")
+    return replace(found, ours=ours, verdict="agrees" if (ours.value > 0) == (theirs > 0) else "disagrees")

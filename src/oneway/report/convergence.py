@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
-from oneway.auditing.steps import Found
+from collections.abc import Iterable
 
 LEAKAGE = ("inversion", "feature", "decisions")
 """The kinds of attackers on which the leakages rest: photographs are linked through the first two as well, and the
@@ -17,11 +15,6 @@ RESTS: dict[str, tuple[str, ...]] = {
 }
 """The kinds of trained attackers on which the figures of an attack rest, even of those that are not the strongest: each
 might be, trained longer."""
-
-
-def unconverged(found: Mapping[str, Found]) -> list[str]:
-    """Name the steps of an audit whose attacker was trained, and ended by its budget instead of by convergence."""
-    return [name for name, step in found.items() if step.facts.get("converged") is False]
 
 
 def among(names: Iterable[str], kinds: Iterable[str]) -> list[str]:

@@ -1,0 +1,96 @@
+"""Every figure that is measured, by name: its title, its unit, which way is safer, and how it is computed.
+
+Tables, the page, limits and sweeps are made from this. Another package adds a figure of reconstructions by an entry
+point of the group `oneway.metrics` that names a `Metric` with a `measure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oneway.metrics import image
+from oneway.plugins import entries
+
+Measure = Callable[[Tensor, Tensor], NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure.
+
+    Attributes:
+        name: its key in results.
+        title: how it is called in tables.
+        unit: see `metrics.estimate.Estimate`.
+        safer: whether a `low` or a `high` value gives less away.
+        attack: the attack that it is a figure of; `inversion` for those of reconstructions.
+        measure: for one of reconstructions: maps these and the originals, both (n, 3, size, size) in 0..1, to (n,).
+            Without, whoever runs the attack computes it.
+        limited: whether a limit can be put on its upper end.
+
+    """
+
+    name: str
+    title: str
+    unit: str
+    safer: Literal["low", "high"] = "low"
+    attack: str = "inversion"
+    measure: Measure | None = None
+    limited: bool = True
+
+    @property
+    def label(self) -> str:
+        """The title with an arrow towards what is safer."""
+        return f"{self.title} {'↓' if self.safer == 'low' else '↑'}"
+
+
+def _affine(then: Measure) -> Measure:
+    return lambda drawn, originals: then(image.affine(drawn, originals), originals)
+
+
+def _psnr(drawn: Tensor, originals: Tensor) -> NDArray[Any]:
+    return image.psnr(image.mse(drawn, originals))
+
+
+_OWN = (
+    Metric(name="face_similarity", title="face similarity", unit="cosine"),
+    Metric(name="recognised", title="recognised at FAR 1e-3", unit="share"),
+    Metric(name="ssim", title="SSIM", unit="SSIM", measure=image.ssim),
+    Metric(name="psnr", title="PSNR, dB", unit="dB", measure=_psnr),
+    Metric(name="mse", title="MSE", unit="MSE", safer="high", measure=image.mse, limited=False),
+    Metric(name="ssim_affine", title="SSIM, colours corrected", unit="SSIM", measure=_affine(image.ssim)),
+    Metric(name="psnr_affine", title="PSNR, colours corrected", unit="dB", measure=_affine(_psnr)),
+    Metric(name="feature_similarity", title="feature similarity", unit="cosine", attack="feature"),
+    Metric(name="tar_at_far_1e-2", title="linked, TAR at FAR 1e-2", unit="share", attack="linkage"),
+    Metric(name="tar_at_far_1e-3", title="linked, TAR at FAR 1e-3", unit="share", attack="linkage"),
+    Metric(name="rank_1", title="linked, rank 1", unit="share", attack="linkage"),
+    Metric(name="rank_5", title="linked, rank 5", unit="share", attack="linkage"),
+    Metric(name="lda_score", title="LDA score", unit="ratio", attack="scatter", limited=False),
+    Metric(name="inferred_mcc", title="inferred: mean MCC", unit="MCC", attack="inference", limited=False),
+    Metric(name="bits", title="information, bits at least", unit="bits", attack="information"),
+    Metric(
+        name="least_mse",
+        title="MSE of unbiased attackers, at least",
+        unit="MSE",
+        safer="high",
+        attack="bound",
+        limited=False,
+    ),
+)
+
+
+@cache
+def metrics() -> dict[str, Metric]:
+    """Give every figure by name, those of other packages last."""
+    return {metric.name: metric for metric in (*_OWN, *entries("oneway.metrics", Metric))}
+
+
+def of_reconstructions() -> dict[str, Metric]:
+    """Give the figures of reconstructions; face similarity and recognition need a verifier."""
+    return {name: metric for name, metric in metrics().items() if metric.attack == "inversion"}

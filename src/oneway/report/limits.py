@@ -1,0 +1,93 @@
+"""Limits on an audit's figures, so that a team can hold its encoder to them in continuous integration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from oneway.errors import InputError, unknown
+from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import metrics
+from oneway.report.convergence import RESTS, among
+from oneway.report.junit import Check
+from oneway.report.values import AuditReport, Refused, scores_of
+
+UNCONVERGED = "unconverged"
+"""The number of trained attackers that their budget ended; none may be, unless a limit says otherwise."""
+LEAKAGES = {"face_similarity": "inversion", "feature_similarity": "feature", "linkage": "linkage"}
+"""The leakages, and the attack that each is of."""
+
+
+def limited() -> dict[str, str]:
+    """Give every figure on which a limit can be put, higher being worse in all, with the attack that it is of."""
+    own = {name: metric.attack for name, metric in metrics().items() if metric.limited}
+    return own | {f"leakage.{name}": attack for name, attack in LEAKAGES.items()}
+
+
+def read_limits(given: Mapping[str, str]) -> dict[str, float]:
+    """Read limits from text.
+
+    Raises:
+        InputError: for a figure that does not exist, or a limit that is no number.
+
+    """
+    limits = {}
+    for name, text in given.items():
+        if name not in (*limited(), UNCONVERGED):
+            raise unknown("figure", name, (*limited(), UNCONVERGED))
+        try:
+            limits[name] = float(text)
+        except ValueError as error:
+            raise InputError(f"the limit of {name} must be a number, not {text!r}") from error
+        if not math.isfinite(limits[name]):
+            raise InputError(f"the limit of {name} must be finite, not {text!r}")
+    return limits
+
+
+def check_limits(report: AuditReport, limits: Mapping[str, float]) -> list[Check]:
+    """Hold a report to limits: the upper end of the interval must not exceed one.
+
+    What was not measured fails, and so does a figure that rests on more attackers that their budget ended than the
+    limit of `unconverged` allows, which is 0 by default: trained longer they may get more.
+    """
+    late = report.unconverged
+    allowed = limits.get(UNCONVERGED, 0.0)
+    return [
+        _check_number(late, limit) if name == UNCONVERGED else _check(report, name, limit, late, allowed)
+        for name, limit in limits.items()
+    ]
+
+
+def _check_number(late: list[str], limit: float) -> Check:
+    told = f"{UNCONVERGED}: {len(late)} attackers ended by their budget{_named(late)}, limit {limit:g}"
+    return Check(name=UNCONVERGED, passed=len(late) <= limit, message=told, seconds=0.0)
+
+
+def _figure(report: AuditReport, name: str, attack: str) -> Estimate | str:
+    """Give a figure, or the reason why there is none."""
+    result = report.attacks[attack]
+    if name.startswith("leakage."):
+        share = report.leakage[name.removeprefix("leakage.")]
+        return share if isinstance(share, Estimate) else share.refused
+    if isinstance(result, Refused):
+        return result.refused
+    return scores_of(result).get(name) or "it was not measured"
+
+
+def _check(report: AuditReport, name: str, limit: float, late: list[str], allowed: float) -> Check:
+    attack = limited()[name]
+    found = _figure(report, name, attack)
+    if not isinstance(found, Estimate):
+        return Check(name=name, passed=False, message=f"{name}: no figure ({found})", seconds=0.0)
+    message = f"{name} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], limit {limit:g} for the upper end"
+    under = among(late, RESTS.get(attack, ()))
+    if len(under) > allowed:
+        message += (
+            f"; it rests on attackers that ended by their budget{_named(under)} and may get more: train them longer "
+            f"(--set steps=N), or allow it with --fail-above {UNCONVERGED}={len(under)}"
+        )
+    return Check(name=name, passed=found.high <= limit and len(under) <= allowed, message=message, seconds=0.0)
+
+
+def _named(attackers: list[str]) -> str:
+    return f" ({', '.join(attackers)})" if attackers else ""
