@@ -82,7 +82,7 @@ def audit(
     fabric = launch(config.runtime)
     pack = data if isinstance(data, Pack) or data is None else Pack.open(data)
     opened = _open(victim, features, pack, cut, network, fabric, config)
-    passed = guards.check_people(opened.pack) + guards.check_range(opened.kind, config.pixels)
+    passed = guards.check_people(opened.pack, judged=config.alone is None) + guards.check_range(opened.kind, config.pixels)
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
     doubled = duplicates(opened.pack, progress=progress)
     passed += guards.check_pictures(doubled)
