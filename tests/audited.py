@@ -1,7 +1,8 @@
-"""What an audit finds, made up: one with every block, and one in which everything was refused."""
+"""What an audit's results.json holds, made up: one with every block, and one in which everything was refused."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from PIL import Image, ImageFilter
 
 from oneway.auditing.conclusions import numbers
 from oneway.auditing.verdict import verdict
+from oneway.config import from_dict, to_dict
 from oneway.data.packed import Pack
 from oneway.metrics.estimate import Estimate
 from oneway.report.page import Pictures
+from oneway.report.values import AuditReport, scores_of
 
 UNITS = {
     "face_similarity": "cosine",
@@ -51,12 +54,21 @@ def linked(*values: float) -> Results:
     return scores(*values, names=tuple(UNITS)[7:])
 
 
+def course(steps: int, *, converged: bool = True) -> Results:
+    return {"converged": converged, "steps": steps, "validation_error": 0.021, "queries": 40_960}
+
+
 def _attacker(
     found: Results, *, steps: int, seconds: float, converged: bool = True, flags: tuple[str, ...] = ()
 ) -> Results:
     validation = {name: round(found[name]["value"] * 1.01, 4) for name in ("mse", "face_similarity")}
-    course = {"converged": converged, "steps": steps, "queries": 40_960, "seconds": seconds, "flags": list(flags)}
-    return found | course | {"validation": validation}
+    return {
+        "scores": found,
+        "course": course(steps, converged=converged),
+        "validation": validation,
+        "flags": list(flags),
+        "seconds": seconds,
+    }
 
 
 def _inversion(attackers: dict[str, Results]) -> Results:
@@ -64,11 +76,8 @@ def _inversion(attackers: dict[str, Results]) -> Results:
     strongest = dict.fromkeys(tuple(UNITS)[:7], "residual") | dict.fromkeys(
         ("face_similarity", "recognised"), "transformer"
     )
-    return {
-        "strongest": strongest,
-        "attackers": attackers,
-        **{name: attackers[strongest[name]][name] for name in strongest if name in kept},
-    }
+    scored = {name: attackers[way]["scores"][name] for name, way in strongest.items() if name in kept["scores"]}
+    return {"strongest": strongest, "ways": attackers, "scores": scored}
 
 
 def _inference(most: float, half: float) -> Results:
@@ -84,8 +93,32 @@ def _inference(most: float, half: float) -> Results:
     )
     names += ("Mustache", "Narrow_Eyes", "Pale_Skin", "Rosy_Cheeks", "Wavy_Hair", "5_o_Clock_Shadow", "Brown_Hair")
     levels = [most * (0.55 + 0.45 * np.cos(1.7 * place)) for place in range(len(names))]
-    each = {name: figure(float(level), "MCC", half) for name, level in zip(names, levels, strict=True)}
-    return {"mean_mcc": figure(float(np.mean(levels)), "MCC", half / 2), "mcc": each}
+    mean = {"inferred_mcc": figure(float(np.mean(levels)), "MCC", half / 2)}
+    return mean | {
+        f"inferred_mcc.{name}": figure(float(level), "MCC", half) for name, level in zip(names, levels, strict=True)
+    }
+
+
+def _linkage(ways: dict[str, Results]) -> Results:
+    return {
+        "scores": ways["trained"],
+        "strongest": dict.fromkeys(ways["trained"], "trained"),
+        "ways": {name: {"scores": found} for name, found in ways.items()},
+    }
+
+
+def _scatter(between: float, within: float, score: float) -> Results:
+    found = {"between": figure(between, "", 0.1), "within": figure(within, "", 0.07)}
+    return {"scores": found | {"lda_score": figure(score, "ratio", 0.05)}}
+
+
+def _information(bits: float, seconds: float) -> Results:
+    return {
+        "scores": {"bits": figure(bits, "bits", 0.14)},
+        "facts": {"ceiling": 8.0},
+        "course": course(400),
+        "seconds": seconds,
+    }
 
 
 def audited() -> Results:
@@ -119,29 +152,29 @@ def audited() -> Results:
     mean_face = scores(0.052, 0.001, 0.281, 13.1, 0.0512, 0.293, 13.9)
     public_face = scores(0.041, 0.001, 0.142, 10.2, 0.0994, 0.171, 12.2)
     decided = scores(0.118, 0.012, 0.168, 10.9, 0.0861, 0.192, 12.6)
-    told = _inference(0.11, 0.03)
     control = {
         "name": "unprotected: the same network and task, --pixel 0",
+        "audit": "control",
         "utility": {
             "mean_mcc": figure(0.703, "MCC", 0.009),
             "mcc": {name: figure(0.79 - 0.05 * (place * 5 % 6), "MCC") for place, name in enumerate(TASK)},
         },
         "attacks": {
             "inversion": stronger,
-            "feature": {"feature_similarity": figure(0.702), "converged": True, "steps": 5200, "seconds": 88.0},
-            "linkage": linked(0.91, 0.78, 0.72, 0.88) | {"strongest": "trained", "ways": {}},
-            "scatter": {
-                "between": figure(6.41, "", 0.2),
-                "within": figure(2.02, "", 0.06),
-                "score": figure(3.17, "ratio", 0.11),
-                "chance": 0.33,
+            "feature": {
+                "scores": {"feature_similarity": figure(0.702)},
+                "course": course(5200),
+                "seconds": 88.0,
             },
-            "inference": _inference(0.58, 0.03) | {"decisions": None},
+            "linkage": _linkage({"trained": linked(0.91, 0.78, 0.72, 0.88)}),
+            "scatter": _scatter(6.41, 2.02, 3.17),
+            "inference": {"scores": _inference(0.58, 0.03)},
             "optimisation": {
                 "refused": "the control is attacked as the victim is, and this step was left to the victim"
             },
-            "information": {"bits": figure(7.4, "bits", 0.2), "ceiling": 8.0, "converged": True, "seconds": 61.0},
+            "information": _information(7.4, 61.0),
             "averaging": {"refused": "the control adds no noise"},
+            "bound": {"refused": "no bound: the encoder is deterministic"},
         },
     }
     curve = [
@@ -153,7 +186,7 @@ def audited() -> Results:
         (40_960, 0.352, 0.171, 0.0236, True),
     ]
     results: Results = {
-        "schema": 3,
+        "schema": 4,
         "kind": "audit",
         "victim": {
             "name": "faces64-layer2-pixel3",
@@ -186,43 +219,39 @@ def audited() -> Results:
         ],
         "attacks": {
             "inversion": _inversion(attackers),
-            "feature": {"feature_similarity": figure(0.431), "converged": True, "steps": 4800, "seconds": 96.4},
-            "linkage": linked(0.612, 0.403, 0.318, 0.551)
-            | {
-                "strongest": "trained",
-                "ways": {
-                    "cosine": linked(0.402, 0.211, 0.164, 0.349) | {"seconds": 3.1},
-                    "whitened cosine": linked(0.541, 0.352, 0.262, 0.487) | {"seconds": 5.7},
-                    "trained": linked(0.612, 0.403, 0.318, 0.551) | {"seconds": 141.0},
-                },
+            "feature": {"scores": {"feature_similarity": figure(0.431)}, "course": course(4800), "seconds": 96.4},
+            "linkage": _linkage(
+                {
+                    "cosine": linked(0.402, 0.211, 0.164, 0.349),
+                    "whitened cosine": linked(0.541, 0.352, 0.262, 0.487),
+                    "trained": linked(0.612, 0.403, 0.318, 0.551),
+                }
+            ),
+            "scatter": _scatter(3.122, 2.214, 1.41),
+            "inference": {"scores": _inference(0.31, 0.03), "course": course(1400), "seconds": 12.5},
+            "optimisation": {
+                "scores": scores(0.298, 0.109, 0.377, 15.6, 0.0291, 0.39, 16.0),
+                "facts": {"num_pictures": 64},
+                "seconds": 311.0,
             },
-            "scatter": {
-                "between": figure(3.122, "", 0.1),
-                "within": figure(2.214, "", 0.07),
-                "score": figure(1.41, "ratio", 0.05),
-                "chance": 0.33,
+            "information": _information(5.62, 64.2),
+            "averaging": {"scores": scores(0.371, 0.188, 0.451, 16.9, 0.0219, 0.463, 17.4), "facts": {"draws": 16}},
+            "bound": {
+                "scores": {"dfil": figure(0.82, "dFIL", 0.03), "least_mse": figure(1.2195, "MSE", 0.045)},
+                "facts": {"num_pictures": 64, "holds_for": "unbiased attackers"},
+                "seconds": 4.3,
             },
-            "inference": _inference(0.31, 0.03)
-            | {"decisions": told, "converged": True, "steps": 1400, "seconds": 12.5},
-            "optimisation": scores(0.298, 0.109, 0.377, 15.6, 0.0291, 0.39, 16.0)
-            | {"num_pictures": 64, "seconds": 311.0},
-            "information": {"bits": figure(5.62, "bits", 0.14), "ceiling": 8.0, "converged": True, "seconds": 64.2},
-            "averaging": scores(0.371, 0.188, 0.451, 16.9, 0.0219, 0.463, 17.4) | {"draws": 16},
-        },
-        "bound": {
-            "dfil": figure(0.82, "dFIL", 0.03),
-            "least_mse": figure(1.2195, "MSE", 0.045),
-            "num_pictures": 64,
-            "holds_for": "unbiased attackers",
-            "seconds": 4.3,
         },
         "queries": {
             "attacker": "mirror",
             "breach": {"recognised": 0.1},
             "curve": [
-                {"queries": pairs, "converged": converged}
-                | scores(face, known, names=("face_similarity", "recognised"))
-                | scores(mse, names=("mse",))
+                {
+                    "queries": pairs,
+                    "converged": converged,
+                    "scores": scores(face, known, names=("face_similarity", "recognised"))
+                    | scores(mse, names=("mse",)),
+                }
                 for pairs, face, known, mse, converged in curve
             ],
             "pairs_to_breach": 5200,
@@ -230,15 +259,17 @@ def audited() -> Results:
         "floors": {
             "mean_face": mean_face,
             "random_public_face": public_face,
-            "constant_prediction": {"mean_mcc": 0.0},
+            "constant_prediction": {"mean_mcc": 0.0, "inferred_mcc": 0.0},
             "mean_feature": {"feature_similarity": figure(0.112)},
-            "chance": {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.00123, "rank_5": 0.00616},
+            "chance": {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.00123, "rank_5": 0.00616}
+            | {"lda_score": 0.33},
         },
         "control": control,
-        "decisions": decided
-        | linked(0.084, 0.017, 0.021, 0.079)
-        | {
-            "feature_similarity": figure(0.203),
+        "decisions": {
+            "scores": decided
+            | linked(0.084, 0.017, 0.021, 0.079)
+            | {"feature_similarity": figure(0.203)}
+            | _inference(0.11, 0.03),
             "leakage": {
                 "face_similarity": figure(0.109, "leakage", 0.013),
                 "feature_similarity": figure(0.154, "leakage", 0.017),
@@ -265,7 +296,11 @@ def audited() -> Results:
             "an attacker who changes the encoder, or its training data",
         ],
         "seconds": {"inversion": 4821.3, "feature": 96.4, "linkage": 149.8, "queries": 1310.2, "verdict": 0.4},
+        "validation": {},
         "provenance": {
+            "victim": {},
+            "verifier": {"name": "own", "fingerprint": "0" * 64},
+            "images": False,
             "oneway": "0.1.0",
             "torch": "2.12.0",
             "torchvision": "0.27.0",
@@ -287,9 +322,21 @@ def audited() -> Results:
             },
         },
     }
-    judged = verdict(results["leakage"], results["attacks"]["linkage"]["tar_at_far_1e-3"])
-    results["verdict"] = judged | {"numbers": numbers(results | {"verdict": judged})}
-    return results
+    results["verdict"] = {"level": "undecided", "sentence": "", "decides": None, "reasons": []}
+    return judged(results)
+
+
+def judged(results: Results) -> Results:
+    """The same results with the verdict and the numbers that follow from them."""
+    report = typed(results)
+    found = verdict(report.leakage, scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3"))
+    report = replace(report, verdict=found)
+    return results | {"verdict": to_dict(replace(found, numbers=numbers(report)))}
+
+
+def typed(results: Results) -> AuditReport:
+    """The report that such a results.json holds."""
+    return from_dict(AuditReport, results)
 
 
 def refused() -> Results:
@@ -300,7 +347,6 @@ def refused() -> Results:
 
     found = audited()
     attacks = {name: because(name) for name in found["attacks"]}
-    number = {"value": None, "floor": None, "control": None, "leakage": None, "decides": False}
     return found | {
         "victim": found["victim"]
         | {"name": "dump.npz", "kind": "features", "threat_models": ["feature dump"], "task": None},
@@ -308,16 +354,16 @@ def refused() -> Results:
         "verdict": {
             "level": "undecided",
             "sentence": "Nothing could be measured, so nothing is known.",
+            "decides": None,
             "reasons": [],
-            "numbers": [number | {"title": "Face similarity", "value": because("face similarity")}]
-            + [number | {"title": title} for title in ("Feature similarity", "Linkage")],
+            "numbers": [],
         },
         "unconverged": [],
         "guards": [],
         "attacks": attacks,
-        "bound": because("a bound"),
         "queries": because("queries"),
-        "floors": {},
+        "floors": {"mean_face": {}, "random_public_face": {}, "constant_prediction": {}, "chance": {}},
+        "decisions": because("decisions"),
         "control": None,
         "leakage": {name: because(f"leakage of {name}") for name in found["leakage"]},
         "verifier": None,

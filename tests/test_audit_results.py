@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audited import audited
-from oneway.auditing.conclusions import further, numbers
-from oneway.auditing.convergence import doubts, unconverged
-from oneway.auditing.convergence import further as beside
+from audited import audited, judged, typed
+from oneway.auditing.assemble import _inversion, unconverged
+from oneway.auditing.conclusions import _further, numbers
 from oneway.auditing.guards import check_convergence
-from oneway.auditing.results import _inversion
 from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
-from oneway.judge import UNITS
+from oneway.config import to_dict
+from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import metrics
+from oneway.report.convergence import doubts, further
+from oneway.report.values import AttackResult, AuditReport, Refused
 
 PEOPLE = np.repeat(np.arange(30), 2)
 
@@ -28,19 +30,27 @@ class Judge:
     def estimates(self, scores: dict[str, Any], _: Any) -> dict[str, Any]:
         from oneway.metrics.estimate import mean
 
-        return {name: mean(values, PEOPLE, unit=UNITS[name]) for name, values in scores.items() if name in UNITS}
+        known = metrics()
+        return {name: mean(values, PEOPLE, unit=known[name].unit) for name, values in scores.items() if name in known}
 
 
 def attacker(mse: float, face: float, *, converged: bool = True, test_face: float | None = None) -> Found:
     noise = np.random.default_rng(0).normal(0, 1e-3, len(PEOPLE))
     arrays = {"mse": mse + noise, "face_similarity": (face if test_face is None else test_face) + noise}
-    return Found(facts={"converged": converged, "validation": {"mse": mse, "face_similarity": face}}, arrays=arrays)
+    course = {"converged": converged, "steps": 9, "validation_error": mse, "seconds": 1.0}
+    return Found(facts=course | {"validation": {"mse": mse, "face_similarity": face}}, arrays=arrays)
 
 
-def chosen(**attackers: Found) -> dict[str, Any]:
+def chosen(**attackers: Found) -> AttackResult:
     floors = Found(facts={}, arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
     found = {"floors": floors} | {f"inversion {name.replace('_', '-')}": step for name, step in attackers.items()}
     return _inversion(found, Judge())  # type: ignore[arg-type]
+
+
+def value(found: AttackResult, name: str) -> float:
+    score = found.scores[name]
+    assert score is not None
+    return score.value
 
 
 def test_the_strongest_is_chosen_on_validation_people_score_by_score() -> None:
@@ -50,46 +60,46 @@ def test_the_strongest_is_chosen_on_validation_people_score_by_score() -> None:
         residual=attacker(0.008, 0.31, test_face=0.9),
         transformer=attacker(0.009, 0.33),
     )
-    assert found["strongest"] == {"mse": "residual", "face_similarity": "transformer"}
-    assert found["face_similarity"]["value"] == pytest.approx(0.33, abs=1e-3)
-    assert found["mse"]["value"] == pytest.approx(0.008, abs=1e-3)
+    assert found.strongest == {"mse": "residual", "face_similarity": "transformer"}
+    assert value(found, "face_similarity") == pytest.approx(0.33, abs=1e-3)
+    assert value(found, "mse") == pytest.approx(0.008, abs=1e-3)
 
 
 def test_only_an_attacker_that_lost_to_a_weaker_one_is_marked_as_badly_trained() -> None:
     found = chosen(linear=attacker(0.012, 0.2), mirror=attacker(0.010, 0.3), residual_2=attacker(0.011, 0.3))
-    flags = {name: one["flags"] for name, one in found["attackers"].items()}
+    flags = {name: way.flags for name, way in found.ways.items()}
     assert flags["linear"] == flags["mirror"] == []
     assert flags["residual-2"] == ["lost to the weaker mirror on validation people: it has not been trained well"]
 
 
 def test_a_near_loss_is_no_loss() -> None:
     found = chosen(mirror=attacker(0.0100, 0.3), residual=attacker(0.0104, 0.3))
-    assert found["attackers"]["residual"]["flags"] == []
+    assert found.ways["residual"].flags == []
 
 
 def test_an_attacker_out_of_budget_or_at_the_floor_is_marked() -> None:
     found = chosen(mirror=attacker(0.061, 0.0, converged=False))
-    flags = found["attackers"]["mirror"]["flags"]
+    flags = found.ways["mirror"].flags
     assert any("ended by its budget" in flag for flag in flags)
     assert any("no better than the mean face" in flag for flag in flags)
 
 
-def share(low: float, value: float, high: float) -> dict[str, Any]:
-    return {"value": value, "low": low, "high": high, "n": 30, "unit": "cosine"}
+def share(low: float, value: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=30, unit="cosine")
 
 
 def test_more_access_that_gets_more_is_told() -> None:
-    attacks: dict[str, Any] = {
-        "inversion": {"face_similarity": share(0.1, 0.15, 0.2)},
-        "optimisation": {"face_similarity": share(0.5, 0.6, 0.7)},
-        "averaging": {"face_similarity": share(0.15, 0.2, 0.25), "draws": 16},
+    attacks: dict[str, AttackResult | Refused] = {
+        "inversion": AttackResult(scores={"face_similarity": share(0.1, 0.15, 0.2)}),
+        "optimisation": AttackResult(scores={"face_similarity": share(0.5, 0.6, 0.7)}),
+        "averaging": AttackResult(scores={"face_similarity": share(0.15, 0.2, 0.25)}, facts={"draws": 16}),
     }
-    (reason,) = further(attacks)
-    assert "has the encoder's weights gets more: face similarity 0.60" in reason
-    attacks["averaging"]["face_similarity"] = share(0.3, 0.4, 0.5)
-    assert "16 answers for one picture" in further(attacks)[1]
-    attacks["optimisation"] = {"refused": "the encoder's weights were not given"}
-    assert len(further(attacks)) == 1
+    (reason,) = _further(attacks)
+    assert "has the encoder's weights gets more: face similarity 0.600" in reason
+    attacks["averaging"] = AttackResult(scores={"face_similarity": share(0.3, 0.4, 0.5)}, facts={"draws": 16})
+    assert "16 answers for one picture" in _further(attacks)[1]
+    attacks["optimisation"] = Refused(refused="the encoder's weights were not given")
+    assert len(_further(attacks)) == 1
 
 
 @pytest.mark.parametrize(
@@ -101,37 +111,40 @@ def test_every_trained_attacker_counts_for_convergence(late: str) -> None:
     found |= {"linkage": Found(facts={}), "optimisation": Found(facts={"refused": "no weights"})}
     assert unconverged(found) == [late]
     (guard,) = check_convergence([late])
-    assert not guard["passed"]
-    assert late in guard["message"]
-    assert check_convergence([])[0]["passed"]
+    assert not guard.passed
+    assert late in guard.message
+    assert check_convergence([])[0].passed
     # On these three a leakage rests, so without them it cannot be called low; of the others it is said.
     rests = late in names[:3]
     assert bool(doubts([late])) == rests
-    assert bool(beside([late])) != rests
+    assert bool(further([late])) != rests
     little = dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), share(0.0, 0.1, 0.2))
-    assert verdict(little, None, doubts=doubts([late]))["level"] == ("partial" if rests else "low")
+    assert verdict(little, None, doubts=doubts([late])).level == ("partial" if rests else "low")
 
 
 @pytest.mark.parametrize("decides", ["face_similarity", "feature_similarity", "linkage"])
 @pytest.mark.parametrize("utility", [True, False])
 def test_the_figure_that_decides_is_among_the_numbers(decides: str, utility: bool) -> None:
-    results = audited()
-    results["leakage"] = dict.fromkeys(results["leakage"], share(0.1, 0.2, 0.3)) | {decides: share(0.1, 0.2, 0.4)}
-    results["utility"] = results["utility"] if utility else None
-    results["verdict"] = verdict(results["leakage"], None)
-    cards = numbers(results)
-    (deciding,) = [card for card in cards if card["decides"]]
-    assert deciding["leakage"] == results["leakage"][decides]
-    assert [card["value"]["unit"] for card in cards if card["leakage"] is None] == (["MCC"] if utility else [])
+    results = audited() if utility else audited() | {"utility": None}
+    shares = dict.fromkeys(results["leakage"], plain(0.1, 0.2, 0.3)) | {decides: plain(0.1, 0.2, 0.4)}
+    report = typed(judged(results | {"leakage": shares}))
+    cards = numbers(report)
+    (deciding,) = [card for card in cards if card.decides]
+    assert deciding.leakage == report.leakage[decides]
+    assert [card.value.unit for card in cards if card.leakage is None] == (["MCC"] if utility else [])
+
+
+def plain(low: float, value: float, high: float) -> dict[str, Any]:
+    return to_dict(share(low, value, high))
 
 
 def test_without_a_verifier_the_figure_that_decides_is_among_the_numbers() -> None:
     results = audited()
-    for block in (results["attacks"]["inversion"], results["floors"]["mean_face"]):
+    for block in (results["attacks"]["inversion"]["scores"], results["floors"]["mean_face"]):
         del block["face_similarity"]
     results["attacks"]["feature"] = {"refused": "there is no verifier"}
     results["leakage"] |= {name: {"refused": "none"} for name in ("face_similarity", "feature_similarity")}
-    results["verdict"] = verdict(results["leakage"], None)
-    cards = numbers(results)
-    assert [card["leakage"] for card in cards if card["decides"]] == [results["leakage"]["linkage"]]
-    assert [card["value"]["unit"] for card in cards] == ["SSIM", "share", "MCC"]
+    report: AuditReport = typed(judged(results))
+    cards = numbers(report)
+    assert [card.leakage for card in cards if card.decides] == [report.leakage["linkage"]]
+    assert [card.value.unit for card in cards] == ["SSIM", "share", "MCC"]

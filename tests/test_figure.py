@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audited import audited, figure
+from audited import audited, typed
+from oneway.metrics.estimate import Estimate
 from oneway.report.curve import BOTTOM, LEFT, RIGHT, TOP, decades, draw_curve, spread
 from oneway.report.figure import (
     NOTHING,
@@ -24,10 +25,21 @@ from oneway.report.figure import (
     tick,
     value,
 )
+from oneway.report.values import Point, Queries, Refused
 
 THIN, MINUS = "\u202f", "\u2212"
-REFUSED = {"refused": "no verifier"}
+REFUSED = Refused(refused="no verifier")
 numbers = st.floats(-1e4, 1e4, allow_nan=False, allow_subnormal=False).filter(lambda x: x == 0 or abs(x) > 1e-6)
+
+
+def figure(value: float, unit: str = "cosine", half: float = 0.018) -> Estimate:
+    return Estimate(value=value, low=value - half, high=value + half, n=9, unit=unit)
+
+
+def queries() -> list[Point]:
+    found = typed(audited()).queries
+    assert isinstance(found, Queries)
+    return found.curve
 
 
 @pytest.mark.parametrize(
@@ -46,7 +58,7 @@ numbers = st.floats(-1e4, 1e4, allow_nan=False, allow_subnormal=False).filter(la
 )
 def test_a_number_has_the_digits_of_its_unit(given_value: float, unit: str, text: str) -> None:
     assert number(given_value, unit) == text
-    assert value({"value": given_value, "low": 0, "high": 1, "n": 3, "unit": unit}) == text
+    assert value(Estimate(value=given_value, low=0, high=1, n=3, unit=unit)) == text
     assert value(given_value, unit) == text
 
 
@@ -108,8 +120,8 @@ def test_an_axis_of_shares_is_whole() -> None:
 
 
 def test_the_curve_is_logarithmic_in_the_queries() -> None:
-    drawn = draw_curve(audited()["queries"]["curve"], "face_similarity", {})
-    by_queries = {point["queries"]: point for point in audited()["queries"]["curve"]}
+    drawn = draw_curve(queries(), "face_similarity", {})
+    by_queries = {point.queries: point for point in queries()}
     x = {queries: drawn.points[place].x for place, queries in enumerate(sorted(by_queries))}
     assert x[1000] - x[100] == pytest.approx(x[10_000] - x[1000], abs=0.2)
     assert (x[100], x[40_960]) == (LEFT, RIGHT)
@@ -122,7 +134,7 @@ def test_the_curve_is_logarithmic_in_the_queries() -> None:
 
 
 def test_the_curve_rises_where_the_score_does() -> None:
-    curve = audited()["queries"]["curve"]
+    curve = queries()
     for score, direction in (("face_similarity", -1), ("mse", 1)):
         drawn = draw_curve(curve[::-1], score, {"floor": 0.05, "control": figure(0.66)})
         heights = [point.y for point in drawn.points]
@@ -134,7 +146,7 @@ def test_the_curve_rises_where_the_score_does() -> None:
 
 
 def test_levels_that_are_missing_are_not_drawn() -> None:
-    curve = audited()["queries"]["curve"]
+    curve = queries()
     levels = {"control": None, "breach": 0.1, "floor": REFUSED}
     drawn = draw_curve(curve, "recognised", levels, 5200)
     assert [line.name for line in drawn.lines] == ["breach"]
@@ -145,7 +157,7 @@ def test_levels_that_are_missing_are_not_drawn() -> None:
 
 
 def test_a_single_number_of_queries_stands_in_the_middle() -> None:
-    drawn = draw_curve(audited()["queries"]["curve"][:1], "mse", {})
+    drawn = draw_curve(queries()[:1], "mse", {})
     assert drawn.points[0].x == pytest.approx((LEFT + RIGHT) / 2)
     assert len(drawn.across) >= 2
 

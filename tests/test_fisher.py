@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oneway.auditing.results import _bound
 from torch import Tensor, nn
 
 import oneway
@@ -18,7 +19,6 @@ from conftest import RUNTIME
 from oneway.attacks.access import FeatureDump, WhiteBox
 from oneway.auditing import facts
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.results import _bound
 from oneway.auditing.room import Room
 from oneway.auditing.steps import Steps
 from oneway.auditing.victim import Stolen, Victim

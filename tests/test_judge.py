@@ -13,8 +13,9 @@ from oneway.auditing.guards import check_judge
 from oneway.data import Pack, prepare
 from oneway.data.batches import to_pictures
 from oneway.errors import InputError
-from oneway.judge import FALSE_ACCEPT_RATE, UNITS, Judge
+from oneway.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import of_reconstructions
 from oneway.report.table import verifier_line
 from oneway.report.values import Refused
 from portraits import portrait_source
@@ -65,7 +66,9 @@ def test_the_originals_themselves_have_every_best_score(pack: Pack) -> None:
     best = {"mse": 0.0, "psnr": 100.0, "ssim": 1.0, "face_similarity": 1.0, "recognised": 1.0}
     best |= {"psnr_affine": 100.0, "ssim_affine": 1.0}
     assert {name: estimated.value for name, estimated in found.items()} == pytest.approx(best, abs=1e-6)
-    assert {name: estimated.unit for name, estimated in found.items()} == UNITS
+    assert {name: estimated.unit for name, estimated in found.items()} == {
+        name: metric.unit for name, metric in of_reconstructions().items()
+    }
     assert {estimated.n for estimated in found.values()} == {pack.test.num_people}
 
 
@@ -116,15 +119,16 @@ def test_the_threshold_comes_from_the_people_of_validation(pack: Pack) -> None:
 
 def test_the_verifier_is_measured_on_real_pairs_of_the_test_people(pack: Pack) -> None:
     judge = Judge(pack.test, pack.validation, Colours())
-    about = judge.about_verifier()
+    about = judge.report
     features, people = Colours()(originals(pack)), pack.test.identities
     same = [float(features[i] @ features[j]) for i in range(len(people)) for j in range(i) if people[i] == people[j]]
     assert about is not None
-    assert (about["name"], about["false_accept_rate"], about["threshold"]) == ("colours", 1e-3, judge.threshold)
-    rate = about["true_accept_rate"]
-    assert rate["value"] == pytest.approx(np.mean(np.array(same) > judge.threshold))
-    assert 0 < rate["low"] < rate["value"] < rate["high"] < 1
-    assert (rate["n"], rate["unit"]) == (pack.test.num_people, "share")
+    assert (about.name, about.false_accept_rate, about.threshold) == ("colours", 1e-3, judge.threshold)
+    rate = about.true_accept_rate
+    assert rate is not None
+    assert rate.value == pytest.approx(np.mean(np.array(same) > judge.threshold))
+    assert 0 < rate.low < rate.value < rate.high < 1
+    assert (rate.n, rate.unit) == (pack.test.num_people, "share")
 
 
 def test_another_persons_face_is_recognised_no_more_than_at_random(pack: Pack) -> None:
@@ -141,7 +145,7 @@ def test_another_persons_face_is_recognised_no_more_than_at_random(pack: Pack) -
 def test_without_a_verifier_there_are_no_identity_scores(pack: Pack) -> None:
     found = score(pack, originals(pack))
     assert set(found) == {"mse", "psnr", "ssim", "psnr_affine", "ssim_affine"}
-    assert Judge(pack.test, pack.validation, None).about_verifier() is None
+    assert Judge(pack.test, pack.validation, None).report is None
 
 
 def test_with_too_few_people_for_a_threshold_nothing_is_counted_as_recognised(few: Pack) -> None:
@@ -150,9 +154,9 @@ def test_with_too_few_people_for_a_threshold_nothing_is_counted_as_recognised(fe
     assert judge.threshold is None
     assert "recognised" not in found
     assert found["face_similarity"].value == pytest.approx(1)
-    about = judge.about_verifier()
+    about = judge.report
     assert about is not None
-    assert about["true_accept_rate"] is None
+    assert about.true_accept_rate is None
 
 
 def test_the_real_pictures_are_shown_to_the_verifier_once(pack: Pack) -> None:
@@ -160,7 +164,7 @@ def test_the_real_pictures_are_shown_to_the_verifier_once(pack: Pack) -> None:
     judge = Judge(pack.test, pack.validation, verifier)
     assert verifier.shown == len(pack.validation)
     judge.score(batched(originals(pack), originals(pack)))
-    judge.about_verifier()
+    assert judge.report is not None
     assert verifier.shown == 2 * len(pack.test) + len(pack.validation) + 1  # and the mean face
 
 
@@ -210,34 +214,37 @@ def test_a_blind_judge_fails_its_guard_and_is_said_to_be(
     pack: Pack, make: Callable[[Tensor], Tensor], reason: str
 ) -> None:
     judge = Judge(pack.test, pack.validation, Seen("blind", make))
-    about = judge.about_verifier()
+    about = judge.report
     assert about is not None
     assert judge.blind is not None
     assert judge.blind.startswith(reason)
     (guard,) = check_judge(about)
-    assert (guard["name"], guard["passed"]) == ("judge", False)
-    assert "leakage of faces and of features is refused" in guard["message"]
+    assert (guard.name, guard.passed) == ("judge", False)
+    assert "leakage of faces and of features is refused" in guard.message
     assert "cannot tell who is shown" in verifier_line(about)
 
 
 def test_a_judge_that_sees_passes_its_guard(pack: Pack) -> None:
     judge = Judge(pack.test, pack.validation, Colours())
-    about = judge.about_verifier()
+    about = judge.report
     assert about is not None
-    assert (judge.blind, check_judge(about)[0]["passed"], check_judge(None)) == (None, True, [])
-    assert about["true_accept_rate"]["low"] > 0.1
-    similarity = about["similarity"]
-    assert similarity["different"] < similarity["same"]
+    assert (judge.blind, check_judge(about)[0].passed, check_judge(None)) == (None, True, [])
+    assert about.true_accept_rate is not None
+    assert about.true_accept_rate.low > 0.1
+    similarity = about.similarity
+    assert similarity.same is not None
+    assert similarity.different is not None
+    assert similarity.different < similarity.same
     features, people = Colours()(originals(pack)), pack.test.identities
     apart = [float(features[i] @ features[j]) for i in range(len(people)) for j in range(i) if people[i] != people[j]]
-    assert similarity["different"] == pytest.approx(np.mean(apart), abs=1e-5)
+    assert similarity.different == pytest.approx(np.mean(apart), abs=1e-5)
 
 
 def test_of_a_judge_whom_too_few_people_measure_it_is_said_that_it_is_unknown(few: Pack) -> None:
     judge = Judge(few.test, few.validation, Colours())
-    (guard,) = check_judge(judge.about_verifier())
-    assert guard["passed"] is None
-    assert "is unknown: there are too few to say" in guard["message"]
+    (guard,) = check_judge(judge.report)
+    assert guard.passed is None
+    assert "is unknown: there are too few to say" in guard.message
 
 
 def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_is_not(pack: Pack) -> None:
@@ -253,9 +260,13 @@ def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_i
     control = scores | {"inversion face_similarity": np.full(n, 0.9), "feature_similarity": np.full(n, 0.9)}
     seeing = leakage_of(scores, control, Judge(pack.test, pack.validation, Colours()))
     blind = leakage_of(scores, control, Judge(pack.test, pack.validation, Seen("blind", chance)))
-    assert seeing["face_similarity"]["value"] == pytest.approx(0.25)
+    face = seeing["face_similarity"]
+    assert isinstance(face, Estimate)
+    assert face.value == pytest.approx(0.25)
     for name in ("face_similarity", "feature_similarity"):
-        assert blind[name]["refused"].startswith("the verifier cannot tell who is shown: it accepts 0.00")
+        share = blind[name]
+        assert isinstance(share, Refused)
+        assert share.refused.startswith("the verifier cannot tell who is shown: it accepts 0.00")
     assert blind["linkage"] == seeing["linkage"]
 
 

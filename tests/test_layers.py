@@ -15,9 +15,8 @@ import oneway
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
-    {"laws"},
+    {"console", "files", "laws", "plugins"},
     {"config"},
-    {"console", "files"},
     {"progress", "workers", "storage", "runtime"},
     {"runs"},
     {"claims"},

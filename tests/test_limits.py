@@ -7,19 +7,31 @@ from typing import Any
 import pytest
 
 import oneway
-from oneway.auditing.convergence import RESTS
-from oneway.auditing.limits import ATTACKS, HOMES, check_limits, read_limits
+from audited import audited, typed
+from oneway.metrics.registry import metrics
+from oneway.report.convergence import RESTS
+from oneway.report.limits import LEAKAGES, check_limits, limited, read_limits
+from oneway.report.values import AuditReport
 
 FIGURE = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 300, "unit": "cosine"}
-RESULTS: dict[str, Any] = {
-    "attacks": {
-        "inversion": {"face_similarity": FIGURE},
-        "linkage": {"tar_at_far_1e-3": None},
-        "feature": {"refused": "there is no verifier"},
-    },
-    "leakage": {"linkage": {"refused": "there is no control"}},
-    "unconverged": [],
-}
+
+
+def report(late: list[str], leakage: Any, **attacks: Any) -> AuditReport:
+    """A report of some attacks."""
+    results = audited() | {"unconverged": late}
+    every = {name: {"scores": {}} for name in results["attacks"]} | {
+        name: found if "refused" in found else {"scores": found} for name, found in attacks.items()
+    }
+    return typed(results | {"attacks": every, "leakage": dict.fromkeys(results["leakage"], leakage)})
+
+
+RESULTS = report(
+    [],
+    {"refused": "there is no control"},
+    inversion={"face_similarity": FIGURE},
+    linkage={"tar_at_far_1e-3": None},
+    feature={"refused": "there is no verifier"},
+)
 
 
 @pytest.mark.parametrize(("limit", "passed"), [("0.3", True), ("0.2999", False), ("0.25", False), ("1e9", True)])
@@ -56,19 +68,20 @@ def test_a_limit_is_a_finite_number(text: str) -> None:
 
 
 def test_only_figures_of_which_more_is_worse_can_be_limited() -> None:
-    assert "mse" not in HOMES
-    assert "mean_mcc" not in HOMES
+    assert "mse" not in limited()
+    assert "mean_mcc" not in limited()
+    assert all(metrics()[name].safer == "low" for name in limited() if name in metrics())
 
 
-MEASURED: dict[str, Any] = {
-    "attacks": {
-        "inversion": {"face_similarity": FIGURE},
-        "feature": {"feature_similarity": FIGURE},
-        "linkage": {"rank_1": FIGURE},
-        "information": {"bits": FIGURE},
-    },
-    "leakage": dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), FIGURE),
-}
+def measured(late: list[str]) -> AuditReport:
+    return report(
+        late,
+        FIGURE,
+        inversion={"face_similarity": FIGURE},
+        feature={"feature_similarity": FIGURE},
+        linkage={"rank_1": FIGURE},
+        information={"bits": FIGURE},
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,8 +96,8 @@ MEASURED: dict[str, Any] = {
 )
 def test_a_figure_that_rests_on_an_attacker_which_its_budget_ended_fails(late: list[str], failing: list[str]) -> None:
     names = ("face_similarity", "feature_similarity", "rank_1", "bits")
-    asked = dict.fromkeys((*names, *(f"leakage.{name}" for name in MEASURED["leakage"])), "1")
-    checks = check_limits(MEASURED | {"unconverged": late}, read_limits(asked))
+    asked = dict.fromkeys((*names, *(f"leakage.{name}" for name in LEAKAGES)), "1")
+    checks = check_limits(measured(late), read_limits(asked))
     assert [check.name for check in checks if not check.passed] == failing
     for check in checks:
         if not check.passed:
@@ -93,7 +106,7 @@ def test_a_figure_that_rests_on_an_attacker_which_its_budget_ended_fails(late: l
 
 
 def test_attackers_that_their_budget_ended_pass_where_the_user_allows_as_many() -> None:
-    results = MEASURED | {"unconverged": ["inversion mirror", "inversion residual", "information"]}
+    results = measured(["inversion mirror", "inversion residual", "information"])
 
     def passed(**limits: str) -> list[bool]:
         return [check.passed for check in check_limits(results, read_limits(limits))]
@@ -108,5 +121,9 @@ def test_attackers_that_their_budget_ended_pass_where_the_user_allows_as_many() 
 
 
 def test_it_is_known_of_every_figure_on_which_attackers_it_rests() -> None:
-    assert set(ATTACKS) == set(HOMES)
-    assert set(ATTACKS.values()) <= set(RESTS)
+    assert set(limited().values()) <= set(RESTS)
+
+
+def test_a_report_says_itself_whether_it_passes() -> None:
+    assert RESULTS.passes({"face_similarity": 0.3})
+    assert not RESULTS.passes({"face_similarity": 0.29})

@@ -37,6 +37,7 @@ def python(code: str) -> str:
 def test_the_public_names_are_these() -> None:
     assert sorted(oneway.__all__) == [
         "AuditConfig",
+        "AuditReport",
         "DivergedError",
         "EncoderConfig",
         "Estimate",

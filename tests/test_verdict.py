@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from oneway.auditing.verdict import TITLES, verdict
+from oneway.metrics.estimate import Estimate
+from oneway.report.values import Refused
 
 
-def share(low: float, value: float, high: float) -> dict[str, Any]:
-    return {"value": value, "low": low, "high": high, "n": 300, "unit": "leakage"}
+def share(low: float, value: float, high: float) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=300, unit="leakage")
 
 
-NONE = {"refused": "there is no control"}
+NONE = Refused(refused="there is no control")
 LITTLE = share(0.0, 0.1, 0.2)
 
 
-def leaks(face: dict[str, Any], link: dict[str, Any]) -> dict[str, Any]:
+def leaks(face: Estimate | Refused, link: Estimate | Refused) -> dict[str, Estimate | Refused]:
     return {"face_similarity": face, "feature_similarity": NONE if face is NONE else LITTLE, "linkage": link}
 
 
@@ -38,11 +38,11 @@ def leaks(face: dict[str, Any], link: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_the_worst_end_of_an_interval_decides(
-    face: dict[str, Any], link: dict[str, Any], level: str, decides: str | None
+    face: Estimate | Refused, link: Estimate | Refused, level: str, decides: str | None
 ) -> None:
     found = verdict(leaks(face, link), None)
-    assert (found["level"], found["decides"]) == (level, decides)
-    assert len(found["reasons"]) >= 4, "the rule that fired, and each leakage, or its refusal, is told"
+    assert (found.level, found.decides) == (level, decides)
+    assert len(found.reasons) >= 4, "the rule that fired, and each leakage, or its refusal, is told"
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_the_worst_end_of_an_interval_decides(
     ],
 )
 def test_the_sentence_gives_the_end_that_decides_and_why_gives_the_rule(
-    face: dict[str, Any], link: dict[str, Any], said: list[str], rule: str
+    face: Estimate | Refused, link: Estimate | Refused, said: list[str], rule: str
 ) -> None:
     found = verdict(leaks(face, link), None)
-    assert all(text in found["sentence"] for text in said), found["sentence"]
-    assert "p to" not in found["sentence"].lower().split("8.1 %")[0]
-    assert "linking stolen features" in found["sentence"]
-    assert rule in found["reasons"][0]
-    assert found["reasons"][0].startswith(f"{found['level']}, because")
-    assert "linking stolen features" in found["reasons"][0]
+    assert all(text in found.sentence for text in said), found.sentence
+    assert "p to" not in found.sentence.lower().split("8.1 %")[0]
+    assert "linking stolen features" in found.sentence
+    assert rule in found.reasons[0]
+    assert found.reasons[0].startswith(f"{found.level}, because")
+    assert "linking stolen features" in found.reasons[0]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -76,42 +76,43 @@ def test_no_sentence_promises_less_than_the_interval_that_decides(seed: int) -> 
     ends = np.sort(random.uniform(-0.1, 1.1, (3, 3)) * random.choice([0.2, 0.5, 1.0]), axis=1)
     leakage = {name: share(*map(float, row)) for name, row in zip(TITLES, ends, strict=True)}
     found = verdict(leakage, None)
-    decisive = leakage[found["decides"]]
-    if found["level"] == "open":
-        assert decisive["low"] == max(one["low"] for one in leakage.values())
-        assert f"At least {100 * decisive['low']:.1f} %" in found["sentence"]
+    assert found.decides is not None
+    decisive = leakage[found.decides]
+    if found.level == "open":
+        assert decisive.low == max(one.low for one in leakage.values())
+        assert f"At least {100 * decisive.low:.1f} %" in found.sentence
     else:
-        assert decisive["high"] == max(one["high"] for one in leakage.values())
-        assert f"{100 * max(decisive['high'], 0):.1f} %" in found["sentence"]
-    assert TITLES[found["decides"]] in found["sentence"]
+        assert decisive.high == max(one.high for one in leakage.values())
+        assert f"{100 * max(decisive.high, 0):.1f} %" in found.sentence
+    assert TITLES[found.decides] in found.sentence
 
 
 @pytest.mark.parametrize(("low", "level"), [(0.11, "open"), (0.1, "undecided"), (0.0, "undecided")])
 def test_without_a_control_features_that_link_people_are_open(low: float, level: str) -> None:
     found = verdict({"linkage": NONE}, share(low, 0.3, 0.4))
-    assert found["level"] == level
-    assert found["decides"] == ("linkage" if level == "open" else None)
-    assert ("above 10 %" if level == "open" else "no leakage is known") in found["reasons"][0]
+    assert found.level == level
+    assert found.decides == ("linkage" if level == "open" else None)
+    assert ("above 10 %" if level == "open" else "no leakage is known") in found.reasons[0]
 
 
 def test_without_leakage_the_sentence_does_not_say_that_there_is_no_control() -> None:
-    silent = {"refused": "the control is not above its floor"}
+    silent = Refused(refused="the control is not above its floor")
     found = verdict(dict.fromkeys(TITLES, silent), None)
-    assert found["level"] == "undecided"
-    assert "no control" not in found["sentence"]
-    assert "not above its floor" in " ".join(found["reasons"])
+    assert found.level == "undecided"
+    assert "no control" not in found.sentence
+    assert "not above its floor" in " ".join(found.reasons)
 
 
 def test_a_doubt_is_told_and_forbids_a_low_verdict() -> None:
     doubt = "feature: ended by its budget"
     found = [verdict(leaks(LITTLE, LITTLE), None, doubts=doubts) for doubts in ((), (doubt,))]
-    assert [one["level"] for one in found] == ["low", "partial"]
-    assert doubt in found[1]["reasons"][0]
-    assert doubt not in " ".join(found[0]["reasons"])
+    assert [one.level for one in found] == ["low", "partial"]
+    assert doubt in found[1].reasons[0]
+    assert doubt not in " ".join(found[0].reasons)
     opened = verdict(leaks(LITTLE, share(0.5, 0.62, 0.7)), None, doubts=(doubt,))
-    assert opened["level"] == "open"
-    assert doubt in " ".join(opened["reasons"])
+    assert opened.level == "open"
+    assert doubt in " ".join(opened.reasons)
 
 
 def test_a_low_verdict_says_that_it_speaks_of_what_was_tried() -> None:
-    assert "attacks tried here" in verdict(leaks(LITTLE, LITTLE), None)["sentence"]
+    assert "attacks tried here" in verdict(leaks(LITTLE, LITTLE), None).sentence

@@ -68,8 +68,7 @@ def assemble(
     asked: Asked,
 ) -> AuditReport:
     """Put together the report; `passed` are the guards of before, `doubts` are why no verdict is `low`."""
-    # Those whose attacker was trained, and ended by its budget instead of by convergence.
-    late = [name for name, step in found.items() if step.facts.get("converged") is False]
+    late = unconverged(found)
     attacks = _attacks(found, victim.pack, judge)
     scores, theirs = per_picture(found, attacks), None if control is None else control.scores
     leakage = conclusions.leakage_of(scores, theirs, judge)
@@ -108,6 +107,11 @@ def assemble(
         provenance=Provenance(**runs.provenance(), **vars(asked)),
     )
     return conclusions.concluded(report)
+
+
+def unconverged(found: Mapping[str, Found]) -> list[str]:
+    """Name the steps of an audit whose attacker was trained, and ended by its budget instead of by convergence."""
+    return [name for name, step in found.items() if step.facts.get("converged") is False]
 
 
 def _attacks(found: Mapping[str, Found], pack: Pack, judge: Judge) -> Attacks:
