@@ -1,0 +1,43 @@
+"""`python -m oneway.report.schema` prints docs/results.schema.json: the JSON of every results.json, from its types."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from typing import Any
+
+from docstring_parser import parse
+
+from oneway.config import schema
+from oneway.metrics.estimate import Estimate
+from oneway.report import sweeps, values
+
+ABOUT = "https://json-schema.org/draft/2020-12/schema"
+KINDS = (values.AuditReport, values.RunReport, sweeps.BenchmarkReport, sweeps.ExperimentReport)
+
+
+def results_schema() -> dict[str, Any]:
+    """Describe results.json, of whichever kind, with what docstrings say of each field."""
+    found = schema(KINDS[0] | KINDS[1] | KINDS[2] | KINDS[3])
+    records = {Estimate.__name__: Estimate} | {
+        name: kind for room in (values, sweeps) for name, kind in vars(room).items() if dataclasses.is_dataclass(kind)
+    }
+    for name, described in found["$defs"].items():
+        if name in records:
+            _describe(described, records[name])
+    return {"$schema": ABOUT, "title": "results.json of oneway", **found}
+
+
+def _describe(described: dict[str, Any], kind: Any) -> None:
+    """Put what a class and its bases say of themselves and of their fields into its schema."""
+    docstring = parse(inspect.getdoc(kind) or "")
+    described["description"] = docstring.short_description
+    for base in reversed(kind.__mro__):
+        for field in parse(inspect.getdoc(base) or "").params:
+            if field.arg_name in described["properties"]:
+                described["properties"][field.arg_name]["description"] = " ".join((field.description or "").split())
+
+
+if __name__ == "__main__":
+    print(json.dumps(results_schema(), indent=1))
