@@ -60,21 +60,6 @@ class InversionConfig(Schedule):
     keep: bool = False
 
 
-def attackers() -> dict[str, InversionConfig]:
-    """Give the attackers of an audit by name; the strongest counts.
-
-    The first three differ in their decoder and in the learning rate that suits it; the other two are the mirror with
-    the paper's further losses.
-    """
-    return {
-        "mirror": InversionConfig(drops=2),
-        "residual": InversionConfig(drops=2, decoder="residual", learning_rate=2e-3),
-        "transformer": InversionConfig(drops=2, decoder="transformer", width=1.5, learning_rate=2e-3),
-        "gan": InversionConfig(drops=2, gan=2e-4),
-        "perceptual": InversionConfig(drops=2, perceptual=1e-2),
-    }
-
-
 def draw_decoder(config: InversionConfig, shape: tuple[int, ...], stages: list[Stage] | None, size: int) -> AnyDecoder:
     """Draw a decoder's first weights, by the seed.
 

@@ -16,7 +16,7 @@ from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
 from oneway.auditing.faces import shown
 from oneway.auditing.faces import strongest as strongest_of
-from oneway.auditing.measures import few_queries
+from oneway.auditing.measures import few_queries, known_attacker
 from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
@@ -52,8 +52,6 @@ from oneway.report.values import (
 
 LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
-CAPACITY = {"linear": 0, "mirror": 1, "gan": 1, "perceptual": 1, "residual": 2, "transformer": 2}
-"""Which inversion attackers are weaker than which, by what their decoders can represent."""
 
 
 def assemble(
@@ -196,7 +194,7 @@ def _inversion(found: Mapping[str, Found], judge: Judge) -> AttackResult:
     ways = {}
     for name, step in steps.items():
         flags = [] if step.facts["converged"] else ["ended by its budget: a longer attack may get more"]
-        weaker = [other for other in steps if _capacity(other) < _capacity(name) and error(name) > LOST * error(other)]
+        weaker = [other for other in steps if _weaker(other, name) and error(name) > LOST * error(other)]
         if weaker:
             flags.append(f"lost to the weaker {weaker[0]} on validation people: it has not been trained well")
         if error(name) >= floor:
@@ -236,9 +234,9 @@ def _validation(found: Mapping[str, Found], attacks: Attacks, judge: Judge) -> d
     return scores
 
 
-def _capacity(name: str) -> int:
-    """Rank an attacker, of whichever seed."""
-    return CAPACITY[name.partition("-")[0]]
+def _weaker(first: str, second: str) -> bool:
+    """Say whether an attacker can do no more than another, of whichever seeds."""
+    return known_attacker(first).name in known_attacker(second).at_least
 
 
 def course_of(facts: Mapping[str, Any]) -> Course | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.verdict import TITLES
@@ -155,8 +156,10 @@ def _decided(report: AuditReport) -> list[str]:
 def untested(attacks: Attacks, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
     """Say what this audit does not show."""
     missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
-    kinds = ("residual", "transformer", "gan", "perceptual")
-    missing += [f"the inversion attacker {name!r}" for name in kinds if name not in config.attackers]
+    inversion = attacks["inversion"]
+    trained = {} if isinstance(inversion, Refused) else inversion.ways
+    made = {label.partition("-")[0] for label in trained}
+    missing += [f"the inversion attacker {name!r}" for name in attackers() if name not in made]
     if not isinstance(attacks["optimisation"], Refused):
         missing.append(
             f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"

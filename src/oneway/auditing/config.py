@@ -10,8 +10,9 @@ from pydantic import Field
 from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
-from oneway.attacks.inversion import InversionConfig, attackers
+from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.optimisation import OptimisationConfig
+from oneway.attacks.panel import LINEAR, attackers
 from oneway.config import AsTuple, Count, Names, Several, Whole, checked
 from oneway.errors import InputError, unknown
 from oneway.models.onnx import Range
@@ -24,7 +25,7 @@ class AuditConfig:
     """The attacks of an audit and their budgets.
 
     Attributes:
-        attackers: names of inversion attackers, see `attacks.inversion.attackers`; the strongest counts.
+        attackers: names of inversion attackers, see `attacks.panel`; the strongest counts.
         seeds: how often each is trained, from other initial weights.
         perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone,
             its options and its file, such as `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see
@@ -70,12 +71,13 @@ class AuditConfig:
 
     def __post_init__(self) -> None:
         for name in self.attackers:
-            if name not in attackers():
-                raise unknown("attacker", name, attackers())
+            if name not in attackers() or name == LINEAR.name:  # which is always there
+                raise unknown("attacker", name, [known for known in attackers() if known != LINEAR.name])
         if not self.attackers or len(set(self.attackers)) < len(self.attackers):
             raise InputError(f"attackers must name at least one, each once, not {', '.join(self.attackers) or 'none'}")
-        if "perceptual" in self.attackers and self.perceptual is None:
+        blind = [name for name in self.attackers if attackers()[name].sees and self.perceptual is None]
+        if blind:
             raise InputError(
-                "the attacker 'perceptual' needs a network to see with; set perceptual=vgg16 (downloaded), a "
+                f"the attacker {blind[0]!r} needs a network to see with; set perceptual=vgg16 (downloaded), a "
                 "safetensors file of VGG-16, or BACKBONE:FILE for one of timm's"
             )

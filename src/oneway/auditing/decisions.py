@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oneway.attacks.access import FeatureDump
 from oneway.attacks.fit import Place
+from oneway.attacks.panel import LINEAR
 from oneway.auditing import faces, facts
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.linked import RANKS, RATES
@@ -47,7 +48,7 @@ def attack_decisions(room: Room, place: Place) -> Found:
     dump = FeatureDump(bits, place.fabric.device)
     stolen = Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
     inner = replace(room, stolen=stolen)
-    found = {"inversion linear": faces.inversion(inner, place, None, "linear")}
+    found = {"inversion linear": faces.inversion(inner, place, replace(LINEAR, seed=room.config.seed), LINEAR.name)}
     drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in of_reconstructions()}
     if room.config.alone is not None:
         return Found(facts={"linkage": {}}, arrays=drawn)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +11,10 @@ from torch import Tensor, nn
 from oneway import runs
 from oneway.attacks import optimisation
 from oneway.attacks.access import Access
-from oneway.attacks.fit import Fitted, Place
-from oneway.attacks.inversion import InversionConfig, draw_decoder, invert, reconstruct
-from oneway.attacks.linear import chosen_rows, draw
+from oneway.attacks.fit import Place
+from oneway.attacks.inversion import reconstruct
+from oneway.attacks.linear import chosen_rows
+from oneway.attacks.panel import Attacker, Context
 from oneway.auditing.room import Room, course
 from oneway.auditing.steps import Found, refused
 from oneway.data.batches import load, mean_picture
@@ -66,24 +65,22 @@ def floors(room: Room, _: Place) -> Found:
     return Found(facts={"validation": validation}, arrays=arrays)
 
 
-def inversion(
-    room: Room, place: Place, config: InversionConfig | None, label: str, access: Access | None = None
-) -> Found:
+def inversion(room: Room, place: Place, attacker: Attacker, label: str, access: Access | None = None) -> Found:
     """Train one inversion attacker, or solve the linear one, and score it; which of them counts is chosen later.
 
     Args:
         room: what is attacked.
         place: where it computes.
-        config: of the attacker that is trained; none is the linear one, whom no optimiser can fail.
-        label: its name.
+        attacker: who is trained.
+        label: its name, with its seed if there are several.
         access: another access than the audit's own.
 
     """
     taught = room.stolen.taught if access is None else access
     access = room.stolen.access if access is None else access
-    fitted = _fit(room, place, access, config, label, taught=taught)
-    if config is not None and config.keep:
-        runs.write_tensors(room.steps.home / DECODER, fitted.network.state_dict(), {"width": config.width})
+    fitted = attacker.fit(_context(room, place, attacker, access, label, taught=taught))
+    if attacker.config is not None and attacker.config.keep:
+        runs.write_tensors(room.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
     pack, judge, decoder = room.pack, room.judge, fitted.network
     names = ("mse", "face_similarity", "vectors")
     validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
@@ -96,7 +93,7 @@ def inversion(
     }
     best = _best_recovered(test, pack.test)
     drawn = {"people": shown(pack), "best": best} if room.images else {}
-    if config is None:
+    if attacker.solved:
         queries = len(chosen_rows(pack.public, room.config.seed)) * (room.config.draws if room.stolen.noisy else 1)
     else:
         queries = len(pack.public) * (2 if access.mirrors else 1)
@@ -141,44 +138,50 @@ def optimised(room: Room, place: Place) -> Found:
     return Found(facts={"num_pictures": len(chosen)}, arrays=scores | {"index": chosen})
 
 
-def averaging(room: Room, place: Place, config: InversionConfig | None, label: str) -> Found:
+def averaging(room: Room, place: Place, attacker: Attacker, label: str) -> Found:
     """Attack a noisy encoder by the average of several answers for one picture, by the strongest of the panel."""
     if room.stolen.averaged is None:
         return refused("the encoder answers alike each time, so there is nothing to average")
-    found = inversion(room, place, config, "averaging", room.stolen.averaged())
+    found = inversion(room, place, attacker, "averaging", room.stolen.averaged())
     return Found(facts=found.facts | {"draws": room.config.draws, "attacker": label}, arrays=found.arrays)
 
 
-def queried(room: Room, place: Place, config: InversionConfig | None, number: int) -> Found:
+def queried(room: Room, place: Place, attacker: Attacker, number: int) -> Found:
     """Attack with the features of a few public pictures only."""
     access = room.stolen.access
-    short = None if config is None else replace(config, check_every=min(100, config.check_every), drops=1)
     chosen = np.sort(np.random.default_rng(room.config.seed).permutation(len(room.pack.public))[:number])
-    fitted = _fit(room, place, access, short, f"{number} queries", chosen)
+    fitted = attacker.fit(_context(room, place, attacker, access, f"{number} queries", rows=chosen))
     names = ("mse", "face_similarity", "recognised")
     pictures = decoded_pictures(access, fitted.network, room.pack.test, place)
     return Found(facts=course(fitted) | {"queries": number}, arrays=room.judge.measure(pictures, room.pack.test, names))
 
 
-def _fit(
+def _context(
     room: Room,
     place: Place,
+    attacker: Attacker,
     access: Access,
-    config: InversionConfig | None,
     label: str,
-    rows: NDArray[np.int64] | None = None,
+    *,
     taught: Access | None = None,
-) -> Fitted[Any]:
-    """Train a decoder from scratch, or solve the linear one."""
-    pack = room.pack
-    if config is None:
-        return draw(access, pack.public, pack.validation, place, seed=room.config.seed, rows=rows, taught=taught)
-    decoder = draw_decoder(config, access.shape, room.victim.stages, pack.size)
+    rows: NDArray[np.int64] | None = None,
+) -> Context:
+    """Give an attacker what it may have."""
     perceptual = None
-    if config.perceptual and room.config.perceptual is not None:
+    if attacker.sees and room.config.perceptual is not None:
         perceptual = open_perceptual(room.config.perceptual).to(place.fabric.device)
-    return invert(
-        access, pack.public, pack.validation, decoder, config, place, perceptual=perceptual, rows=rows, name=label
+    return Context(
+        access=access,
+        taught=access if taught is None else taught,
+        public=room.pack.public,
+        validation=room.pack.validation,
+        place=place,
+        stages=room.victim.stages,
+        seed=attacker.seed,
+        steps=room.config.steps,
+        perceptual=perceptual,
+        rows=rows,
+        name=label,
     )
 
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from oneway.attacks.fit import Place
-from oneway.attacks.inversion import InversionConfig, attackers
+from oneway.attacks.panel import LINEAR, Attacker, attackers, trained
 from oneway.auditing import faces, facts
 from oneway.auditing.decisions import attack_decisions
-from oneway.auditing.room import Room, budget
+from oneway.auditing.room import Room
 from oneway.auditing.steps import Found, refused
 
 
@@ -34,8 +34,8 @@ def measure(room: Room) -> dict[str, Found]:
     brief = alone or ("left out: the audit is brief" if room.config.brief else None)
     take("floors", faces.floors)
     panel = _panel(room)
-    for label, config in panel.items():
-        take(f"inversion {label}", faces.inversion, config, label)
+    for label, attacker in panel.items():
+        take(f"inversion {label}", faces.inversion, attacker, label)
     unless(alone, "feature", facts.predicted)
     unless(alone, "linkage", facts.linked, found)
     unless(alone, "scatter", facts.scattered)
@@ -55,22 +55,31 @@ def measure(room: Room) -> dict[str, Found]:
 
 
 def few_queries(found: Mapping[str, Found]) -> str:
-    """Name the attacker who makes the query curve: the linear one or a mirror, whichever draws better with all queries.
+    """Name the attacker who makes the query curve: of those who learn from few pairs the one that draws best with all.
 
     Larger decoders need more pairs than these: with few they draw worse.
     """
-    plain = {name: step for name, step in found.items() if name == "inversion linear" or "inversion mirror" in name}
+    plain = {
+        name: step
+        for name, step in found.items()
+        if name.startswith("inversion ") and known_attacker(name.removeprefix("inversion ")).few
+    }
     return faces.strongest(plain).removeprefix("inversion ")
 
 
-def _panel(room: Room) -> dict[str, InversionConfig | None]:
-    """List the inversion attackers by name, the linear one first, which has no configuration."""
-    if room.config.alone is not None:
-        return {room.config.alone.decoder: budget(room, room.config.alone)}
-    panel: dict[str, InversionConfig | None] = {"linear": None}
-    configs, config = attackers(), room.config
+def known_attacker(label: str) -> Attacker:
+    """Give the attacker of a label, of whichever seed."""
+    return attackers()[label.partition("-")[0]]
+
+
+def _panel(room: Room) -> dict[str, Attacker]:
+    """List the inversion attackers by label, the linear one first."""
+    config = room.config
+    if config.alone is not None:
+        return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
+    panel = {LINEAR.name: replace(LINEAR, seed=config.seed)}
     for name in config.attackers:
         for turn in range(config.seeds):
             label = name if config.seeds == 1 else f"{name}-{turn + 1}"
-            panel[label] = budget(room, replace(configs[name], seed=config.seed + turn))
+            panel[label] = replace(attackers()[name], seed=config.seed + turn)
     return panel

@@ -14,7 +14,8 @@ import numpy as np
 from oneway.attacks.access import BlackBox
 from oneway.attacks.feature import FeatureConfig, learn
 from oneway.attacks.fit import Place
-from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, invert
+from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
+from oneway.attacks.panel import attackers
 from oneway.data.batches import load
 from oneway.data.packed import Pack, Part, Public, Validation
 from oneway.experiments.sweep import Setting, Store
@@ -131,7 +132,8 @@ def _attacking(setting: Setting) -> float:
         budget = config.max_steps if audit.steps is None else min(audit.steps, config.max_steps)
         return budget * max(0.0, took[1] - took[0]) / TIMED
 
-    drawn = sum(seconds_of(draw, attackers()[name]) for name in audit.attackers)
+    configs = [attackers()[name].config for name in audit.attackers]  # none of another package's, whose time is unknown
+    drawn = sum(seconds_of(draw, config) for config in configs if config is not None)
     return audit.seeds * drawn + seconds_of(predict, audit.feature)
 
 

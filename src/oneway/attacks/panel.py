@@ -1,0 +1,167 @@
+"""The inversion attackers that an audit can train, each registered once; the strongest counts.
+
+Another package adds one by an entry point of the group `oneway.attacks` that names an `Attacker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.attacks import linear
+from oneway.attacks.access import Access
+from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
+from oneway.data.packed import Public, Validation
+from oneway.errors import InputError
+from oneway.models.decoder import Stage
+from oneway.models.perceptual import Perceptual
+from oneway.plugins import entries
+
+FEW = 100
+"""Steps at most between two checks of an attacker who has few pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What an inversion attacker has at hand.
+
+    Attributes:
+        access: the victim: the features of public pictures, and of validation people's to choose by.
+        taught: the same for the public pictures, or averages of several answers where the encoder adds noise.
+        public: the attacker's pictures.
+        validation: other people, on whom it is chosen when to stop and which weights are kept.
+        place: where it runs and where its state is kept.
+        stages: the encoder's resolutions, for a decoder that mirrors it; none if they are unknown.
+        seed: of the initial weights and of the order of the pictures.
+        steps: the most that it may be trained for; none for its own budget.
+        perceptual: a network to see with, if one was given.
+        rows: the public pictures whose features it has, (n,); all by default.
+        name: of the attack, for the bar and for errors.
+
+    """
+
+    access: Access
+    taught: Access
+    public: Public
+    validation: Validation
+    place: Place
+    stages: list[Stage] | None
+    seed: int
+    steps: int | None = None
+    perceptual: Perceptual | None = None
+    rows: NDArray[np.int64] | None = None
+    name: str = "attack"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacker:
+    """An inversion attacker.
+
+    Attributes:
+        name: an identifier, by which audits are told to train it.
+        fit: trains, or solves, a network from features (n, *shape) to pictures (n, 3, size, size) in 0..1.
+        at_least: the attackers that it can represent, so that losing to one of them means that it was trained badly.
+        solved: whether no optimiser can fail it: it asks for every public picture it uses as often as it may.
+        few: whether it learns from a few pairs, so that it can make the query curve.
+        sees: whether it needs a perceptual network.
+        config: of the decoder that is trained, by which its time is foretold, if it is one of ours.
+        seed: of its weights.
+
+    """
+
+    name: str
+    fit: Callable[[Context], Fitted[Any]]
+    at_least: tuple[str, ...] = ()
+    solved: bool = False
+    few: bool = False
+    sees: bool = False
+    config: InversionConfig | None = None
+    seed: int = 0
+
+
+def _solve(context: Context) -> Fitted[Any]:
+    return linear.draw(
+        context.access,
+        context.public,
+        context.validation,
+        context.place,
+        seed=context.seed,
+        rows=context.rows,
+        taught=context.taught,
+    )
+
+
+def _train(config: InversionConfig, context: Context) -> Fitted[Any]:
+    config = replace(config, seed=context.seed)
+    if context.steps is not None:
+        config = replace(config, max_steps=context.steps, check_every=min(context.steps, config.check_every))
+    if context.rows is not None:
+        config = replace(config, check_every=min(FEW, config.check_every), drops=1)
+    decoder = draw_decoder(config, context.access.shape, context.stages, context.public.pack.size)
+    return invert(
+        context.access,
+        context.public,
+        context.validation,
+        decoder,
+        config,
+        context.place,
+        perceptual=context.perceptual if config.perceptual else None,
+        rows=context.rows,
+        name=context.name,
+    )
+
+
+def trained(name: str, config: InversionConfig, *, at_least: tuple[str, ...] = (), few: bool = False) -> Attacker:
+    """Make the attacker that trains the decoder of a configuration."""
+    return Attacker(
+        name=name,
+        fit=partial(_train, config),
+        at_least=at_least,
+        few=few,
+        sees=config.perceptual > 0,
+        config=config,
+        seed=config.seed,
+    )
+
+
+LINEAR = Attacker(name="linear", fit=_solve, solved=True, few=True)
+"""A ridge regression; every audit has it."""
+_SMALL = ("linear", "mirror", "gan", "perceptual")
+_OWN = (
+    LINEAR,
+    trained("mirror", InversionConfig(drops=2), at_least=("linear",), few=True),
+    trained("residual", InversionConfig(drops=2, decoder="residual", learning_rate=2e-3), at_least=_SMALL),
+    trained(
+        "transformer",
+        InversionConfig(drops=2, decoder="transformer", width=1.5, learning_rate=2e-3),
+        at_least=_SMALL,
+    ),
+    trained("gan", InversionConfig(drops=2, gan=2e-4), at_least=("linear",)),
+    trained("perceptual", InversionConfig(drops=2, perceptual=1e-2), at_least=("linear",)),
+)
+"""Three decoders, each with the learning rate that suits it, and the mirror with the paper's further losses."""
+
+
+@cache
+def attackers() -> dict[str, Attacker]:
+    """Give every inversion attacker by name, those of other packages last.
+
+    Raises:
+        InputError: if another package's has a name that is taken, or is no identifier.
+
+    """
+    known = {attacker.name: attacker for attacker in _OWN}
+    for added in entries("oneway.attacks", Attacker):
+        if added.name in known or not added.name.isidentifier():
+            raise InputError(
+                f"the attacker {added.name!r} of another package must have a name of its own, an identifier; mend or "
+                "remove that package"
+            )
+        known[added.name] = added
+    return known
