@@ -18,8 +18,9 @@ from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
 from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, require_fingerprint, without
 from oneway.auditing.guards import check_judge
-from oneway.claims import claim, tidy
+from oneway.claims import check_claim, claim, tidy
 from oneway.data.packed import Pack
+from oneway.data.shards import reading
 from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.judge import Judge, identified
@@ -77,31 +78,34 @@ def attack(
     """
     config = config or InversionConfig()
     out = run.path / "attack" if out is None else Path(out)
-    described: dict[str, Any] = {
+    asked: dict[str, Any] = {
         "attack": runs.named(config),
-        "verifier": identified(verifier),
         "run": run.about,
         "data": run.pack.about,
         "images": images or run.pack.drawn,
     }
-    beside = None if control is None else _control(Path(control), run, described)
+    compared = None if control is None else _control(Path(control), run, asked)
     if config.perceptual:
         raise InputError(
             f"perceptual = {config.perceptual:g} needs a perceptual network, which one attack alone is not given; run "
             "oneway audit --set attackers=perceptual --set perceptual=vgg16"
         )
-    protector = run.load(network)
-    stages = stages_of(protector.encoder, run.pack.size)
+    protector, pack = run.load(network), run.pack
+    stages = stages_of(protector.encoder, pack.size)
+    check_claim(out, resume=resume)
+    runtime = runtime or RuntimeConfig()
+    fabric = launch(runtime)
+    protector = lay_out(protector, fabric.device)
+    access = BlackBox(protector.encoder, fabric, pack.size)
+    check_company(protector.encoder, pack.public, fabric.device)
+    decoder = draw_decoder(config, access.shape, stages, pack.size)
+    described = asked | {"verifier": identified(verifier)}  # all else is checked: the pack's own may be trained for it
+    if control is not None and compared is not None:
+        check_same_judge(Path(control), compared["provenance"]["verifier"], described["verifier"])
+    judge = Judge(pack.test, pack.validation, verifier)
     with claim(out, described, resume=resume) as continued:
         if continued:
             require_fingerprint(described["verifier"], f"what is finished in {out}")
-        runtime = runtime or RuntimeConfig()
-        fabric = launch(runtime)
-        protector = lay_out(protector, fabric.device)
-        access, pack = BlackBox(protector.encoder, fabric, run.pack.size), run.pack
-        check_company(protector.encoder, pack.public, fabric.device)
-        judge = Judge(pack.test, pack.validation, verifier)
-        decoder = draw_decoder(config, access.shape, stages, pack.size)
         place = Place(
             fabric=fabric,
             checkpoint=out / runs.CHECKPOINT,
@@ -129,21 +133,21 @@ def attack(
             "attacks": {"inversion": _plain(scores) | _course(inversion, queries)},
             "floors": {"constant_prediction": {"mean_mcc": 0.0}}
             | {name: _plain(floor) for name, floor in floors.items()},
-            "control": beside,
+            "control": None if compared is None else _beside(compared),
             "verifier": about,
             "guards": check_judge(about),
             "provenance": runs.provenance(**described, protect=runs.named(run.config)),
         }
         if described["images"]:
             with access.seeded(config.seed, "shown"):
-                _show(out, access, inversion.network, pack, place, None if control is None else Path(control))
+                _show(out, access, inversion.network, pack, place, None if compared is None else compared["shown"])
         runs.write_json(out / runs.RESULTS, results)
         tidy(out, runs.CHECKPOINT)
         return results
 
 
-def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
-    """Read the control's results, unless they are of another question than this attack's."""
+def _control(path: Path, run: Run, asked: dict[str, Any]) -> dict[str, Any]:
+    """Read the control's results, unless they are of another question; with its pictures as `shown`, where any are."""
     results = read_results(path, "attack", COMMAND)
     made = results["provenance"]
     trained = read(made["protect"])
@@ -152,14 +156,21 @@ def _control(path: Path, run: Run, described: dict[str, Any]) -> dict[str, Any]:
             f"the control {path} attacked a protected run ({', '.join(trained.protection)}); give the attack on a run "
             "with --pixel 0"
         )
-    check_same_judge(path, made["verifier"], described["verifier"])
     theirs = {"data": made["data"]["hash"], "attack": without(made["attack"], "keep"), **trained.of_control()}
-    asked = without(described["attack"], "keep")
-    ours = {"data": described["data"]["hash"], "attack": asked, **read(runs.named(run.config)).of_control()}
+    attack = without(asked["attack"], "keep")
+    ours = {"data": asked["data"]["hash"], "attack": attack, **read(runs.named(run.config)).of_control()}
     check_same_settings(path, theirs, ours, COMMAND)
-    if described["images"] and not (path / SHOWN_FILE).is_file():
-        raise InputError(f"the control {path} kept no pictures to stand beside these; make it again with --images")
-    return {"run": made["run"], "utility": results["utility"], "attacks": results["attacks"]}
+    if asked["images"]:
+        if not (path / SHOWN_FILE).is_file():
+            raise InputError(f"the control {path} kept no pictures to stand beside these; make it again with --images")
+        with reading(path / SHOWN_FILE):
+            results["shown"] = read_array(path / SHOWN_FILE)
+    return results
+
+
+def _beside(control: dict[str, Any]) -> dict[str, Any]:
+    """Give what of the control's results stands in those beside it."""
+    return {"run": control["provenance"]["run"], "utility": control["utility"], "attacks": control["attacks"]}
 
 
 def _nearest(fabric: Fabric, protector: Protector, pack: Pack) -> NDArray[np.int64]:
@@ -179,8 +190,13 @@ def _course(inversion: Fitted[Any], queries: int) -> dict[str, Any]:
     }
 
 
-def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Place, control: Path | None) -> None:
-    """Draw pictures of test people above their reconstructions; the people are spread evenly, not picked."""
+def _show(
+    out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Place, control: NDArray[np.uint8] | None
+) -> None:
+    """Draw pictures of test people above their reconstructions, and those of the control between.
+
+    The people are spread evenly, not picked.
+    """
     first = np.unique(pack.test.identities, return_index=True)[1]
     shown = first[np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(int)]
     originals = pack.test.images(shown)
@@ -189,7 +205,7 @@ def _show(out: Path, access: Access, decoder: nn.Module, pack: Pack, place: Plac
         np.save(file, drawn)
     rows = {"original": originals}
     if control is not None:
-        rows["unprotected, attacked"] = read_array(control / SHOWN_FILE)
+        rows["unprotected, attacked"] = control
     rows["protected, attacked" if control is not None else "attacked"] = drawn
     with whole(out / GRID) as partial:
         draw_grid(rows, partial)

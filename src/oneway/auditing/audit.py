@@ -13,7 +13,7 @@ from torch import nn
 from oneway import runs
 from oneway.auditing import guards
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.control import PICTURES, SCORES, Control, check_control
+from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
 from oneway.auditing.finished import require_fingerprint, without
 from oneway.auditing.measures import measure
 from oneway.auditing.order import anonymous, hidden_order
@@ -83,15 +83,20 @@ def audit(
     opened = _open(victim, features, pack, cut, network, fabric, config)
     passed = guards.check_people(opened.pack) + guards.check_range(opened.kind, config.pixels)
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
-    doubled = duplicates(opened.pack, progress=progress)
-    passed += guards.check_pictures(doubled)
-    doubts = guards.doubts(opened.pack, doubled)
-    images = images or opened.pack.drawn
-    described = _describe(opened, config, verifier) | {"images": images}
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
+    asked: dict[str, Any] = {"audit": runs.named(config), "victim": opened.identity, "data": opened.pack.about}
+    if control is not None:
+        check_question(Path(control), opened, asked)
+    doubled = duplicates(opened.pack, progress=progress)
+    passed += guards.check_pictures(doubled)
+    doubts = guards.doubts(opened.pack, doubled)
+    images = images or opened.pack.drawn
+    # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
+    described = asked | {"verifier": identified(verifier), "images": images}
+    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
         again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
@@ -108,7 +113,6 @@ def audit(
         stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(stolen.access, opened.pack)
-        judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
         room = Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
         found = measure(room)
         results = assemble(found, opened, stolen, judge, config, passed, doubts, beside, described)
@@ -150,15 +154,6 @@ def _open(
     return from_run(Run.open(victim, pack), fabric, network, seed=config.seed)
 
 
-def _describe(victim: Victim, config: AuditConfig, verifier: Verifier | None) -> dict[str, Any]:
-    return {
-        "audit": runs.named(config),
-        "victim": victim.identity,
-        "verifier": identified(verifier),
-        "data": victim.pack.about,
-    }
-
-
 def _home(victim: Victim, out: Path | str | None) -> Path:
     if out is not None:
         return Path(out)
@@ -179,8 +174,7 @@ class _Again:
 def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Again) -> Control:
     """Open the audit of the control; an unprotected run is audited first, unless it was before."""
     require_fingerprint(described["verifier"], f"the control {path}")
-    content = runs.read_json(path / runs.CONFIG)
-    if "protect" in content:
+    if is_run(path):
         run = Run.open(path, victim.pack)
         settings = [without(described["audit"], "runtime"), described["verifier"]["fingerprint"], runs.SCHEMA]
         path = path / f"audit-{runs.digest(settings)}"
@@ -195,4 +189,4 @@ def _control(path: Path, victim: Victim, described: dict[str, Any], again: _Agai
                 resume=True,
                 progress=again.progress,
             )
-    return check_control(path, victim, described)
+    return open_control(path, victim, described)

@@ -51,7 +51,6 @@ def attack(
     from oneway.attacks.inversion import InversionConfig
     from oneway.auditing.attack import GRID
     from oneway.auditing.attack import attack as attack_run
-    from oneway.claims import check_claim
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
@@ -61,7 +60,6 @@ def attack(
 
     opened = Run.open(run, None if data is None else Pack.open(data))
     out = run / "attack" if out is None else out
-    check_claim(out, resume=resume)  # before the pack's own verifier is trained
     given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
     results = attack_run(
         opened,
@@ -119,7 +117,6 @@ def audit(
     from oneway.auditing.audit import audit as run_audit
     from oneway.auditing.config import AuditConfig
     from oneway.auditing.limits import check_limits, read_limits
-    from oneway.claims import check_claim
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
@@ -136,7 +133,6 @@ def audit(
         pack = opened.pack
     if pack is None:
         raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
-    check_claim(out, resume=resume)  # before the pack's own verifier is trained
     results = run_audit(
         opened,
         features=features,
