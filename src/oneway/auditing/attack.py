@@ -17,7 +17,7 @@ from oneway.attacks.floors import nearest_by_output
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.auditing.faces import chosen_pictures, decoded_pictures, pixels_of, repeated_pictures
 from oneway.auditing.finished import check_same_judge, check_same_settings, read_results, require_fingerprint, without
-from oneway.auditing.guards import check_judge
+from oneway.auditing.guards import check_disjoint, check_judge
 from oneway.claims import check_claim, claim, tidy
 from oneway.data.packed import Pack
 from oneway.data.shards import reading
@@ -84,6 +84,7 @@ def attack(
         "data": run.pack.about,
         "images": images or run.pack.drawn,
     }
+    passed = check_disjoint(run.pack)
     compared = None if control is None else _control(Path(control), run, asked)
     if config.perceptual:
         raise InputError(
@@ -135,7 +136,7 @@ def attack(
             | {name: _plain(floor) for name, floor in floors.items()},
             "control": None if compared is None else _beside(compared),
             "verifier": about,
-            "guards": check_judge(about),
+            "guards": passed + check_judge(about),
             "provenance": runs.provenance(**described, protect=runs.named(run.config)),
         }
         if described["images"]:

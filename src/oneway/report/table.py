@@ -184,7 +184,10 @@ def probe_line(results: Mapping[str, Any]) -> str | None:
 def verifier_line(about: Mapping[str, Any] | None) -> str:
     """Say in one line how good a verifier is, so that its scores can be read."""
     if about is None:
-        return "no verifier: no person appears twice, so there are no identity scores; give one with --verifier"
+        return (
+            "no verifier: whether people are recognised is unknown; give one with --verifier (a pack's own is trained "
+            "where people are known to appear more than once)"
+        )
     if about["blind"] is not None:
         return f"verifier {about['name']} cannot tell who is shown: {about['blind']}; as a judge it is worth nothing"
     if about["true_accept_rate"] is None:
