@@ -65,7 +65,8 @@ def test_a_control_is_looked_at_before_a_judge_is_trained(
 ) -> None:
     out = ("--out", tmp_path / "out")
     assert "absent" in refused("attack", protected.path, *out, "--control", tmp_path / "absent")
-    assert "attack.width" in refused("attack", protected.path, *out, "--control", control.path, "--set", "width=4")
+    other = ("--control", control.path, "--set", "width=4")
+    assert "was made with attack." in refused("attack", protected.path, *out, *other)
     assert "perceptual network" in refused("attack", protected.path, *out, "--set", "perceptual=0.5")
 
 
