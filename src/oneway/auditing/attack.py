@@ -151,7 +151,7 @@ def _control(path: Path, run: Run, asked: dict[str, Any]) -> dict[str, Any]:
     """Read the control's results, unless they are of another question; with its pictures as `shown`, where any are."""
     results = read_results(path, "attack", COMMAND)
     made = results["provenance"]
-    trained = read(made["protect"])
+    trained = read(made["protect"], f"{path}: ")
     if trained.protects:
         raise InputError(
             f"the control {path} attacked a protected run ({', '.join(trained.protection)}); give the attack on a run "

@@ -69,7 +69,7 @@ class AuditConfig:
     def __post_init__(self) -> None:
         for name in self.attackers:
             if name not in attackers():
-                raise unknown("attacker", name, attackers())
+                raise unknown("attackers =", name, attackers())
         if not self.attackers or len(set(self.attackers)) < len(self.attackers):
             raise InputError(f"attackers must name at least one, each once, not {', '.join(self.attackers) or 'none'}")
         if "perceptual" in self.attackers and self.perceptual is None:

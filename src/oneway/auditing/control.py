@@ -86,7 +86,7 @@ def _compare(
 
     Where it ran is left out, and how an encoder takes pictures, which is the encoder's own affair.
     """
-    trained = None if protect is None else read(protect)
+    trained = None if protect is None else read(protect, f"{path}: ")
     if trained is not None and trained.protects:
         raise InputError(
             f"the control {path} is a protected run ({', '.join(trained.protection)}), or the audit of one; give a run "

@@ -10,13 +10,13 @@ from typing import Any
 from rich.console import Console
 from tyro.conf import Positional
 
-from oneway.cli.options import Device, Settings, pairs
+from oneway.cli.options import Device, Settings, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
 
 def attack(
-    run: Positional[Path],
+    run: Positional[Path | None] = None,
     /,
     *,
     out: Path | None = None,
@@ -24,10 +24,10 @@ def attack(
     control: Path | None = None,
     verifier: Path | None = None,
     steps: int | None = None,
-    seed: int = 0,
     device: Device = "auto",
     images: bool = False,
     set: Settings = (),
+    show_config: bool = False,
     resume: bool = False,
 ) -> None:
     """Attack a run's frozen encoder with a decoder trained from scratch, and score it on the test people.
@@ -40,12 +40,12 @@ def attack(
         verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
             which is trained on its identities the first time.
         steps: The attacker's budget; it stops earlier when it no longer gets better.
-        seed: Of the attacker's weights and of the order of its pictures.
         device: Where to train.
         images: Draw test people above their reconstructions in grid.png. Without, no picture of them is written; drawn
             faces are shown all the same.
-        set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set keep=true, which
-            leaves the decoder's weights.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4, --set seed=1, or --set
+            keep=true, which leaves the decoder's weights.
+        show_config: Only print every field of the configuration as it would be used; RUN may be left out.
         resume: Continue an attack that was interrupted.
     """
     from oneway.attacks.inversion import InversionConfig
@@ -58,13 +58,17 @@ def attack(
     from oneway.report.table import attack_table
     from oneway.runtime import RuntimeConfig
 
+    config = override(InversionConfig(), ({} if steps is None else {"max_steps": steps}) | pairs(set))
+    if show_config:
+        show(config)
+        return
+    run = required(run, "RUN")
     opened = Run.open(run, None if data is None else Pack.open(data))
     out = run / "attack" if out is None else out
-    given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
     results = attack_run(
         opened,
         out,
-        override(InversionConfig(), given | pairs(set)),
+        config,
         verifier=open_verifier(opened.pack, verifier),
         control=control,
         runtime=RuntimeConfig(device=device),
@@ -84,7 +88,7 @@ def audit(
     victim: Positional[Path | None] = None,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
     features: Path | None = None,
     data: Path | None = None,
     control: Path | None = None,
@@ -92,6 +96,7 @@ def audit(
     fail_above: Settings = (),
     images: bool = False,
     set: Settings = (),
+    show_config: bool = False,
     resume: bool = False,
 ) -> None:
     """Audit any encoder: what does someone learn who steals its features? Runs every attack; minutes to hours.
@@ -110,7 +115,9 @@ def audit(
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan.
+        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan,
+            --set seeds=3.
+        show_config: Only print every field of the configuration as it would be used; all else may be left out.
         resume: Continue an audit that was interrupted.
     """
     from oneway.auditing.audit import PAGE
@@ -126,6 +133,10 @@ def audit(
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     config = override(AuditConfig(), pairs(set))
+    if show_config:
+        show(config)
+        return
+    out = required(out, "--out")
     pack = None if data is None else Pack.open(data)
     opened: Run | Path | None = victim
     if victim is not None and victim.suffix.lower() != ".onnx":
