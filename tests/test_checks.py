@@ -42,33 +42,37 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_mistyped_experiment_leaves_nothing_and_its_correction_is_taken(
-    pack: oneway.Pack,
+    people: oneway.Pack,
     tiny: Any,
     tmp_path: Path,
+    people_judge: Path,
     resnet_file: Path,
     names: list[str],
     wrong: dict[str, Any],
     message: str,
 ) -> None:
+    out = tmp_path / "new" / "out"
     given = {"protect": tiny(), "cuts": ("layer2",), "perceptual_network": f"resnet10t:{resnet_file}"}
     with pytest.raises(oneway.InputError, match=message):
-        experiment(names, pack, tmp_path / "new" / "out", ExperimentConfig(**(given | wrong)), progress=False)
+        experiment(names, people, out, ExperimentConfig(**(given | wrong)), verifier=people_judge, progress=False)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Trained):
-        experiment(names, pack, tmp_path / "new" / "out", ExperimentConfig(**given), progress=False)
+        experiment(names, people, out, ExperimentConfig(**given), verifier=people_judge, progress=False)
 
 
 @pytest.mark.usefixtures("untrained")
-def test_a_benchmark_with_a_wrong_cut_or_verifier_leaves_nothing(pack: oneway.Pack, tiny: Any, tmp_path: Path) -> None:
+def test_a_benchmark_with_a_wrong_cut_or_verifier_leaves_nothing(
+    people: oneway.Pack, people_judge: Path, tiny: Any, tmp_path: Path
+) -> None:
     right = DefencesConfig(protect=tiny(), defences=("noise=1",))
     wrong = DefencesConfig(protect=tiny(), defences=("noise=1",), cuts=("layer2", "layer9"))
     with pytest.raises(oneway.InputError, match="cut 'layer9' does not exist"):
-        compare_defences(pack, tmp_path / "out", wrong, progress=False)
+        compare_defences(people, tmp_path / "out", wrong, progress=False)
     with pytest.raises(oneway.InputError, match=r"absent\.onnx' is not a file"):
-        compare_defences(pack, tmp_path / "out", right, verifier=tmp_path / "absent.onnx", progress=False)
+        compare_defences(people, tmp_path / "out", right, verifier=tmp_path / "absent.onnx", progress=False)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(Trained):
-        compare_defences(pack, tmp_path / "out", right, progress=False)
+        compare_defences(people, tmp_path / "out", right, verifier=people_judge, progress=False)
 
 
 def test_a_pack_that_cannot_be_written_trains_no_verifier(

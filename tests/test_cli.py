@@ -34,11 +34,11 @@ FLAGS = {
         "--preset",
         "--cut",
         "--pixel",
-        "--decoder-steps",
         "--steps",
         "--seed",
         "--defence",
         "--set",
+        "--show-config",
         "--resume",
     },
     "attack": {
@@ -47,10 +47,10 @@ FLAGS = {
         "--control",
         "--verifier",
         "--steps",
-        "--seed",
         "--device",
         "--images",
         "--set",
+        "--show-config",
         "--resume",
     },
     "audit": {
@@ -62,6 +62,7 @@ FLAGS = {
         "--fail-above",
         "--images",
         "--set",
+        "--show-config",
         "--resume",
     },
     "benchmark": {
@@ -71,9 +72,9 @@ FLAGS = {
         "--preset",
         "--verifier",
         "--jobs",
-        "--executor",
         "--dry-run",
         "--set",
+        "--show-config",
         "--resume",
     },
     "recommend": {"--cut", "--utility", "--leakage"},
@@ -84,9 +85,9 @@ FLAGS = {
         "--perceptual-network",
         "--verifier",
         "--jobs",
-        "--executor",
         "--dry-run",
         "--set",
+        "--show-config",
         "--resume",
     },
     "verifier": {"--out", "--steps", "--seed", "--device", "--set"},
@@ -337,7 +338,7 @@ def test_a_defence_is_named_with_its_strength(asked: Callable[..., ProtectConfig
     control = override(small(), {"game.pixel": 0.0, "network.noise": 0.0, "network.bottleneck": 0})
     assert asked("--defence", "none") == control
     assert asked("--defence", "noise=4") == override(control, {"defence": "noise", "defence.deviation": 4.0})
-    papers = asked("--defence", "paper=30", "--decoder-steps", "2")
+    papers = asked("--defence", "paper=30", "--set", "game.decoder_steps=2")
     assert (papers.game.pixel, papers.game.target, papers.game.decoder_steps) == (30.0, "away", 2)
     assert (papers.network.noise, papers.network.bottleneck) == (0.0, 0)
 
@@ -380,7 +381,7 @@ def test_a_defence_that_cannot_be_is_said(
 
 
 def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig]) -> None:
-    flags = ["--cut", "layer3", "--pixel", "0", "--decoder-steps", "7", "--steps", "9", "--seed", "3"]
+    flags = ["--cut", "layer3", "--pixel", "0", "--set", "game.decoder_steps=7", "--steps", "9", "--seed", "3"]
     sets = [
         "runtime.device=cpu",
         "network.norm=group",

@@ -65,6 +65,28 @@ def test_a_command_in_another_encoding_ends_in_a_line(tmp_path: Path, more: dict
         assert expected in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("encoding", "way"), [("utf-8", "rename it"), ("ascii", "names are read as ascii here: set PYTHONUTF8=1")]
+)
+def test_a_name_that_is_no_utf_8_is_refused_before_work_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, encoding: str, way: str
+) -> None:
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xfc\xdfe"))
+    place.mkdir()
+    (place / "labels.csv").write_text("image\na.png\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+    monkeypatch.setenv("COLUMNS", "400")
+    given = ["--labels", str(place / "labels.csv"), "--out", str(tmp_path / "out"), "--size", "32"]
+    for command in (
+        ["prepare", "folder", str(tmp_path), *given],
+        ["protect", str(tmp_path), "--out", str(place / "run")],
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 2
+        assert f"; {way}" in capsys.readouterr().err
+
+
 def test_results_name_everything_and_are_read_again(tmp_path: Path) -> None:
     content = {name: name for name in NAMES}
     write_json(tmp_path / "results.json", content)

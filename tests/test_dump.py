@@ -23,6 +23,7 @@ from oneway.data import dump, shards
 from oneway.data.dump import read_dump, write_dump
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.files import free_memory
 from trees import truncate
 
 SUFFIXES = (".npz", ".parquet", ".safetensors")
@@ -311,6 +312,38 @@ def test_an_array_changed_on_the_disk_is_noticed(faces: Pack, tmp_path: Path) ->
     path.write_bytes(content[:place] + b"\x01" + content[place + 1 :])
     with pytest.raises(InputError, match="truncated, damaged"):
         read_dump(path, faces)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_features_that_the_memory_does_not_hold_are_refused_before_it_is_taken(
+    faces: Pack, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, path = names_of(faces), tmp_path / f"a{suffix}"
+    write_dump(path, names, telling(names, 400))
+    needed = sum(len(getattr(faces, split)) for split in SPLITS) * 400 * 4
+    monkeypatch.setattr(dump, "free_memory", lambda: needed - 1)
+    with pytest.raises(InputError, match=rf"a\{suffix}: .* {needed:,} bytes of memory and {needed - 1:,} are free; "):
+        read_dump(path, faces)
+    for free in (needed, None):
+        monkeypatch.setattr(dump, "free_memory", lambda free=free: free)
+        read_dump(path, faces)
+
+
+def test_a_lack_of_memory_is_said_in_a_line(faces: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = names_of(faces)
+    np.savez(tmp_path / "a.npz", names=np.array(names), features=np.asfortranarray(telling(names, 4)))
+
+    def load(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 TiB")
+
+    monkeypatch.setattr(np, "load", load)
+    with pytest.raises(InputError, match=r"a\.npz takes more memory than there is \(Unable to allocate 8.00 TiB\)"):
+        read_dump(tmp_path / "a.npz", faces)
+
+
+def test_free_memory_is_said_where_the_system_says_it() -> None:
+    free = free_memory()
+    assert free is None or 2**20 < free < 2**50
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:

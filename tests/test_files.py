@@ -18,6 +18,7 @@ import pytest
 
 import oneway
 from oneway import runs
+from oneway.auditing.control import read_scores
 from oneway.data import celeba, folder, huggingface, webdataset
 from oneway.data.dump import read_dump
 from oneway.errors import InputError
@@ -147,6 +148,13 @@ def test_an_array_is_not_believed(tmp_path: Path, pack: oneway.Pack, names: byte
     path = npz(tmp_path / "a.npz", {"names": names, "features": features})
     with pytest.raises(InputError, match=r"a\.npz is truncated, damaged or no \.npz file \(an array of shape"):
         read_dump(path, pack)
+
+
+def test_the_scores_of_a_control_are_not_believed(tmp_path: Path) -> None:
+    for shape, by_column in (((2**42,), False), ((2**42, 2), True), ((2**60, 2**60), False)):
+        path = npz(tmp_path / "scores.npz", {"people": npy("<f8", shape, b"\0" * 32, by_column=by_column)})
+        with pytest.raises(InputError, match=r"scores\.npz is truncated, damaged .* takes [0-9,]+ bytes, and 32 are"):
+            read_scores(path)
 
 
 def test_kept_features_are_not_believed(tmp_path: Path, pack: oneway.Pack, verifier: Verifier) -> None:

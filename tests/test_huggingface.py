@@ -89,6 +89,16 @@ def test_it_is_packed_by_several_processes(parquet: Path, tmp_path: Path) -> Non
     assert (len(packs[0].validation), len(packs[0].test)) == (4, 4)
 
 
+@pytest.mark.parametrize("pattern", ["{}", "file://{}"])
+def test_names_in_capitals_are_found_and_tell_their_split(parquet: Path, pattern: str) -> None:
+    expected = huggingface.read(str(parquet))
+    for file in list((parquet / "data").iterdir()):
+        file.rename(file.with_name(file.name.upper()))
+    found = huggingface.read(pattern.format(parquet))
+    assert found.partition == expected.partition
+    assert found.identities == expected.identities
+
+
 @pytest.mark.parametrize("pattern", ["{}/**/*.parquet", "file://{}/data/*.parquet", "file://{}/**/*.parquet"])
 def test_parquet_is_read_where_it_lies(parquet: Path, tmp_path: Path, pattern: str) -> None:
     source = huggingface.read(pattern.format(parquet))

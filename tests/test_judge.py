@@ -228,7 +228,7 @@ def test_a_judge_that_sees_passes_its_guard(pack: Pack) -> None:
     judge = Judge(pack.test, pack.validation, Colours())
     about = judge.report
     assert about is not None
-    assert (judge.blind, check_judge(about)[0].passed, check_judge(None)) == (None, True, [])
+    assert (judge.blind, check_judge(about)[0].passed) == (None, True)
     assert about.true_accept_rate is not None
     assert about.true_accept_rate.low > 0.1
     similarity = about.similarity
@@ -281,3 +281,10 @@ def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_i
 def test_a_judge_that_says_nothing_is_refused(pack: Pack, make: Callable[[Tensor], Tensor], message: str) -> None:
     with pytest.raises(InputError, match=f"verifier 'useless' on the validation pictures of .*{message}"):
         Judge(pack.test, pack.validation, Seen("useless", make))
+
+
+def test_what_needs_a_judge_is_unknown_without_one() -> None:
+    (guard,) = check_judge(None)
+    assert (guard.name, guard.passed) == ("judge", None)
+    assert "whether people are recognised is unknown" in guard.message
+    assert "unknown" in verifier_line(None)

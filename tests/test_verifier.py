@@ -175,7 +175,7 @@ def test_what_is_no_such_network_is_refused(tmp_path: Path) -> None:
         OnnxVerifier(tmp_path / "text.onnx", PLAIN)
     with pytest.raises(InputError, match="the pack has no landmarks; give them to `oneway prepare folder`"):
         OnnxVerifier(good, PLAIN)(torch.zeros(1, 3, 64, 64))
-    with pytest.raises(InputError, match="takes pictures of 112 x 112 pixels, not of side 96"):
+    with pytest.raises(InputError, match="takes pictures of 112 x 112 pixels, not of side 96; leave side out"):
         OnnxVerifier(good, replace(PLAIN, side=96))
 
 

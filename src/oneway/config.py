@@ -80,8 +80,14 @@ def to_dict(value: Any) -> dict[str, Any]:
     return content
 
 
-def from_dict(kind: type[T], content: Mapping[str, Any], where: str = "") -> T:
-    """Make a configuration or record of JSON values, each of its field's own type; `where` begins an error's message.
+def from_dict(kind: type[T], content: Any, where: str = "", remedy: str = "") -> T:
+    """Make a configuration or record of JSON values, each of its field's own type.
+
+    Args:
+        kind: what it holds.
+        content: JSON values, as they were read.
+        where: begins the message of an error, such as the file's name and a colon.
+        remedy: ends it.
 
     Raises:
         InputError: naming the field, its value and the law.
@@ -90,9 +96,10 @@ def from_dict(kind: type[T], content: Mapping[str, Any], where: str = "") -> T:
     try:
         return cast(T, _adapter(kind).validate_json(json.dumps(content), strict=True))
     except ValidationError as error:
-        raise InputError(f"{where}{broken(error, kind)}") from None
+        wrong = broken(error, kind)
     except RecursionError:
-        raise InputError(f"{where}it is nested too deeply") from None
+        wrong = "it is nested too deeply"
+    raise InputError(f"{where}{wrong}{remedy and f'; {remedy}'}")
 
 
 def from_json(kind: type[T], text: bytes, where: str, remedy: str) -> T:
@@ -161,7 +168,7 @@ class Setting:
 
     name: str
     value: Any
-    owner: type[Any]
+    owner: Any
     field: str
 
 

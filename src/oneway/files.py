@@ -41,6 +41,15 @@ def regular(path: Path) -> Path:
     return path
 
 
+def free_memory() -> int | None:
+    """Say how many bytes of memory can be taken; nothing where the system (other than Linux) does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+
+
 def read_array(path: Path) -> NDArray[Any]:
     """Read an .npy file, whose header is held to the file's length before memory is taken.
 

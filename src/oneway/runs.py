@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist; give the folder of a finished run") from error
     except InputError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}); the run must be made again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds {type(content).__name__}, not an object; the run must be made again")

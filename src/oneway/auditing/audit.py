@@ -13,7 +13,7 @@ from oneway import runs
 from oneway.auditing import guards
 from oneway.auditing.assemble import assemble, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.control import PICTURES, SCORES, Control, check_control
+from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
 from oneway.auditing.finished import require_fingerprint, without
 from oneway.auditing.measures import measure
 from oneway.auditing.order import anonymous, hidden_order
@@ -30,7 +30,7 @@ from oneway.models.perceptual import open_perceptual
 from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
 from oneway.report.page import write_page
-from oneway.report.values import SCHEMA, Asked, AuditReport, Data
+from oneway.report.values import SCHEMA, Asked, AuditReport, Data, Question
 from oneway.runtime import launch
 from oneway.storage import whole
 
@@ -85,21 +85,20 @@ def audit(
     passed = guards.check_people(opened.pack, judged=config.alone is None)
     passed += guards.check_range(opened.kind, config.pixels)
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
-    doubled = duplicates(opened.pack, progress=progress)
-    passed += guards.check_pictures(doubled)
-    doubts = guards.doubts(opened.pack, doubled)
-    images = images or opened.pack.drawn
-    asked = Asked(
-        audit=runs.named(config),
-        victim=opened.identity,
-        verifier=identified(verifier),
-        data=Data(**opened.pack.about),
-        images=images,
-    )
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
+    images = images or opened.pack.drawn
+    question = Question(audit=runs.named(config), victim=opened.identity, data=Data(**opened.pack.about), images=images)
+    if control is not None:
+        check_question(Path(control), opened, question)
+    doubled = duplicates(opened.pack, progress=progress)
+    passed += guards.check_pictures(doubled)
+    doubts = guards.doubts(opened.pack, doubled)
+    # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
+    asked = Asked(**vars(question), verifier=identified(verifier))
+    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
         again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
@@ -116,7 +115,6 @@ def audit(
         stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(stolen.access, opened.pack)
-        judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
         room = Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
         found = measure(room)
         report = assemble(found, opened, stolen, judge, config, passed, doubts, beside, asked)
@@ -178,8 +176,7 @@ class _Again:
 def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control:
     """Open the audit of the control; an unprotected run is audited first, unless it was before."""
     require_fingerprint(asked.verifier, f"the control {path}")
-    content = runs.read_json(path / runs.CONFIG)
-    if "protect" in content:
+    if is_run(path):
         run = Run.open(path, victim.pack)
         settings = [without(asked.audit, "runtime"), asked.verifier.fingerprint, SCHEMA]
         path = path / f"audit-{runs.digest(settings)}"
@@ -194,4 +191,4 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
                 resume=True,
                 progress=again.progress,
             )
-    return check_control(path, victim, asked)
+    return open_control(path, victim, asked)

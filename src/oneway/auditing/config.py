@@ -72,7 +72,7 @@ class AuditConfig:
     def __post_init__(self) -> None:
         for name in self.attackers:
             if name not in attackers() or name == LINEAR.name:  # which is always there
-                raise unknown("attacker", name, [known for known in attackers() if known != LINEAR.name])
+                raise unknown("attackers =", name, [known for known in attackers() if known != LINEAR.name])
         if not self.attackers or len(set(self.attackers)) < len(self.attackers):
             raise InputError(f"attackers must name at least one, each once, not {', '.join(self.attackers) or 'none'}")
         blind = [name for name in self.attackers if attackers()[name].sees and self.perceptual is None]

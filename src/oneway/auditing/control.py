@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway import runs
 from oneway.auditing.finished import check_same_judge, check_same_settings, without
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.victim import Victim
+from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.protection.config import read
-from oneway.report.values import Asked, AuditReport, ControlReport, read_report
+from oneway.protection.run import Run
+from oneway.report.values import Asked, AuditReport, ControlReport, Question, read_report
 
 COMMAND = "oneway audit CONTROL --out NEW"
 SCORES, PICTURES = "scores.npz", "shown.npy"
@@ -48,40 +52,91 @@ class Control:
         )
 
 
-def check_control(path: Path, victim: Victim, asked: Asked) -> Control:
-    """Read the control's audit, unless it answers another question than this one's.
+def is_run(path: Path) -> bool:
+    """Say whether a control is given as a run, which has yet to be audited."""
+    return "protect" in runs.read_json(path / runs.CONFIG)
+
+
+def check_question(path: Path, victim: Victim, asked: Question) -> None:
+    """Refuse a control, an audit or a run, that answers another question than this audit's, whoever judges.
+
+    Args:
+        path: its folder.
+        victim: what is audited.
+        asked: what the audit is asked.
 
     Raises:
-        InputError: if it is no audit, or differs in its data, attacks, judge or features, or is protected itself.
+        InputError: if it is neither, or differs in its data, attacks or network, or is protected itself.
 
     """
-    report = read_report(path, AuditReport, COMMAND)
-    made = report.provenance
-    trained = read(made.victim["protect"]) if "protect" in made.victim else None
+    if is_run(path):
+        _compare(path, runs.named(Run.open(path, victim.pack).config), victim, {}, {})
+        return
+    made = read_report(path, AuditReport, COMMAND).provenance
+    theirs, ours = (
+        {"data": each.data.hash, "audit": without(each.audit, "runtime", "pixels", "output")} for each in (made, asked)
+    )
+    _compare(path, made.victim.get("protect"), victim, theirs, ours)
+
+
+def _compare(
+    path: Path, protect: Mapping[str, Any] | None, victim: Victim, theirs: Mapping[str, Any], ours: Mapping[str, Any]
+) -> None:
+    """Hold a control to an audit: what both say of themselves, and, where both were trained here, their networks.
+
+    Where it ran is left out, and how an encoder takes pictures, which is the encoder's own affair.
+    """
+    trained = None if protect is None else read(protect, f"{path}: ")
     if trained is not None and trained.protects:
         raise InputError(
-            f"the control {path} audited a protected run ({', '.join(trained.protection)}); give the audit of a run "
-            "with --pixel 0"
+            f"the control {path} is a protected run ({', '.join(trained.protection)}), or the audit of one; give a run "
+            "with --pixel 0, or its audit"
         )
-    check_same_judge(path, made.verifier, asked.verifier)
-    theirs: dict[str, Any] = {"data": made.data.hash, "audit": _question(made.audit)}
-    ours: dict[str, Any] = {"data": asked.data.hash, "audit": _question(asked.audit)}
     if trained is not None and "protect" in victim.identity:
-        theirs |= trained.of_control()
-        ours |= read(victim.identity["protect"]).of_control()
+        theirs, ours = {**theirs, **trained.of_control()}, {**ours, **read(victim.identity["protect"]).of_control()}
     check_same_settings(path, theirs, ours, COMMAND)
-    if not (path / SCORES).is_file():
-        raise InputError(f"the control {path} lacks {SCORES}; make it again")
-    with np.load(path / SCORES, allow_pickle=False) as stored:
-        order = hidden_order(victim.pack.test)
-        if not np.array_equal(stored["people"], anonymous(victim.pack.test.identities[order])):
-            raise InputError(f"the control {path} scored other people; make it again")
-        back = np.argsort(order)
-        scores = {name: stored[name][back] for name in stored.files if name != "people"}
-    pictures = read_array(path / PICTURES) if (path / PICTURES).is_file() else None
+
+
+def read_scores(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the scores of a finished audit.
+
+    Raises:
+        InputError: if the file is missing or damaged.
+
+    """
+    if not path.is_file():
+        raise InputError(f"the control {path.parent} lacks {path.name}; make it again")
+    with reading(path):
+        return read_arrays(path)
+
+
+def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
+    """Open the audit of a control, which must be one of the same question by the same judge.
+
+    Args:
+        path: its folder.
+        victim: what is audited.
+        asked: what the audit is asked.
+
+    Raises:
+        InputError: as `check_question` does, and if another judged it, or its scores are damaged.
+
+    """
+    check_question(path, victim, asked)
+    report = read_report(path, AuditReport, COMMAND)
+    check_same_judge(path, report.provenance.verifier, asked.verifier)
+    stored = read_scores(path / SCORES)
+    order = hidden_order(victim.pack.test)
+    people = anonymous(victim.pack.test.identities[order])
+    if not np.array_equal(stored.pop("people", people[:0]), people):
+        raise InputError(f"the control {path} scored other people; make it again")
+    odd = [name for name, scores in stored.items() if scores.shape != people.shape or scores.dtype.kind not in "fiub"]
+    if odd:
+        raise InputError(f"{path / SCORES}: {odd[0]!r} is not a number for each test picture; make the control again")
+    back = np.argsort(order)
+    scores = {name: stored[name][back] for name in stored}
+    pictures = None
+    if (path / PICTURES).is_file():
+        with reading(path / PICTURES):
+            pictures = read_array(path / PICTURES)
     return Control(path=path, report=report, scores=scores, pictures=pictures)
-
-
-def _question(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where it ran, and how an encoder takes pictures, which is the encoder's own affair."""
-    return without(config, "runtime", "pixels", "output")

@@ -34,6 +34,33 @@ def check_people(pack: Pack, *, judged: bool = True) -> list[Guard]:
         InputError: naming the person or the number.
 
     """
+    disjoint = check_disjoint(pack)
+    num_people = pack.test.num_people
+    if num_people < LEAST_PEOPLE and judged:
+        raise InputError(
+            f"{pack.path} has {num_people} test people and an audit needs {LEAST_PEOPLE}: fewer give intervals that "
+            "say nothing; prepare more people"
+        )
+    enough = _passed("test people", f"{num_people} test people, at least {LEAST_PEOPLE}")
+    if num_people < LEAST_PEOPLE:
+        message = f"{num_people} test people: fewer than {LEAST_PEOPLE} give intervals that say little"
+        enough = Guard(name="test people", passed=False, message=message)
+    if pack.test.num_unknown:
+        message = (
+            f"{pack.test.num_unknown} of {len(pack.test)} test pictures do not say whom they show and count as one "
+            f"person each: if they show fewer than {num_people} people in all, every interval is too narrow"
+        )
+        enough = Guard(name="test people", passed=None, message=message)
+    return [*disjoint, enough]
+
+
+def check_disjoint(pack: Pack) -> list[Guard]:
+    """Refuse a pack that has a person in two parts, and say where nobody can know that none is.
+
+    Raises:
+        InputError: naming the person.
+
+    """
     parts = {"public": pack.public, "validation": pack.validation, "test": pack.test}
     for first, second in (("public", "test"), ("public", "validation"), ("validation", "test")):
         shared = np.intersect1d(parts[first].identities, parts[second].identities)
@@ -43,27 +70,9 @@ def check_people(pack: Pack, *, judged: bool = True) -> list[Guard]:
                 f"{pack.path}: person {name!r} is both {first} and {second} ({len(shared)} people in all), so an audit "
                 "would measure memory; prepare the pack again, with its identities"
             )
-    num_people = pack.test.num_people
-    if num_people < LEAST_PEOPLE and judged:
-        raise InputError(
-            f"{pack.path} has {num_people} test people and an audit needs {LEAST_PEOPLE}: fewer give intervals that "
-            "say nothing; prepare more people"
-        )
-    known = _passed("people", "no person is in two of the public, validation and test parts")
-    enough = _passed("test people", f"{num_people} test people, at least {LEAST_PEOPLE}")
-    if num_people < LEAST_PEOPLE:
-        message = f"{num_people} test people: fewer than {LEAST_PEOPLE} give intervals that say little"
-        enough = Guard(name="test people", passed=False, message=message)
-    unknown = pack.num_unknown()
-    if unknown:
-        known = Guard(name="people", passed=None, message=_unknown(pack))
-    if pack.test.num_unknown:
-        message = (
-            f"{pack.test.num_unknown} of {len(pack.test)} test pictures do not say whom they show and count as one "
-            f"person each: if they show fewer than {num_people} people in all, every interval is too narrow"
-        )
-        enough = Guard(name="test people", passed=None, message=message)
-    return [known, enough]
+    if pack.num_unknown():
+        return [Guard(name="people", passed=None, message=_unknown(pack))]
+    return [_passed("people", "no person is in two of the public, validation and test parts")]
 
 
 def check_pictures(found: Duplicates) -> list[Guard]:
@@ -139,7 +148,8 @@ def check_convergence(late: Sequence[str]) -> list[Guard]:
 def check_judge(judge: JudgeReport | None) -> list[Guard]:
     """Mark a verifier that cannot tell who is shown, or of which that cannot be said."""
     if judge is None:
-        return []
+        message = "there is no verifier, so whether people are recognised is unknown; give one (docs/judges.md)"
+        return [Guard(name="judge", passed=None, message=message)]
     if judge.blind is not None:
         message = (
             f"the verifier {judge.name} cannot tell who is shown: {judge.blind}; so leakage of faces and of features "

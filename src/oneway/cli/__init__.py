@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not given or given[0] not in COMMANDS:
             raise InputError(_no_command(given))
+        _check_names([*given, os.getcwd()])
         tyro.cli(
             COMMANDS[given[0]],
             prog=f"oneway {given[0]}",
@@ -102,6 +104,17 @@ def _no_command(given: Sequence[str]) -> str:
     near = difflib.get_close_matches(given[0], COMMANDS, n=1)
     hint = f"did you mean `oneway {near[0]}`?" if near else f"there are {', '.join(COMMANDS)}"
     return f"there is no command {given[0]!r}; {hint}"
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse names of files that are no UTF-8 before work is done for them: Arrow, among others, opens no other."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            encoding = sys.getfilesystemencoding()
+            way = "rename it" if encoding == "utf-8" else f"names are read as {encoding} here: set PYTHONUTF8=1"
+            raise InputError(f"{name!r} is not UTF-8, and such files cannot be read or written; {way}") from error
 
 
 def _one_line(error: Exception) -> str:

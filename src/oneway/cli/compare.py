@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from oneway.cli.options import Settings, open_executor, pairs
+from oneway.cli.options import EXECUTOR, Settings, open_executor, pairs, required, show
 from oneway.console import console
 
 if TYPE_CHECKING:
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 def benchmark(
     what: Positional[Literal["defences"]],
-    data: Positional[Path],
+    data: Positional[Path | None] = None,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
     cut: UseAppendAction[tuple[str, ...]] = (),
     defence: UseAppendAction[tuple[str, ...]] = (),
     preset: Literal["small", "paper"] = "small",
     verifier: Path | None = None,
     jobs: int = 1,
-    executor: Literal["local", "ray"] = "local",
     dry_run: bool = False,
+    show_config: bool = False,
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -43,10 +43,10 @@ def benchmark(
         preset: Network and budget of every setting.
         verifier: Judge of faces, as `oneway audit` takes it.
         jobs: Settings at a time, each in a process of its own, one for each GPU.
-        executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
-            setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
         dry_run: Only list the settings, and how long they will take.
-        set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits.
+        show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.
+        set: Any other field, such as protect.steps=600, audit.attackers=mirror, or audit.brief=false for whole audits,
+            or executor.kind=ray (the cluster that RAY_ADDRESS names).
         resume: Continue a benchmark that was interrupted.
     """
     from oneway.config import override
@@ -56,10 +56,14 @@ def benchmark(
     from oneway.report.table import benchmark_table
 
     assert what == "defences"
-    maker, settings = open_executor(executor, jobs, pairs(set))
+    maker, settings = open_executor(jobs, pairs(set))
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
     config = override(DefencesConfig(protect=PRESETS[preset]()), given | settings)
-    said = console()
+    if show_config:
+        show(config)
+        show(maker, EXECUTOR)
+        return
+    data, out, said = required(data, "DATA"), required(out, "--out"), console()
     if dry_run:
         for cell in cells(config, data):
             said.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}")
@@ -99,7 +103,7 @@ def recommend(
     said.print(benchmark_table(replace(report, rows=[row], decisions={cut: report.decisions[cut]})))
     run = benchmark / row.run
     made = read_json(run / CONFIG)
-    again = arguments(read(made["protect"]), row.defence, row.strength)
+    again = arguments(read(made["protect"], f"{run / CONFIG}: "), row.defence, row.strength)
     lines = [
         *unjudged(report, cut),
         f"trained already: {run}",
@@ -112,17 +116,17 @@ def recommend(
 
 def experiment(
     name: Positional[str],
-    data: Positional[Path],
+    data: Positional[Path | None] = None,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
     preset: Literal["small", "middle", "paper"] = "small",
     extra_public: Path | None = None,
     perceptual_network: str | None = None,
     verifier: Path | None = None,
     jobs: int = 1,
-    executor: Literal["local", "ray"] = "local",
     dry_run: bool = False,
+    show_config: bool = False,
     set: Settings = (),
     resume: bool = False,
 ) -> None:
@@ -141,10 +145,10 @@ def experiment(
             of VGG-16, or BACKBONE:FILE for one of timm's.
         verifier: Judge of faces, as `oneway audit` takes it.
         jobs: Settings at a time, each in a process of its own, one for each GPU.
-        executor: `local`, or `ray`: the cluster that RAY_ADDRESS names, with --set executor.job_gpus=0.5 (GPUs that a
-            setting takes), executor.job_cpus or executor.gather=URL (where nodes that share no folder leave results).
         dry_run: Only list the settings, and how long they will take.
-        set: Any other field, such as protect.steps=600, audit.attackers=mirror or pixel=3.
+        show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.
+        set: Any other field, such as protect.steps=600, audit.attackers=mirror, pixel=3, or executor.kind=ray
+            (the cluster that RAY_ADDRESS names).
         resume: Continue experiments that were interrupted.
     """
     from oneway.config import override
@@ -154,10 +158,15 @@ def experiment(
     from oneway.experiments.experiment import experiment as run_experiments
     from oneway.report.table import experiment_table
 
-    maker, settings = open_executor(executor, jobs, pairs(set))
+    maker, settings = open_executor(jobs, pairs(set))
     names = NAMES if name == "all" else (name,)
     given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
     config = override(PRESETS[preset](), given | settings)
+    if show_config:
+        show(config)
+        show(maker, EXECUTOR)
+        return
+    data, out = required(data, "DATA"), required(out, "--out")
     pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
     said = console()
     if dry_run:

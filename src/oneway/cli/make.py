@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from oneway.cli.options import Device, Settings, pairs
+from oneway.cli.options import Device, Settings, pairs, required, show
 from oneway.console import console
 from oneway.errors import InputError
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
@@ -58,18 +58,18 @@ def _people(part: Part) -> str:
 
 
 def protect(
-    data: Positional[Path],
+    data: Positional[Path | None] = None,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
     preset: Literal["small", "paper"] = "small",
     cut: str | None = None,
     defence: str | None = None,
     pixel: float | None = None,
-    decoder_steps: int | None = None,
     steps: int | None = None,
     seed: int | None = None,
     set: Settings = (),
+    show_config: bool = False,
     resume: bool = False,
 ) -> None:
     """Train an encoder whose features keep the attributes and resist inversion, by the game or another defence.
@@ -84,11 +84,11 @@ def protect(
         defence: NAME or NAME=STRENGTH, each on its own scale: game (the default), paper (its one-step game),
             deepobfuscator, noise, dropout, pruning, nopeek, vib, cem, blur, downscale, pca, or none.
         pixel: Weight of the decoder's error; 0 trains the unprotected control: no game, no bottleneck and no noise.
-        decoder_steps: Steps of the simulated attacker for each step of the encoder.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
         set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
             runtime.device=cpu, --set runtime.devices=8 (processes that share every batch), --set runtime.num_nodes=2.
+        show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.
         resume: Continue a run that was interrupted.
     """
     from oneway.config import override
@@ -103,7 +103,6 @@ def protect(
     given = {
         "network.cut": cut,
         "game.pixel": pixel,
-        "game.decoder_steps": decoder_steps,
         "steps": steps,
         "seed": seed,
     }
@@ -114,6 +113,10 @@ def protect(
     if pixel == 0:
         config = prescribe(config, "none")
     config = override(config, pairs(set))
+    if show_config:
+        show(config)
+        return
+    data, out = required(data, "DATA"), required(out, "--out")
     run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from oneway.cli.options import Device, Settings, pairs
+from oneway.cli.options import Device, Settings, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def attack(
-    run: Positional[Path],
+    run: Positional[Path | None] = None,
     /,
     *,
     out: Path | None = None,
@@ -25,10 +25,10 @@ def attack(
     control: Path | None = None,
     verifier: Path | None = None,
     steps: int | None = None,
-    seed: int = 0,
     device: Device = "auto",
     images: bool = False,
     set: Settings = (),
+    show_config: bool = False,
     resume: bool = False,
 ) -> None:
     """Attack a run's frozen encoder with a decoder trained from scratch, and score it on the test people.
@@ -43,31 +43,33 @@ def attack(
         verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
             which is trained on its identities the first time.
         steps: The attacker's budget; it stops earlier when it no longer gets better.
-        seed: Of the attacker's weights and of the order of its pictures.
         device: Where to train.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set keep=true, which
-            leaves the decoder's weights.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4, --set seed=1, or --set
+            keep=true, which leaves the decoder's weights.
+        show_config: Only print every field of the configuration as it would be used; RUN may be left out.
         resume: Continue an attack that was interrupted.
     """
     from oneway.attacks.inversion import InversionConfig
     from oneway.auditing.attack import attack as attack_run
-    from oneway.claims import check_claim
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
     from oneway.protection.run import Run
     from oneway.runtime import RuntimeConfig
 
+    config = override(InversionConfig(), ({} if steps is None else {"max_steps": steps}) | pairs(set))
+    if show_config:
+        show(config)
+        return
+    run = required(run, "RUN")
     opened = Run.open(run, None if data is None else Pack.open(data))
     out = run / "attack" if out is None else out
-    check_claim(out, resume=resume)  # before the pack's own verifier is trained
-    given = {"seed": seed} | ({} if steps is None else {"max_steps": steps})
     report = attack_run(
         opened,
         out,
-        override(InversionConfig(), given | pairs(set)),
+        config,
         verifier=open_verifier(opened.pack, verifier),
         control=control,
         runtime=RuntimeConfig(device=device),
@@ -81,7 +83,7 @@ def audit(
     victim: Positional[Path | None] = None,
     /,
     *,
-    out: Path,
+    out: Path | None = None,
     features: Path | None = None,
     data: Path | None = None,
     control: Path | None = None,
@@ -89,6 +91,7 @@ def audit(
     fail_above: Settings = (),
     images: bool = False,
     set: Settings = (),
+    show_config: bool = False,
     resume: bool = False,
 ) -> None:
     """Audit any encoder: what does someone learn who steals its features? Runs every attack; minutes to hours.
@@ -107,12 +110,13 @@ def audit(
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan.
+        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan,
+            --set seeds=3.
+        show_config: Only print every field of the configuration as it would be used; all else may be left out.
         resume: Continue an audit that was interrupted.
     """
     from oneway.auditing.audit import audit as run_audit
     from oneway.auditing.config import AuditConfig
-    from oneway.claims import check_claim
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.models.identification import open_verifier
@@ -122,6 +126,10 @@ def audit(
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     config = override(AuditConfig(), pairs(set))
+    if show_config:
+        show(config)
+        return
+    out = required(out, "--out")
     pack = None if data is None else Pack.open(data)
     opened: Run | Path | None = victim
     if victim is not None and victim.suffix.lower() != ".onnx":
@@ -129,7 +137,6 @@ def audit(
         pack = opened.pack
     if pack is None:
         raise InputError("an encoder that was not trained here is audited on a pack; name it with --data")
-    check_claim(out, resume=resume)  # before the pack's own verifier is trained
     report = run_audit(
         opened,
         features=features,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from tyro.conf import UseAppendAction
 
+from oneway.console import console
 from oneway.errors import InputError
 
 if TYPE_CHECKING:
     from oneway.experiments.executor import Executor
 
+Given = TypeVar("Given")
 Settings = UseAppendAction[tuple[str, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+EXECUTOR = "executor."
+"""Begins the settings of an executor, beside those of a command's configuration."""
 
 
 def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, Any]:
@@ -30,12 +34,32 @@ def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, Any]:
     return {name: value for name, _, value in given}
 
 
-def open_executor(kind: Literal["local", "ray"], jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
-    """Make the executor that a command names; gives the settings of its configuration too."""
+def required(value: Given | None, name: str) -> Given:
+    """Give what a command cannot do without, except for showing its configuration.
+
+    Raises:
+        InputError: if it was not given.
+
+    """
+    if value is None:
+        raise InputError(f"{name} is missing; `--help` says what it is, `--show-config` needs nothing but settings")
+    return value
+
+
+def show(config: Any, above: str = "") -> None:
+    """Print every field of a configuration as it would be used."""
+    from oneway.report.settings import settings_lines
+
+    said = console()
+    for line in settings_lines(config, width=said.width, above=above):
+        said.print(line, soft_wrap=True)
+
+
+def open_executor(jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
+    """Make the executor that settings name; gives those of the command's configuration too."""
     from oneway.config import override
     from oneway.experiments.executor import Executor
 
-    prefix = "executor."
-    own = {name.removeprefix(prefix): value for name, value in pairs.items() if name.startswith(prefix)}
-    made = override(Executor(kind=kind, jobs=jobs), own)
-    return made, {name: value for name, value in pairs.items() if not name.startswith(prefix)}
+    own = {name.removeprefix(EXECUTOR): value for name, value in pairs.items() if name.startswith(EXECUTOR)}
+    made = override(Executor(), {"jobs": jobs} | own)
+    return made, {name: value for name, value in pairs.items() if not name.startswith(EXECUTOR)}

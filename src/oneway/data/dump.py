@@ -16,6 +16,7 @@ float32). Attackers read them in float32, so numbers that it does not hold are r
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from safetensors.numpy import save
 from oneway.data.packed import Pack, Part
 from oneway.data.shards import READERS, Features, Shard, reading
 from oneway.errors import InputError
-from oneway.files import regular
+from oneway.files import free_memory, regular
 from oneway.storage import whole
 
 
@@ -62,7 +63,7 @@ def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
             start = 0
             for block in shard.blocks:
                 if features is None:
-                    features = np.empty((len(wanted), *block.shape[1:]), dtype=block.dtype)
+                    features = _room(file, block, len(wanted))
                 _check_block(file, block, features)
                 to = rows[start : start + len(block)]
                 start += len(block)
@@ -159,6 +160,17 @@ def _files(path: Path) -> list[Path]:
     if not found:
         raise InputError(f"{path} holds no file of features ({known}); give the folder that does, or one file")
     return [regular(file) for file in found]
+
+
+def _room(path: Path, block: Features, count: int) -> Features:
+    """Make the array of all features, each like those of `block`: (count, ...)."""
+    needed, free = count * math.prod(block.shape[1:]) * block.dtype.itemsize, free_memory()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{path}: features of {count} pictures take {needed:,} bytes of memory and {free:,} are free; store "
+            "smaller ones (float16 takes half), or prepare a pack of fewer pictures"
+        )
+    return np.empty((count, *block.shape[1:]), dtype=block.dtype)
 
 
 def _check_names(path: Path, shard: Shard, seen: set[str]) -> None:

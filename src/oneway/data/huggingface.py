@@ -34,6 +34,8 @@ PARTITIONS = {
     "test": "test",
 }
 """What the hub's datasets call their splits, and what they are."""
+EVERY = "*.[pP][aA][rR][qQ][uU][eE][tT]"
+"""The Parquet files of a folder, those named in capitals too."""
 IDENTITIES = (*IDENTITY_COLUMNS, "celeb_id", "person_id", "subject")
 
 
@@ -156,11 +158,11 @@ def _open(path: str, split: str | None) -> Opened:
     if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
         return _open_dataset(path, split, datasets.load_from_disk)
     if place.is_dir():
-        return _open_parquet(path, f"{glob.escape(path)}/**/*.parquet", split)
+        return _open_parquet(path, f"{glob.escape(path)}/**/{EVERY}", split)
     if place.is_file():
         return _open_parquet(path, glob.escape(path), split)
     if glob.has_magic(path) or "://" in path:
-        named = path if path.lower().endswith(".parquet") else f"{path.rstrip('/')}/**/*.parquet"
+        named = path if path.lower().endswith(".parquet") else f"{path.rstrip('/')}/**/{EVERY}"
         return _open_parquet(path, named, split)
     return _open_dataset(path, split, datasets.load_dataset)
 
@@ -248,13 +250,13 @@ def _without_views(schema: pa.Schema) -> pa.Schema:
 
 def _split_of(file: PurePosixPath) -> str:
     """Tell the split by train-00000-of-00012.parquet or train/0000.parquet, as the hub names them."""
-    told = (file.stem.split("-")[0], _split_folder(file.parent))
+    told = (file.stem.lower().split("-")[0], _split_folder(file.parent))
     return next((name for name in told if name in PARTITIONS), "train")
 
 
 def _split_folder(folder: PurePosixPath) -> str:
     """Tell the split that a folder is named after: the hub calls a part of one partial-train."""
-    return folder.name.removeprefix("partial-")
+    return folder.name.lower().removeprefix("partial-")
 
 
 def _check_one(path: str, splits: dict[str, list[str]]) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from oneway.errors import InputError, unknown
+from oneway.files import regular
 
 Features = NDArray[np.generic]
 _BLOCK = 2**24  # bytes read at a time
@@ -49,26 +50,44 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException, SafetensorError) as error:
         raise InputError(f"{path} is truncated, damaged or no {path.suffix} file ({error}); store it again") from error
+    except MemoryError as error:
+        raise InputError(
+            f"{path} takes more memory than there is ({error}); store fewer or smaller features"
+        ) from error
+
+
+def read_arrays(path: Path) -> dict[str, Features]:
+    """Read every array of an .npz file, whose headers are held to its length before memory is taken."""
+    _headers(path)
+    with np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
 
 
 def read_npz(path: Path) -> Shard:
     """Open arrays `names` and `features`; see `oneway.data.dump`."""
-    headers = {}
-    with zipfile.ZipFile(path) as archive:
-        keys = [member.removesuffix(".npy") for member in archive.namelist()]
-        for key in ("names", "features"):
-            if key not in keys:
-                raise unknown(f"{path}: array", key, keys)
-            with archive.open(f"{key}.npy") as member:
-                headers[key] = _header(member)
-                shape, _, dtype = headers[key]
-                _check_promise(path, archive.getinfo(member.name), member.tell(), shape, dtype)
-            if headers[key][2].hasobject:
-                raise InputError(f"{path}: {key} are Python objects, which are never unpickled; store text and numbers")
+    headers = _headers(path)
+    for key in ("names", "features"):
+        if key not in headers:
+            raise unknown(f"{path}: array", key, list(headers))
     with np.load(path, allow_pickle=False) as arrays:
         names = arrays["names"].ravel().tolist()
     shape, by_column, dtype = headers["features"]
     return Shard(names, shape[0] if shape else 0, _npz_blocks(path, shape, dtype, by_column))
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], bool, np.dtype[Any]]]:
+    """Give shape, order and type of every array of an .npz file, which can hold them."""
+    headers = {}
+    with zipfile.ZipFile(regular(path)) as archive:
+        for stored in archive.infolist():
+            key = stored.filename.removesuffix(".npy")
+            with archive.open(stored) as member:
+                headers[key] = _header(member)
+                shape, _, dtype = headers[key]
+                _check_promise(path, stored, member.tell(), shape, dtype)
+            if dtype.hasobject:
+                raise InputError(f"{path}: {key} are Python objects, which are never unpickled; store text and numbers")
+    return headers
 
 
 def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from oneway import runs
 from oneway.auditing.config import AuditConfig
-from oneway.claims import claim
+from oneway.claims import check_claim, claim
 from oneway.config import Names, checked, override, to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -127,13 +127,14 @@ def compare_defences(
     """
     config = config or DefencesConfig()
     plan = cells(config, pack.path.absolute())
+    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
+    store.check([cell.setting for cell in plan])
+    check_claim(out, resume=resume)
     described = {
         "defences": runs.named(config),
         "verifier": to_dict(identified(open_verifier(pack, verifier, progress=progress))),
         "data": pack.about,
     }
-    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
-    store.check([cell.setting for cell in plan])
     with claim(out, described, resume=resume):
         store.make([cell.setting for cell in plan], executor=executor, progress=progress)
         report = BenchmarkReport(

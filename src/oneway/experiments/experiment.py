@@ -12,7 +12,7 @@ import numpy as np
 from oneway import runs
 from oneway.auditing.control import PICTURES
 from oneway.auditing.faces import shown
-from oneway.claims import claim
+from oneway.claims import check_claim, claim
 from oneway.config import to_dict
 from oneway.data.join import join
 from oneway.data.packed import Pack
@@ -79,8 +79,8 @@ def foresee(
     """
     # More public people change no time, so the packs need not be joined for this.
     planned = plan(names, config, pack.path, None if extra is None else pack.path)
-    _check(planned, pack, config, verifier)
     store = Store(path=out / STORE, pack=pack.path, verifier=verifier)
+    _check(planned, pack, config, store)
     audited = _audited(planned)
     known = {setting.run for setting in audited}
     only = [line.setting for line in planned.get("tsne", []) if line.setting.run not in known]
@@ -125,7 +125,8 @@ def experiment(
             "executor.gather: the pack that is joined of two lies beside the results, where nodes that share no folder "
             "have none; leave out the extra pack, or share the folder"
         )
-    _check(plan(names, config, pack.path, None), pack, config, verifier)
+    _check(plan(names, config, pack.path, None), pack, config, Store(path=out, pack=pack.path, verifier=verifier))
+    check_claim(out, resume=resume, finished=PAGE)
     described = {
         "experiments": list(names),
         "config": runs.named(config),
@@ -150,12 +151,12 @@ def experiment(
         return found
 
 
-def _check(planned: Mapping[str, list[Line]], pack: Pack, config: ExperimentConfig, verifier: Path | None) -> None:
+def _check(planned: Mapping[str, list[Line]], pack: Pack, config: ExperimentConfig, store: Store) -> None:
     """Refuse what would be found only after encoders were trained."""
     if "tsne" in planned:
         pack.test.labels(config.shown)
-    settings = [line.setting for lines in planned.values() for line in lines]
-    Store(path=pack.path, pack=pack.path, verifier=verifier).check(settings)
+    store.check(_audited(planned))
+    store.check([line.setting for line in planned.get("tsne", [])], audits=False)
 
 
 def _audited(planned: Mapping[str, list[Line]]) -> list[Setting]:

@@ -12,11 +12,13 @@ from typing import Any
 from oneway import runs
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.guards import check_people
 from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
+from oneway.judge import identified
 from oneway.models.identification import OWN, open_verifier
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.progress import track
@@ -24,6 +26,7 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.run import Run, check
 from oneway.protection.train import protect
 from oneway.report.values import SCHEMA, AuditReport, RunReport, read_report
+from oneway.storage import check_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +101,21 @@ class Store:
         """Say whether a setting is finished."""
         return _finished(self._folders(setting, audits=True))
 
-    def check(self, settings: Sequence[Setting]) -> None:
-        """Refuse settings that cannot be made, before any is begun.
+    def check(self, settings: Sequence[Setting], *, audits: bool = True) -> None:
+        """Refuse settings that cannot be made, before any is begun; nothing is left of it.
+
+        Args:
+            settings: those wanted.
+            audits: whether they are to be audited.
 
         Raises:
-            InputError: for a network, a cut, a task, a perceptual network or a verifier that cannot be used.
+            InputError: for a folder that cannot be written, people who cannot be audited, a network, a cut, a task, a
+                perceptual network or a verifier that cannot be used.
 
         """
+        check_place(self.path / runs.RESULTS)
+        for attacked in {each.attacked for each in settings} if audits else ():
+            check_people(Pack.open(attacked))
         for setting in {each.run: each for each in (*_controls(settings, audits=True), *settings)}.values():
             check(Pack.open(setting.data), setting.protect)
         for network in {each.audit.perceptual for each in settings} - {None, VGG}:
@@ -124,7 +135,7 @@ class Store:
         """
         every = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
         wanted = [setting for setting in every if not _finished(self._folders(setting, audits))]
-        open_verifier(Pack.open(self.pack), self.verifier, progress=progress)  # before several processes train it
+        identified(open_verifier(Pack.open(self.pack), self.verifier, progress=progress))  # trained once, here
         judged = replace(self, verifier=self.verifier or _own(self.pack))  # no node trains another
         gathering = None if executor.gather is None else Gathering(f"{executor.gather.rstrip('/')}/{judged.kind}")
         if gathering is None:

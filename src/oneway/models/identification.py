@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -156,6 +158,46 @@ def load(path: Path) -> TorchVerifier:
     return TorchVerifier(network, path.name)
 
 
+class OwnVerifier:
+    """The verifier of a pack's own people, which is trained the first time that anything is asked of it.
+
+    So whoever is given it can check all else before; it is kept in the pack's folder, and loaded where it is there.
+
+    Raises:
+        InputError: if it is not there and the folder cannot be written.
+
+    """
+
+    name = OWN
+
+    def __init__(self, pack: Pack, *, progress: bool = True) -> None:
+        self._pack, self._path, self._progress = pack, pack.path / OWN, progress
+        if self._path.is_file():
+            return
+        try:
+            check_writable(pack.path)
+        except InputError as error:
+            raise InputError(
+                f"{pack.path} cannot be written, where its own verifier would be kept; train one elsewhere by `oneway "
+                "verifier DATA --out FILE`, and give it with --verifier FILE"
+            ) from error
+
+    @cached_property
+    def _trained(self) -> TorchVerifier:
+        if self._path.is_file():
+            return load(self._path)
+        return identify(self._pack, self._path, progress=self._progress)
+
+    @property
+    def fingerprint(self) -> str:
+        """That of its network."""
+        return self._trained.fingerprint
+
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
+        return self._trained(pictures, landmarks)
+
+
 def open_verifier(
     pack: Pack,
     path: Path | str | None = None,
@@ -168,7 +210,7 @@ def open_verifier(
     Args:
         pack: whose faces it will be given.
         path: an ONNX file, or a file that `oneway verifier` wrote; without one, the pack's own is used, which is
-            trained on its identities the first time.
+            trained on its identities the first time that anything is asked of it.
         preprocessing: how an ONNX file takes pictures; by default as the JSON file beside it says, or as the network is
             known to (docs/judges.md).
         progress: show a bar while it is trained.
@@ -187,19 +229,9 @@ def open_verifier(
         opened = OnnxVerifier(Path(path), preprocessing, others=pack.public)
         opened.check(pack)
         return opened
-    own = pack.path / OWN
-    if own.is_file():
-        return load(own)
-    if pack.private.num_people == len(pack.private):
+    if pack.private.num_people == len(pack.private) and not (pack.path / OWN).is_file():
         return None
-    try:
-        check_writable(pack.path)
-    except InputError as error:
-        raise InputError(
-            f"{pack.path} cannot be written, where its own verifier would be kept; train one elsewhere by `oneway "
-            "verifier DATA --out FILE`, and give it with --verifier FILE"
-        ) from error
-    return identify(pack, own, progress=progress)
+    return OwnVerifier(pack, progress=progress)
 
 
 def _network(config: IdentificationConfig, size: int) -> nn.Module:

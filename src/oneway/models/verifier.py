@@ -141,7 +141,8 @@ def _taken(name: str, taken: Any, side: int | None) -> tuple[int, bool]:
         raise InputError(f"{name} leaves the side of its pictures free; state it as side beside pixels")
     wanted = fixed if side is None else fixed | {side}
     if len(wanted) != 1:
-        raise InputError(f"{name} takes pictures of {' x '.join(map(str, sides))} pixels, not of side {side}")
+        taken = " x ".join(map(str, sides))
+        raise InputError(f"{name} takes pictures of {taken} pixels, not of side {side}; leave side out")
     return next(iter(wanted)), last
 
 

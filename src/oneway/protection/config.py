@@ -169,11 +169,17 @@ class ProtectConfig:
 def read(content: Any, where: str = "") -> ProtectConfig:
     """Read a configuration that `config.to_dict` wrote, in this version or in 0.1.0; `where` begins an error's message.
 
-    There the bottleneck and the noise were settings of the game, and where none was played they did nothing.
-
     Raises:
         InputError: for a field that does not exist, or a value that it cannot have.
 
+    """
+    return from_dict(ProtectConfig, current(content), where)
+
+
+def current(content: Any) -> Any:
+    """Turn the JSON of a configuration of 0.1.0 into today's.
+
+    There the bottleneck and the noise were settings of the game, and where none was played they did nothing.
     """
     game = content.get("game") if isinstance(content, dict) else None
     if isinstance(game, dict) and isinstance(content.get("network", {}), dict):
@@ -186,7 +192,7 @@ def read(content: Any, where: str = "") -> ProtectConfig:
             "game": {name: value for name, value in game.items() if name not in old},
             "network": content.get("network", {}) | counted,
         }
-    return from_dict(ProtectConfig, content, where)
+    return content
 
 
 def small() -> ProtectConfig:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from oneway.data.batches import to_pictures
 from oneway.errors import InputError
 from oneway.models.split import features_shape
-from oneway.protection.config import read
 from oneway.protection.game import Protector
 from oneway.protection.run import finished, load
 
@@ -89,12 +88,11 @@ def load_encoder(path: Path | str, *, network: nn.Module | None = None) -> Loade
 
     """
     path = Path(path)
-    content = finished(path)
-    if "attributes" not in content:
+    made = finished(path)
+    if made.size is None:
         raise InputError(f"{path} was made by an earlier version and needs its pack: oneway.Run.open({path.name!r})")
-    size, attributes = content["size"], tuple(content["attributes"])
-    config = read(content["protect"])
-    protector = load(path, config, size=size, num_attributes=len(attributes), network=network)
+    size, attributes = made.size, made.attributes
+    protector = load(path, made.protect, size=size, num_attributes=len(attributes), network=network)
     shape = features_shape(protector.encoder, size)
     return Loaded(size=size, attributes=attributes, shape=shape, protector=protector)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from oneway import runs
+from oneway.config import Count, Names, checked, from_dict
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
@@ -27,7 +27,7 @@ from oneway.models.features import keep_batches
 from oneway.models.noise import Noisy
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.models.split import features_shape, split
-from oneway.protection.config import ProtectConfig, read
+from oneway.protection.config import ProtectConfig, current
 from oneway.protection.game import Protector
 from oneway.protection.log import EVENTS, FILE
 from oneway.report.values import RunReport, read_report
@@ -114,6 +114,44 @@ def predict(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.bool
     return predict_logits(fabric, protector, part) > 0
 
 
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The pack that a run was trained on.
+
+    Attributes:
+        hash: of the pack.
+        path: where it lay, seen from the run, if that may be said.
+        name: of its folder.
+
+    """
+
+    hash: str
+    path: str | None
+    name: str = "its pack"
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What the `config.json` of a protect run says.
+
+    Attributes:
+        protect: what it was made with.
+        data: what it was made on.
+        network: the class of the module of one's own that it protects, if it is no configured backbone.
+        size: pixels a side of its pictures; not said by 0.1.0.
+        attributes: the task, in the order of the logits; not said by 0.1.0.
+
+    """
+
+    protect: ProtectConfig
+    data: Data
+    network: str | None
+    size: Count | None = None
+    attributes: Names = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """A finished protect run.
@@ -138,15 +176,15 @@ class Run:
 
         """
         path = Path(path)
-        content = finished(path)
-        pack = pack or _find(path, content["data"])
+        made = finished(path)
+        pack = pack or _find(path, made.data)
         # A pack that extends the run's by public people has the same private, validation and test people.
-        if content["data"]["hash"] not in (pack.hash, *pack.joined[:1]):
+        if made.data.hash not in (pack.hash, *pack.joined[:1]):
             raise InputError(
                 f"the pack {pack.path} (hash {pack.hash[:12]}) is not the one that {path} was trained on "
-                f"(hash {content['data']['hash'][:12]}); its splits may mix private and public people"
+                f"(hash {made.data.hash[:12]}); its splits may mix private and public people"
             )
-        return cls(path=path, config=read(content["protect"]), pack=pack)
+        return cls(path=path, config=made.protect, pack=pack)
 
     @property
     def about(self) -> dict[str, str]:
@@ -178,12 +216,9 @@ class Run:
 
 def load(path: Path, config: ProtectConfig, *, size: int, num_attributes: int, network: nn.Module | None) -> Protector:
     """Load the encoder and classifier of the run at `path`; arguments as `build` takes them, errors as `Run.load`."""
-    content = runs.read_json(path / runs.CONFIG)
-    if content["network"] is not None and network is None:
-        raise InputError(
-            f"{path} protects a network of your own ({content['network']}); from Python, give such a module: "
-            "network=..."
-        )
+    own = finished(path).network
+    if own is not None and network is None:
+        raise InputError(f"{path} protects a network of your own ({own}); from Python, give such a module: network=...")
     config = replace(config, network=replace(config.network, weights=None))  # those it was trained from are in its own
     protector = build(config, size=size, num_attributes=num_attributes, network=network)
     tensors, _ = runs.read_tensors(path / WEIGHTS)
@@ -205,11 +240,11 @@ def sharing(config: ProtectConfig) -> list[str]:
     return lines
 
 
-def finished(path: Path) -> dict[str, Any]:
-    """Read the configuration of the finished run at `path`.
+def finished(path: Path) -> Made:
+    """Read the configuration of the finished run at `path`, which this version or 0.1.0 made.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or it is damaged.
 
     """
     if not path.is_dir():
@@ -219,7 +254,8 @@ def finished(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a protect run; give the --out of a `oneway protect`")
     if not (path / runs.RESULTS).is_file():
         raise InputError(f"{path} holds an unfinished run; continue it with `oneway protect ... --resume`")
-    return content
+    described = content | {"protect": current(content["protect"])}
+    return from_dict(Made, described, f"{path / runs.CONFIG}: ", "the run must be made again")
 
 
 def describe(pack: Pack, attributes: tuple[str, ...], out: Path) -> dict[str, Any]:
@@ -249,12 +285,11 @@ def _near(pack: Path, out: Path) -> str | None:
     return Path(os.path.relpath(pack, out)).as_posix() if own or common == pack.parent else None
 
 
-def _find(path: Path, data: Mapping[str, Any]) -> Pack:
+def _find(path: Path, data: Data) -> Pack:
     """Open the pack of the run at `path`, where it was when it was made."""
-    name = data.get("name", "its pack")
-    if data["path"] is None:
-        raise InputError(f"{path} does not say where {name} lies, which is not near it; name the pack with --data")
-    place = Path(os.path.normpath(path.absolute() / data["path"]))
+    if data.path is None:
+        raise InputError(f"{path} does not say where {data.name} lies, which is not near it; name the pack with --data")
+    place = Path(os.path.normpath(path.absolute() / data.path))
     if not place.exists():
-        raise InputError(f"{name} is not where {path} says, at {place}; name the pack with --data")
+        raise InputError(f"{data.name} is not where {path} says, at {place}; name the pack with --data")
     return Pack.open(place)

@@ -153,7 +153,10 @@ def probe_line(report: RunReport) -> str | None:
 def verifier_line(judge: JudgeReport | None) -> str:
     """Say in one line how good a verifier is, so that its scores can be read."""
     if judge is None:
-        return "no verifier: no person appears twice, so there are no identity scores; give one with --verifier"
+        return (
+            "no verifier: whether people are recognised is unknown; give one with --verifier (a pack's own is trained "
+            "where people are known to appear more than once)"
+        )
     if judge.blind is not None:
         return f"verifier {judge.name} cannot tell who is shown: {judge.blind}; as a judge it is worth nothing"
     if judge.true_accept_rate is None:

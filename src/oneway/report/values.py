@@ -351,13 +351,12 @@ class Data:
 
 @record
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What an audit was asked, without a path: what decides its figures.
+class Question:
+    """What an audit is asked, whoever judges, without a path.
 
     Attributes:
         audit: the attacks and their budgets, files by name and hash.
         victim: what tells it from any other: names and hashes.
-        verifier: the judge.
         data: the pack.
         images: whether pictures of people were asked for.
 
@@ -365,9 +364,16 @@ class Asked:
 
     audit: dict[str, Any]
     victim: dict[str, Any]
-    verifier: Named
     data: Data
     images: bool
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Asked(Question):
+    """The same with the judge: all that decides an audit's figures."""
+
+    verifier: Named
 
 
 @record
