@@ -155,8 +155,11 @@ def _decided(report: AuditReport) -> list[str]:
 def untested(attacks: Attacks, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
     """Say what this audit does not show."""
     missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
-    kinds = ("residual", "transformer", "gan", "perceptual")
-    missing += [f"the inversion attacker {name!r}" for name in kinds if name not in config.attackers]
+    kinds: tuple[str, ...] = ("residual", "transformer", "gan", "perceptual")
+    tried = config.attackers
+    if config.alone is not None:
+        kinds, tried = ("linear", "mirror", *kinds), (config.alone.decoder,)
+    missing += [f"the inversion attacker {name!r}" for name in kinds if name not in tried]
     if not isinstance(attacks["optimisation"], Refused):
         missing.append(
             f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"

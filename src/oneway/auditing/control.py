@@ -17,7 +17,6 @@ from oneway.files import read_array
 from oneway.protection.config import read
 from oneway.report.values import Asked, AuditReport, ControlReport, read_report
 
-COMMAND = "oneway audit CONTROL --out NEW"
 SCORES, PICTURES = "scores.npz", "shown.npy"
 
 
@@ -55,7 +54,8 @@ def check_control(path: Path, victim: Victim, asked: Asked) -> Control:
         InputError: if it is no audit, or differs in its data, attacks, judge or features, or is protected itself.
 
     """
-    report = read_report(path, AuditReport, COMMAND)
+    command = f"oneway {'audit' if asked.audit['alone'] is None else 'attack'} CONTROL --out NEW"
+    report = read_report(path, AuditReport, command)
     made = report.provenance
     trained = read(made.victim["protect"]) if "protect" in made.victim else None
     if trained is not None and trained.protects:
@@ -69,7 +69,7 @@ def check_control(path: Path, victim: Victim, asked: Asked) -> Control:
     if trained is not None and "protect" in victim.identity:
         theirs |= trained.of_control()
         ours |= read(victim.identity["protect"]).of_control()
-    check_same_settings(path, theirs, ours, COMMAND)
+    check_same_settings(path, theirs, ours, command)
     if not (path / SCORES).is_file():
         raise InputError(f"the control {path} lacks {SCORES}; make it again")
     with np.load(path / SCORES, allow_pickle=False) as stored:
@@ -83,5 +83,6 @@ def check_control(path: Path, victim: Victim, asked: Asked) -> Control:
 
 
 def _question(config: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where it ran, and how an encoder takes pictures, which is the encoder's own affair."""
-    return without(config, "runtime", "pixels", "output")
+    """Leave out where it ran, how an encoder takes pictures, which is its own affair, and what it leaves behind."""
+    question = without(config, "runtime", "pixels", "output")
+    return question if config["alone"] is None else question | {"alone": without(config["alone"], "keep")}
