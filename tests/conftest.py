@@ -25,7 +25,7 @@ from oneway.data.source import synthetic_source
 from oneway.models.identification import IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
 from oneway.protection.config import small
-from oneway.runs import read_json
+from oneway.report.values import read_report
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)
@@ -54,7 +54,11 @@ class Attacked:
     """A finished attack: its folder and what it found."""
 
     path: Path
-    results: dict[str, Any]
+    report: oneway.AuditReport
+
+
+def attack_of(path: Path) -> Attacked:
+    return Attacked(path, read_report(path, oneway.AuditReport, "oneway attack"))
 
 
 @pytest.fixture(scope="session")
@@ -259,7 +263,7 @@ def control(once: Once, unprotected: oneway.Run, inversion: oneway.InversionConf
         "unprotected-attack",
         lambda path: oneway.attack(unprotected, path, inversion, verifier=verifier, runtime=RUNTIME, progress=False),
     )
-    return Attacked(path, read_json(path / "results.json"))
+    return attack_of(path)
 
 
 @pytest.fixture(scope="session")
@@ -279,4 +283,4 @@ def attacked(
             progress=False,
         ),
     )
-    return Attacked(path, read_json(path / "results.json"))
+    return attack_of(path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +20,12 @@ from PIL import Image
 
 import oneway
 from conftest import Attacked
+from oneway.auditing.faces import shown
+from oneway.config import to_dict
 from oneway.data import Private
 from oneway.models.decoder import mirror
 from oneway.models.verifier import Verifier
-from oneway.report.grid import CELL, GAP
+from oneway.report.values import Refused
 from oneway.runs import read_tensors
 
 SCORES = {"face_similarity": "cosine", "ssim": "SSIM", "psnr": "dB", "mse": "MSE"}
@@ -58,123 +63,133 @@ def reconstructions(run: oneway.Run, attack: Attacked) -> np.ndarray:
         return decoder(protector.encoder(pictures)).permute(0, 2, 3, 1).double().numpy()
 
 
-def test_the_file_holds_what_the_call_returns(protected: oneway.Run, attacked: Attacked) -> None:
-    results = attacked.results
-    assert {"schema", "kind", "utility", "attacks", "floors", "control", "verifier", "provenance"} <= set(results)
-    assert (results["schema"], results["kind"]) == (3, "attack")
-    assert results["utility"] == json.loads((protected.path / "results.json").read_text())["utility"]
+def test_the_report_is_an_audits_by_one_attacker_and_has_the_runs_utility(
+    protected: oneway.Run, attacked: Attacked
+) -> None:
+    report = attacked.report
+    assert (report.schema, report.kind, report.victim.kind) == (4, "audit", "run")
+    assert report.utility == protected.report.utility
+    assert list(report.attacks["inversion"].ways) == ["mirror"]
+    left_out = Refused(refused="left out: one attacker alone was asked for")
+    others = {name: found for name, found in report.attacks.items() if name != "inversion"}
+    assert others == dict.fromkeys(others, left_out)
+    assert report.queries == left_out
+    untested = [line for line in report.untested if line.startswith("the inversion attacker")]
+    assert all(any(name in line for line in untested) for name in ("linear", "residual", "transformer", "gan"))
+    assert not any("mirror" in line for line in untested)
 
 
 def test_every_score_is_an_estimate_over_the_test_people(protected: oneway.Run, attacked: Attacked) -> None:
-    results = attacked.results
-    everyone = (results["attacks"]["inversion"], results["floors"]["mean_face"], results["floors"]["nearest_by_output"])
-    for scores in everyone:
+    report = attacked.report
+    for scores in (report.attacks["inversion"].scores, report.floors["mean_face"], report.decisions.scores):
         for name, unit in SCORES.items():
             score = scores[name]
-            assert set(score) == {"value", "low", "high", "n", "unit"}
-            assert score["unit"] == unit
-            assert score["n"] == protected.pack.test.num_people == 24
-            assert score["low"] <= score["value"] <= score["high"]
-            assert score["low"] < score["high"]
-    mean_mcc = results["utility"]["mean_mcc"]
-    assert set(mean_mcc) == {"value", "low", "high", "n", "unit"}
-    assert (mean_mcc["n"], mean_mcc["unit"]) == (24, "MCC")
-    assert set(results["utility"]["mcc"]) == set(protected.attributes)
-    assert results["floors"]["constant_prediction"]["mean_mcc"] == 0
+            assert isinstance(score, oneway.Estimate)
+            assert score.unit == unit
+            assert score.n == protected.pack.test.num_people == 24
+            assert score.low <= score.value <= score.high
+            assert score.low < score.high
+    mean_mcc = report.utility.mean_mcc
+    assert (mean_mcc.n, mean_mcc.unit) == (24, "MCC")
+    assert set(report.utility.mcc) == set(protected.attributes)
+    assert report.floors["constant_prediction"]["mean_mcc"] == 0
+    written = json.loads((attacked.path / "results.json").read_text())
+    for score in (written["utility"]["mean_mcc"], written["attacks"]["inversion"]["scores"]["mse"]):
+        assert set(score) == {"value", "low", "high", "n", "unit"}
 
 
-def test_the_course_of_the_attack_is_told(attacked: Attacked, inversion: oneway.InversionConfig) -> None:
-    course = attacked.results["attacks"]["inversion"]
-    assert (course["steps"], course["converged"]) == (inversion.max_steps, False)
-    assert course["queries"] >= inversion.max_steps * inversion.batch_size
-    assert 0 < course["validation_mse"] < 0.1
+def test_the_course_of_the_attack_is_told(
+    protected: oneway.Run, attacked: Attacked, inversion: oneway.InversionConfig
+) -> None:
+    way = attacked.report.attacks["inversion"].ways["mirror"]
+    assert (way.course.steps, way.course.converged) == (inversion.max_steps, False)
+    assert way.course.queries == 2 * len(protected.pack.public), "every public picture and its mirror image"
+    assert 0 < way.course.validation_error < 0.1
+    assert way.validation["mse"] == pytest.approx(way.course.validation_error, rel=1e-5)
+    assert attacked.report.unconverged == ["inversion mirror"]
 
 
 def test_the_verifier_says_how_good_it_is(attacked: Attacked, verifier: Verifier) -> None:
     # 48 validation pictures make about a thousand pairs: too few for a false accept rate of one in a thousand.
-    about = attacked.results["verifier"]
-    assert (about["name"], about["fingerprint"]) == ("judge.safetensors", verifier.fingerprint)
-    assert (about["false_accept_rate"], about["threshold"], about["true_accept_rate"]) == (1e-3, None, None)
-    assert -1 <= about["similarity"]["different"] < about["similarity"]["same"] <= 1
+    judge = attacked.report.verifier
+    assert (judge.name, judge.fingerprint) == ("judge.safetensors", verifier.fingerprint)
+    assert (judge.false_accept_rate, judge.threshold, judge.true_accept_rate) == (1e-3, None, None)
+    assert -1 <= judge.similarity.different < judge.similarity.same <= 1
     # Hardly trained, it finds all faces alike, the mean face too.
-    assert "finds the mean face" in about["blind"]
-    assert [(guard["name"], guard["passed"]) for guard in attacked.results["guards"]] == [
-        ("people", True),
-        ("judge", False),
-    ]
-    assert "recognised" not in attacked.results["attacks"]["inversion"]
+    assert "finds the mean face" in judge.blind
+    assert {guard.name: guard.passed for guard in attacked.report.guards}["judge"] is False
+    assert "recognised" not in attacked.report.attacks["inversion"].scores
+
+
+def test_few_test_people_are_marked(attacked: Attacked) -> None:
+    (guard,) = [guard for guard in attacked.report.guards if guard.name == "test people"]
+    assert guard.passed is False
+    assert guard.message.startswith("24 test people: fewer than 50")
+    assert attacked.report.verdict.level == "undecided"
 
 
 def test_the_provenance_says_what_made_it(
     protected: oneway.Run, attacked: Attacked, inversion: oneway.InversionConfig
 ) -> None:
-    made = attacked.results["provenance"]
-    assert {"oneway", "torch", "torchvision", "python", "machine", "created"} <= set(made)
-    assert made["data"]["hash"] == protected.pack.hash
+    made = attacked.report.provenance
+    assert all((made.oneway, made.torch, made.torchvision, made.python, made.machine, made.created))
+    assert made.data.hash == protected.pack.hash
     weights = hashlib.sha256((protected.path / "protector.safetensors").read_bytes()).hexdigest()
-    assert made["run"] == {"name": protected.path.name, "hash": weights}, "its name and weights, and no path"
-    assert made["attack"]["max_steps"] == inversion.max_steps
-    assert made["protect"]["game"]["pixel"] == protected.config.game.pixel
+    assert (made.victim["run"], made.victim["hash"]) == (protected.path.name, weights), "its name and weights"
+    assert str(protected.path.parent) not in (attacked.path / "results.json").read_text(), "and no path"
+    assert made.audit["alone"]["max_steps"] == inversion.max_steps
+    assert made.victim["protect"]["game"]["pixel"] == protected.config.game.pixel
 
 
 def test_the_error_is_the_one_computed_by_hand(protected: oneway.Run, attacked: Attacked) -> None:
     pictures = protected.pack.test.images(slice(None)) / 255
     drawn = reconstructions(protected, attacked)
-    reported = attacked.results["attacks"]["inversion"]
-    assert reported["mse"]["value"] == pytest.approx(by_hand(pictures, drawn), rel=1e-4)
+    reported = attacked.report.attacks["inversion"].scores
+    assert reported["mse"].value == pytest.approx(by_hand(pictures, drawn), rel=1e-4)
     each = ((pictures - drawn) ** 2).mean(axis=(1, 2, 3))
-    assert reported["psnr"]["value"] == pytest.approx(float((10 * np.log10(1 / each)).mean()), rel=1e-4)
+    assert reported["psnr"].value == pytest.approx(float((10 * np.log10(1 / each)).mean()), rel=1e-4)
 
 
 def test_the_floors_are_those_computed_by_hand(protected: oneway.Run, attacked: Attacked) -> None:
     pictures = protected.pack.test.images(slice(None)) / 255
     mean = (protected.pack.public.images(slice(None)) / 255).mean(axis=0)
-    floors = attacked.results["floors"]
-    assert floors["mean_face"]["mse"]["value"] == pytest.approx(by_hand(pictures, mean[None]), rel=1e-4)
+    floor, decided = attacked.report.floors["mean_face"]["mse"], attacked.report.decisions.scores["mse"]
+    assert floor.value == pytest.approx(by_hand(pictures, mean[None]), rel=1e-4)
     # A real face is no better a guess of another than the mean, which minimises the squared error.
-    assert floors["nearest_by_output"]["mse"]["value"] > floors["mean_face"]["mse"]["value"]
+    assert attacked.report.floors["random_public_face"]["mse"].value > floor.value
+    # What is drawn from decisions is drawn towards that mean as far as they say nothing.
+    assert decided.value < 1.1 * floor.value
 
 
 def test_the_control_stands_beside(attacked: Attacked, control: Attacked, unprotected: oneway.Run) -> None:
-    assert control.results["control"] is None
-    beside = attacked.results["control"]
-    assert beside == {
-        "run": unprotected.about,
-        "utility": control.results["utility"],
-        "attacks": control.results["attacks"],
-    }
+    assert control.report.control is None
+    beside = attacked.report.control
+    assert (beside.name, beside.audit) == (unprotected.path.name, control.path.name)
+    assert control.report.provenance.victim["hash"] == unprotected.about["hash"]
+    assert beside.utility == control.report.utility
+    assert beside.attacks == control.report.attacks
 
 
 def test_the_decoder_is_left_where_it_is_asked_for_and_no_checkpoint(attacked: Attacked, control: Attacked) -> None:
-    expected = {"config.json", "shown.npy", "grid.png", "results.json"}
+    expected = {"config.json", "shown.npy", "scores.npz", "report.html", "results.json"}
     assert {path.name for path in control.path.iterdir()} == expected
     assert {path.name for path in attacked.path.iterdir()} == expected | {"decoder.safetensors"}
 
 
-def test_the_picture_shows_originals_above_reconstructions(
+def test_the_page_shows_originals_beside_reconstructions(
     protected: oneway.Run, attacked: Attacked, control: Attacked
 ) -> None:
-    with Image.open(attacked.path / "grid.png") as sheet, Image.open(control.path / "grid.png") as other:
-        assert sheet.format == "PNG"
-        assert sheet.size[0] == other.size[0] == 8 * (CELL + GAP) + GAP
-        assert (sheet.size[1] - GAP) * 2 == (other.size[1] - GAP) * 3  # three rows against two, the control's between
-        pixels = np.asarray(sheet.convert("RGB"))
-    row = (len(pixels) - GAP) // 3
-    test, factor = protected.pack.test, CELL // protected.pack.size
-    drawn = (reconstructions(protected, attacked) * 255).round()
-    people = []
-    for column in range(8):
-        left = GAP + column * (CELL + GAP)
-        cells = [
-            pixels[(below + 1) * row + GAP - GAP - CELL : (below + 1) * row + GAP - GAP, left : left + CELL]
-            for below in range(3)
-        ]
-        original, _, reconstructed = (cell[::factor, ::factor] for cell in cells)
-        same = np.flatnonzero((test.images(slice(None)) == original).all(axis=(1, 2, 3)))
-        assert len(same) == 1, "the pictures shown must be of test people"
-        people.append(int(test.identities[same[0]]))
-        assert np.abs(drawn[same[0]] - reconstructed).max() <= 1
-    assert len(set(people)) == 8
+    test = protected.pack.test
+    rows = shown(protected.pack)
+    assert len(set(test.identities[rows])) == 8
+    kept = np.load(attacked.path / "shown.npy")
+    assert np.abs((reconstructions(protected, attacked)[rows] * 255).round() - kept).max() <= 1
+    found = re.findall(r"data:image/png;base64,([^\"')\s]+)", (attacked.path / "report.html").read_text())
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")) for each in found]
+    for expected in (*test.images(rows), *kept, *np.load(control.path / "shown.npy")):
+        assert any(np.array_equal(picture, expected) for picture in pictures)
+    without = re.findall(r"data:image/png;base64,", (control.path / "report.html").read_text())
+    assert len(without) == len(found) - len(kept), "the control's stand only beside the others"
 
 
 def test_the_attack_and_its_scores_need_no_private_person(
@@ -184,9 +199,11 @@ def test_the_attack_and_its_scores_need_no_private_person(
         raise AssertionError("a private picture")
 
     monkeypatch.setattr(Private, "images", seen, raising=False)
-    results = oneway.attack(early, tmp_path / "attack", QUICK, runtime=runtime, progress=False)
-    assert results["verifier"] is None
-    assert "face_similarity" not in results["attacks"]["inversion"]
+    report = oneway.attack(early, tmp_path / "attack", QUICK, runtime=runtime, progress=False)
+    assert report.verifier is None
+    assert "face_similarity" not in report.attacks["inversion"].scores
+    text = (tmp_path / "attack" / "results.json").read_text()
+    assert json.loads(text) == to_dict(report) == json.loads(report.to_json()), "the file holds what the call returns"
 
 
 def test_the_attack_leaves_the_run_as_it_was(early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path) -> None:
@@ -204,10 +221,10 @@ def against(
     inversion: oneway.InversionConfig,
     runtime: oneway.RuntimeConfig,
     tmp_path: Path,
-) -> Callable[..., dict[str, Any]]:
+) -> Callable[..., oneway.AuditReport]:
     """Attack beside a control that must be refused."""
 
-    def attack(control: Path, run: oneway.Run = protected, **changes: Any) -> dict[str, Any]:
+    def attack(control: Path, run: oneway.Run = protected, **changes: Any) -> oneway.AuditReport:
         options = {"config": inversion, "verifier": verifier, "runtime": runtime, "progress": False} | changes
         return oneway.attack(run, tmp_path / "attack", control=control, **options)
 
@@ -215,32 +232,32 @@ def against(
 
 
 def test_a_control_that_attacked_a_protected_run_is_refused(
-    against: Callable[..., dict[str, Any]], attacked: Attacked, tmp_path: Path
+    against: Callable[..., oneway.AuditReport], attacked: Attacked, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        oneway.InputError, match=r"attacked a protected run \(game\.pixel = 3\); give the attack on a run"
+        oneway.InputError, match=r"audited a protected run \(game\.pixel = 3\); give the audit of a run"
     ):
         against(attacked.path)
     assert not (tmp_path / "attack").exists()
 
 
 def test_a_control_by_another_attack_is_refused(
-    against: Callable[..., dict[str, Any]], control: Attacked, inversion: oneway.InversionConfig, tmp_path: Path
+    against: Callable[..., oneway.AuditReport], control: Attacked, inversion: oneway.InversionConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"was made with attack\.seed = 0, not 1"):
+    with pytest.raises(oneway.InputError, match=r"was made with audit\.alone\.seed = 0, not 1"):
         against(control.path, config=replace(inversion, seed=1))
     assert not (tmp_path / "attack").exists()
 
 
 def test_a_control_judged_by_another_verifier_is_refused(
-    against: Callable[..., dict[str, Any]], control: Attacked
+    against: Callable[..., oneway.AuditReport], control: Attacked
 ) -> None:
     with pytest.raises(oneway.InputError, match=r"was judged by judge\.safetensors \([0-9a-f]{12}\), not by no"):
         against(control.path, verifier=None)
 
 
 def test_a_control_judged_by_another_verifier_of_the_same_name_is_refused_and_a_renamed_one_is_not(
-    against: Callable[..., dict[str, Any]], control: Attacked, verifier: Verifier
+    against: Callable[..., oneway.AuditReport], control: Attacked, verifier: Verifier
 ) -> None:
     with pytest.raises(oneway.InputError, match=r"was judged by judge\.safetensors .* not by judge\.safetensors \(o"):
         against(control.path, verifier=Renamed(verifier, "judge.safetensors", "other"))
@@ -252,24 +269,25 @@ def test_a_control_judged_by_another_verifier_of_the_same_name_is_refused_and_a_
 
 @pytest.mark.parametrize("schema", [2, None])
 def test_a_control_of_another_layout_is_refused_with_the_command_that_makes_it_anew(
-    against: Callable[..., dict[str, Any]], control: Attacked, schema: int | None, tmp_path: Path
+    against: Callable[..., oneway.AuditReport], control: Attacked, schema: int | None, tmp_path: Path
 ) -> None:
     old = shutil.copytree(control.path, tmp_path / "old")
     results = json.loads((old / "results.json").read_text())
     (old / "results.json").write_text(json.dumps(results | {"schema": schema}))
-    with pytest.raises(oneway.InputError, match=rf"\(schema {schema}, not 3\); make it anew.*: oneway attack"):
+    wanted = rf"schema must be 4, not {schema}; .*`oneway attack CONTROL .*, or make it anew"
+    with pytest.raises(oneway.InputError, match=wanted):
         against(old)
 
 
 def test_a_control_of_another_network_is_refused(
-    against: Callable[..., dict[str, Any]], control: Attacked, early: oneway.Run
+    against: Callable[..., oneway.AuditReport], control: Attacked, early: oneway.Run
 ) -> None:
     with pytest.raises(oneway.InputError, match=r"was made with network\.cut = 'layer2', not 'conv1'"):
         against(control.path, run=early)
 
 
 def test_a_control_on_other_data_is_refused(
-    against: Callable[..., dict[str, Any]],
+    against: Callable[..., oneway.AuditReport],
     control: Attacked,
     other_pack: oneway.Pack,
     tiny: Callable[..., oneway.ProtectConfig],
@@ -281,14 +299,31 @@ def test_a_control_on_other_data_is_refused(
 
 
 def test_a_control_that_is_no_attack_or_unfinished_is_refused(
-    against: Callable[..., dict[str, Any]], unprotected: oneway.Run, control: Attacked, tmp_path: Path
+    against: Callable[..., oneway.AuditReport], pack: oneway.Pack, control: Attacked, tmp_path: Path
 ) -> None:
-    with pytest.raises(oneway.InputError, match=r"is not a finished attack; give the --out of `oneway attack"):
-        against(unprotected.path)
-    with pytest.raises(oneway.InputError, match=r"results\.json does not exist"):
-        against(tmp_path)
-    spoiled = shutil.copytree(control.path, tmp_path / "spoiled")
-    (spoiled / "shown.npy").unlink()
-    with pytest.raises(oneway.InputError, match=r"kept no pictures to stand beside these; make it again with --images"):
-        against(spoiled)
+    with pytest.raises(oneway.InputError, match=r"config\.json does not exist"):
+        against(pack.path)
+    unfinished = shutil.copytree(control.path, tmp_path / "unfinished")
+    (unfinished / "results.json").unlink()
+    with pytest.raises(oneway.InputError, match=r"results\.json does not exist; .* finished `oneway attack"):
+        against(unfinished)
+    lacking = shutil.copytree(control.path, tmp_path / "lacking")
+    (lacking / "scores.npz").unlink()
+    with pytest.raises(oneway.InputError, match=r"lacks scores\.npz; make it again"):
+        against(lacking)
     assert not (tmp_path / "attack").exists()
+
+
+def test_an_unprotected_run_is_attacked_first_where_it_is_the_control_once_and_without_its_decoder(
+    early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(early.path, tmp_path / "bare")
+    given: dict[str, Any] = {"control": bare, "runtime": runtime, "progress": False}
+    first = oneway.attack(early, tmp_path / "first", replace(QUICK, keep=True), **given)
+    (made,) = bare.glob("audit-*")
+    assert first.control.audit == made.name
+    assert not (made / "decoder.safetensors").exists()
+    assert (tmp_path / "first" / "decoder.safetensors").exists()
+    before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
+    assert oneway.attack(early, tmp_path / "again", QUICK, **given).control == first.control
+    assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before

@@ -18,8 +18,10 @@ from conftest import RUNTIME, Once
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
+from oneway.config import to_dict
 from oneway.data.dump import write_dump
 from oneway.models.verifier import Verifier
+from oneway.report.values import AttackResult, Refused, read_report
 
 CONFIG = AuditConfig(
     attackers=("mirror",),
@@ -29,7 +31,7 @@ CONFIG = AuditConfig(
     optimisation=OptimisationConfig(steps=30, num_pictures=8),
     runtime=RUNTIME,
 )
-Audit = Callable[..., dict[str, Any]]
+Audit = Callable[..., oneway.AuditReport]
 
 
 class Changed(nn.Module):
@@ -66,36 +68,41 @@ def control(once: Once, people: oneway.Pack, judge: Verifier) -> Path:
 
 @pytest.fixture
 def audit(people: oneway.Pack, judge: Verifier, control: Path, tmp_path: Path) -> Audit:
-    def run(victim: Any = None, **options: Any) -> dict[str, Any]:
+    def run(victim: Any = None, **options: Any) -> oneway.AuditReport:
         given = {"data": people, "out": tmp_path / "audit", "config": CONFIG, "verifier": judge, "control": control}
         return oneway.audit(victim, progress=False, **(given | options))
 
     return run
 
 
-def test_the_results_hold_what_is_promised(control: Path) -> None:
+def test_the_results_hold_what_is_promised(control: Path, people: oneway.Pack) -> None:
     results = json.loads((control / "results.json").read_text())
     assert results["kind"] == "audit"
     assert {"victim", "utility", "verdict", "attacks", "queries", "floors", "control", "verifier", "leakage"} < set(
         results
     )
     assert {"guards", "untested", "seconds", "provenance", "schema"} < set(results)
-    assert results["victim"]["threat_models"] == ["black box", "white box"]
-    assert results["attacks"]["inference"]["mean_mcc"]["n"] == 100, "no task is known, so every attribute is inferred"
-    assert results["bound"]["refused"] == "no bound: the encoder is deterministic"
-    assert len(results["verdict"]["numbers"]) == 3
+    report = read(control)
+    assert to_dict(report) == results
+    assert report.victim.threat_models == ["black box", "white box"]
+    inferred = report.attacks["inference"].scores
+    assert inferred["inferred_mcc"].n == 100
+    names = {name.partition(".")[2] for name in inferred if "." in name}
+    assert names == set(people.attributes), "no task is known, so every attribute is inferred"
+    assert report.attacks["bound"] == Refused(refused="no bound: the encoder is deterministic")
+    assert len(report.verdict.numbers) == 3
     assert (control / "report.html").stat().st_size > 10_000
     assert not (control / "features").exists()
     assert not (control / "parts").exists()
 
 
 def test_a_plain_encoder_is_undone_and_said_to_be(control: Path) -> None:
-    results = json.loads((control / "results.json").read_text())
-    ours, floor = results["attacks"]["inversion"]["mse"], results["floors"]["mean_face"]["mse"]
-    assert ours["high"] < 0.5 * floor["low"]
-    assert results["attacks"]["information"]["bits"]["low"] > 0.5
-    linked = results["attacks"]["linkage"]["rank_1"]
-    assert linked["low"] > 3 * results["floors"]["chance"]["rank_1"]
+    report = read(control)
+    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
+    assert ours.high < 0.5 * floor.low
+    assert report.attacks["information"].scores["bits"].low > 0.5
+    linked = report.attacks["linkage"].scores["rank_1"]
+    assert linked.low > 3 * report.floors["chance"]["rank_1"]
 
 
 @pytest.mark.parametrize(
@@ -104,64 +111,66 @@ def test_a_plain_encoder_is_undone_and_said_to_be(control: Path) -> None:
     ids=["low bits", "turned and shifted", "negative image", "identity"],
 )
 def test_no_disguise_makes_an_open_encoder_look_closed(audit: Audit, victim: nn.Module) -> None:
-    results = audit(victim)
-    assert results["verdict"]["level"] == "open", results["verdict"]
-    assert results["leakage"]["face_similarity"]["value"] > 0.8
-    ours, floor = results["attacks"]["inversion"]["mse"], results["floors"]["mean_face"]["mse"]
-    assert ours["high"] < 0.5 * floor["low"]
+    report = audit(victim)
+    assert report.verdict.level == "open", report.verdict
+    assert report.leakage["face_similarity"].value > 0.8
+    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
+    assert ours.high < 0.5 * floor.low
 
 
 def test_noise_leaks_nothing(audit: Audit) -> None:
-    results = audit(Changed(scale=0.0, noise=1.0))
+    report = audit(Changed(scale=0.0, noise=1.0))
     for name in ("face_similarity", "linkage"):
-        share = results["leakage"][name]
-        assert share["low"] <= 0.05, (name, share)
-        assert share["high"] < 0.4, (name, share)
-    assert results["victim"]["noisy"]
-    assert abs(results["attacks"]["information"]["bits"]["value"]) < 0.3
-    assert "refused" not in results["attacks"]["averaging"], "the attacker averages what a noisy encoder says"
-    assert results["verdict"]["level"] != "open"
+        share = report.leakage[name]
+        assert share.low <= 0.05, (name, share)
+        assert share.high < 0.4, (name, share)
+    assert report.victim.noisy
+    assert abs(report.attacks["information"].scores["bits"].value) < 0.3
+    assert isinstance(report.attacks["averaging"], AttackResult), "the attacker averages what a noisy encoder says"
+    assert report.verdict.level != "open"
 
 
 def test_averaging_answers_undoes_noise(audit: Audit) -> None:
-    results = audit(Changed(noise=0.5), control=None)
-    once, often = results["attacks"]["inversion"]["mse"], results["attacks"]["averaging"]["mse"]
-    assert often["high"] < once["low"]
+    report = audit(Changed(noise=0.5), control=None)
+    once, often = report.attacks["inversion"].scores["mse"], report.attacks["averaging"].scores["mse"]
+    assert often.high < once.low
 
 
 def test_averages_are_the_strongest_attackers_and_the_query_curve_is_of_one_who_learns_from_few(audit: Audit) -> None:
-    results = audit(Changed(noise=0.5), control=None)
-    inversion = results["attacks"]["inversion"]
-    strongest = inversion["strongest"]["face_similarity"]
-    similar = {name: one["validation"]["face_similarity"] for name, one in inversion["attackers"].items()}
+    report = audit(Changed(noise=0.5), control=None)
+    inversion = report.attacks["inversion"]
+    strongest = inversion.strongest["face_similarity"]
+    similar = {name: way.validation["face_similarity"] for name, way in inversion.ways.items()}
     assert strongest == max(similar, key=lambda name: similar[name])
-    assert results["attacks"]["averaging"]["attacker"] == strongest
-    assert results["queries"]["attacker"] == max(("linear", "mirror"), key=lambda name: similar[name])
-    few, all_of_them = results["queries"]["curve"]
-    assert few["queries"] == 60
-    assert all_of_them["mse"] == inversion["attackers"][results["queries"]["attacker"]]["mse"]
+    assert report.attacks["averaging"].facts["attacker"] == strongest
+    assert report.queries.attacker == max(("linear", "mirror"), key=lambda name: similar[name])
+    few, all_of_them = report.queries.curve
+    assert few.queries == 60
+    assert all_of_them.scores["mse"] == inversion.ways[report.queries.attacker].scores["mse"]
 
 
 def test_a_brief_audit_has_the_leakages_of_a_whole_one(audit: Audit, control: Path, tmp_path: Path) -> None:
     brief = replace(CONFIG, brief=True)
-    whole, ours = json.loads((control / "results.json").read_text()), audit(Changed(), config=brief, control=None)
+    whole, ours = read(control), audit(Changed(), config=brief, control=None)
     for attack in ("inversion", "feature", "linkage", "scatter"):
-        numbers = [
-            {name: value for name, value in results["attacks"][attack].items() if isinstance(value, dict | None)}
-            for results in (whole, ours)
-        ]
-        assert _without_times(numbers[0]) == _without_times(numbers[1]), attack
+        assert untimed(ours.attacks[attack]) == untimed(whole.attacks[attack]), attack
     left_out = ("inference", "information", "optimisation", "averaging")
-    for attack in left_out:
-        assert ours["attacks"][attack] == {"refused": "left out: the audit is brief", "seconds": 0.0}
-    assert set(left_out) <= {line.partition(":")[0] for line in ours["untested"]}
-    assert [point["queries"] for point in ours["queries"]["curve"]] == [whole["queries"]["curve"][-1]["queries"]]
+    for attack in (*left_out, "bound"):
+        assert ours.attacks[attack] == Refused(refused="left out: the audit is brief")
+        assert ours.seconds[attack] == 0
+    assert set(left_out) <= {line.partition(":")[0] for line in ours.untested}
+    assert [point.queries for point in ours.queries.curve] == [whole.queries.curve[-1].queries]
 
 
-def _without_times(found: Any) -> Any:
-    if isinstance(found, dict):
-        return {name: _without_times(value) for name, value in found.items() if name != "seconds"}
-    return found
+def read(folder: Path) -> oneway.AuditReport:
+    return read_report(folder, oneway.AuditReport, "oneway audit")
+
+
+def untimed(result: AttackResult | Refused) -> AttackResult | Refused:
+    """Leave out of an attack's result what the clock says."""
+    if isinstance(result, Refused):
+        return result
+    return replace(result, seconds=None, ways={name: replace(way, seconds=None) for name, way in result.ways.items()})
 
 
 def test_constant_features_are_refused(audit: Audit, tmp_path: Path) -> None:
@@ -195,8 +204,8 @@ def test_a_control_at_its_floor_has_no_share(
 ) -> None:
     silent = tmp_path / "silent"
     audit(Changed(scale=0.0, noise=1.0), out=silent, control=None)
-    results = audit(Changed(), control=silent)
-    assert "not above its floor" in results["leakage"]["face_similarity"]["refused"]
+    report = audit(Changed(), control=silent)
+    assert "not above its floor" in report.leakage["face_similarity"].refused
 
 
 def test_another_question_is_no_control(audit: Audit) -> None:
@@ -213,10 +222,10 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
             features.append(encoder(pictures).numpy())
     stored = np.concatenate(features)
     write_dump(tmp_path / "dump" / "features.npz", names, np.round(stored / np.abs(stored).max() * 127).astype(np.int8))
-    results = audit(features=tmp_path / "dump")
-    assert results["victim"]["threat_models"] == ["feature dump"]
-    assert results["leakage"]["face_similarity"]["value"] > 0.8
-    assert "weights were not given" in results["attacks"]["optimisation"]["refused"]
+    report = audit(features=tmp_path / "dump")
+    assert report.victim.threat_models == ["feature dump"]
+    assert report.leakage["face_similarity"].value > 0.8
+    assert "weights were not given" in report.attacks["optimisation"].refused
 
 
 def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(
@@ -245,11 +254,10 @@ def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_step
     with pytest.raises(oneway.InputError, match="unfinished run; add --resume"):
         audit(Changed(), out=killed)
     resumed = audit(Changed(), out=killed, resume=True)
-    for results in (straight, resumed):
-        for attack in [*results["attacks"].values(), *results["attacks"]["inversion"]["attackers"].values()]:
-            attack.pop("seconds", None)
-    for name in ("attacks", "floors", "leakage", "verdict", "queries"):
-        assert resumed[name] == straight[name], name
+    for name, result in straight.attacks.items():
+        assert untimed(resumed.attacks[name]) == untimed(result), name
+    for name in ("floors", "leakage", "verdict", "queries"):
+        assert getattr(resumed, name) == getattr(straight, name), name
 
 
 @pytest.mark.parametrize(

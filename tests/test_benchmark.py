@@ -22,13 +22,16 @@ from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
+from oneway.config import to_dict
 from oneway.experiments import executor, sweep
 from oneway.experiments.choice import recommend, unjudged
 from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee
 from oneway.experiments.executor import Executor
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
+from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
 from oneway.report.table import benchmark_table
+from oneway.report.values import Refused, read_report
 
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
@@ -41,8 +44,8 @@ def config(tiny: Tiny, **changes: Any) -> DefencesConfig:
     return DefencesConfig(cuts=("layer2",), protect=tiny({"steps": 8}), audit=AUDIT, **changes)
 
 
-def figures(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("defence", "strength", "mean_mcc", "leakage", "validation")}
+def figures(row: BenchmarkRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in ("defence", "strength", "mean_mcc", "leakage", "validation")}
 
 
 def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong(pack: oneway.Pack) -> None:
@@ -100,22 +103,26 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     one = compare_defences(people, tmp_path / "one", asked, resume=True, **given)
     assert foresee(people, tmp_path / "one", asked, verifier=people_judge).seconds == 0
     two = compare_defences(people, tmp_path / "two", asked, executor=Executor(jobs=2), **given)
-    assert [figures(row) for row in one["rows"]] == [figures(row) for row in two["rows"]]
+    assert [figures(row) for row in one.rows] == [figures(row) for row in two.rows]
 
-    control, weak, strong = one["rows"]
-    assert control["defence"] == "none"
-    assert control["validation"]["utility"] == 1
-    assert weak["leakage"]["feature_similarity"]["value"] > strong["leakage"]["feature_similarity"]["value"]
-    for row in one["rows"]:
-        assert (tmp_path / "one" / row["audit"] / "report.html").is_file()
-        assert (tmp_path / "one" / row["audit"] / "shown.npy").exists()  # drawn faces are shown; others never
+    control, weak, strong = one.rows
+    assert control.defence == "none"
+    assert control.validation.utility == 1
+    assert weak.leakage["feature_similarity"].value > strong.leakage["feature_similarity"].value
+    for row in one.rows:
+        assert (tmp_path / "one" / row.audit / "report.html").is_file()
+        assert (tmp_path / "one" / row.audit / "shown.npy").exists()  # drawn faces are shown; others never
     with (tmp_path / "one" / TABLE).open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [float(line["mean_mcc"]) for line in lines] == [row["mean_mcc"]["value"] for row in one["rows"]]
+    assert [float(line["mean_mcc"]) for line in lines] == [row.mean_mcc.value for row in one.rows]
     assert Image.open(tmp_path / "one" / PICTURE).size[0] > 600
 
-    decided = runs.read_json(tmp_path / "one" / control["audit"] / runs.RESULTS)["decisions"]["leakage"]
-    assert one["decisions"] == two["decisions"] == {"layer2": decided}
+    written = runs.read_json(tmp_path / "one" / runs.RESULTS)
+    assert (written["schema"], written["kind"]) == (4, "benchmark")
+    assert written == to_dict(one), "the file holds what the call returns"
+    audited = read_report(tmp_path / "one" / control.audit, oneway.AuditReport, "oneway audit")
+    assert one.decisions == two.decisions == {"layer2": audited.decisions.leakage}
+    assert weak.linked is None or weak.linked.unit == "share"
     shown = [str(cell) for cell in benchmark_table(one).columns[1].cells]
     assert shown == ["none", "noise", "noise", "the task's decisions alone"]
 
@@ -170,18 +177,31 @@ def test_what_cannot_be_compared_is_said(changes: dict[str, Any], message: str) 
         DefencesConfig(**changes)
 
 
-def row(
-    defence: str, strength: float, utility: float, leakage: float, worst: str = "face_similarity"
-) -> dict[str, Any]:
+def row(defence: str, strength: float, utility: float, leakage: float, worst: str = "face_similarity") -> BenchmarkRow:
     """A setting whose figures on test people say the opposite of those on validation people."""
-    return {
-        "cut": "layer2",
-        "defence": defence,
-        "strength": strength,
-        "mean_mcc": figure(1 - utility, "MCC"),
-        "leakage": dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
-        "validation": {"utility": utility, "leakage": dict.fromkeys(NAMES, leakage / 2) | {worst: leakage}},
-    }
+    return BenchmarkRow(
+        cut="layer2",
+        defence=defence,
+        strength=strength,
+        mean_mcc=figure(1 - utility, "MCC"),
+        control_mean_mcc=figure(1.0, "MCC"),
+        leakage=dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
+        strongest="mirror",
+        face_similarity=figure(0.5),
+        linked=figure(0.1, "share"),
+        verdict="partial",
+        unconverged=[],
+        validation=Choice(utility=utility, leakage=dict.fromkeys(NAMES, leakage / 2) | {worst: leakage}),
+        run="run",
+        audit="audit",
+    )
+
+
+def unmeasured(row: BenchmarkRow, reason: str, *names: str) -> BenchmarkRow:
+    """The same, without some of its leakages."""
+    known = {name: value for name, value in row.validation.leakage.items() if name not in names}
+    refused = dict.fromkeys(names, Refused(refused=reason))
+    return replace(row, leakage=row.leakage | refused, validation=replace(row.validation, leakage=known))
 
 
 ROWS = [
@@ -193,48 +213,44 @@ ROWS = [
 ]
 
 
-RESULTS = {"rows": ROWS, "decisions": {"layer2": dict.fromkeys(NAMES, figure(0.2, "leakage"))}}
+REPORT = BenchmarkReport(rows=ROWS, decisions={"layer2": dict.fromkeys(NAMES, figure(0.2, "leakage"))}, provenance={})
 
 
 def test_the_choice_is_made_by_validation_people() -> None:
-    assert recommend(RESULTS, "layer2", utility=0.95) == ROWS[2]
-    assert recommend(RESULTS, "layer2", utility=0.96) == ROWS[3]
-    assert recommend(RESULTS, "layer2", leakage=0.25) == ROWS[4]
-    assert recommend(RESULTS, "layer2", leakage=0.45) == ROWS[3]
+    assert recommend(REPORT, "layer2", utility=0.95) == ROWS[2]
+    assert recommend(REPORT, "layer2", utility=0.96) == ROWS[3]
+    assert recommend(REPORT, "layer2", leakage=0.25) == ROWS[4]
+    assert recommend(REPORT, "layer2", leakage=0.45) == ROWS[3]
 
 
 @pytest.mark.parametrize("worst", NAMES)
 def test_a_setting_is_judged_by_the_worst_of_the_three_leakages(worst: str) -> None:
     rows = [row("game", 1, 0.96, 0.4, worst), row("noise", 1, 0.96, 0.3)]
-    results = RESULTS | {"rows": rows}
-    assert recommend(results, "layer2", utility=0.95) == rows[1]
-    assert recommend(results, "layer2", leakage=0.35) == rows[1]
+    report = replace(REPORT, rows=rows)
+    assert recommend(report, "layer2", utility=0.95) == rows[1]
+    assert recommend(report, "layer2", leakage=0.35) == rows[1]
 
 
 def test_a_setting_of_which_a_leakage_is_not_known_is_passed_over_and_said() -> None:
-    unknown = row("vib", 1, 0.99, 0.0)
-    del unknown["validation"]["leakage"]["feature_similarity"]
-    unknown["leakage"]["feature_similarity"] = {"refused": "the network diverged"}
-    results = RESULTS | {"rows": [*ROWS, unknown]}
-    assert recommend(results, "layer2", utility=0.95) == ROWS[2]
-    assert unjudged(results, "layer2") == ["passed over: vib 1, leakage of feature_similarity: the network diverged"]
-    assert unjudged(RESULTS, "layer2") == []
-    other = row("game", 1, 0.9, 0.2)
-    del other["validation"]["leakage"]["linkage"]
+    unknown = unmeasured(row("vib", 1, 0.99, 0.0), "the network diverged", "feature_similarity")
+    report = replace(REPORT, rows=[*ROWS, unknown])
+    assert recommend(report, "layer2", utility=0.95) == ROWS[2]
+    assert unjudged(report, "layer2") == ["passed over: vib 1, leakage of feature_similarity: the network diverged"]
+    assert unjudged(REPORT, "layer2") == []
+    other = unmeasured(row("game", 1, 0.9, 0.2), "too few people", "linkage")
     with pytest.raises(oneway.InputError, match=r"no setting at layer2 can be judged: .*passed over: vib"):
-        recommend(RESULTS | {"rows": [unknown, other]}, "layer2", utility=0.5)
+        recommend(replace(REPORT, rows=[unknown, other]), "layer2", utility=0.5)
 
 
 @pytest.mark.parametrize("bounds", [{"utility": 0.5}, {"leakage": 0.5}])
 def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bounds: dict[str, float]) -> None:
-    silent, partly = row("noise", 1, 0.9, 0.3), row("noise", 2, 0.9, 0.3)
-    silent["validation"]["leakage"] = {}
+    silent = unmeasured(row("noise", 1, 0.9, 0.3), "there is no verifier", *NAMES)
     with pytest.raises(oneway.InputError, match="no leakage was measured at layer2"):
-        recommend(RESULTS | {"rows": [silent]}, "layer2", **bounds)
-    del partly["validation"]["leakage"]["face_similarity"]
-    partly["leakage"]["face_similarity"] = {"refused": "there is no verifier"}
-    assert recommend(RESULTS | {"rows": [partly]}, "layer2", **bounds) == partly
-    (told,) = unjudged(RESULTS | {"rows": [partly]}, "layer2")
+        recommend(replace(REPORT, rows=[silent]), "layer2", **bounds)
+    partly = unmeasured(row("noise", 2, 0.9, 0.3), "there is no verifier", "face_similarity")
+    report = replace(REPORT, rows=[partly])
+    assert recommend(report, "layer2", **bounds) == partly
+    (told,) = unjudged(report, "layer2")
     assert told == "not judged by leakage of face_similarity: there is no verifier"
 
 
@@ -250,14 +266,14 @@ def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bound
 )
 def test_what_no_setting_keeps_is_said(cut: str, bounds: dict[str, float], message: str) -> None:
     with pytest.raises(oneway.InputError, match=message):
-        recommend(RESULTS, cut, **bounds)
+        recommend(REPORT, cut, **bounds)
 
 
 def test_the_picture_leaves_out_what_was_refused(tmp_path: Path) -> None:
-    refused = ROWS[1] | {"leakage": {name: {"refused": "no verifier"} for name in NAMES}}
-    rows = [*ROWS, refused, refused | {"cut": "fc"}, ROWS[0] | {"cut": "fc"}]
-    decisions = {"layer2": ROWS[3]["leakage"], "fc": refused["leakage"]}
-    draw_pareto({"rows": rows, "decisions": decisions}, tmp_path / "pareto.png")
+    refused = unmeasured(ROWS[1], "no verifier", *NAMES)
+    rows = [*ROWS, refused, replace(refused, cut="fc"), replace(ROWS[0], cut="fc")]
+    decisions = {"layer2": ROWS[3].leakage, "fc": refused.leakage}
+    draw_pareto(replace(REPORT, rows=rows, decisions=decisions), tmp_path / "pareto.png")
     width, height = Image.open(tmp_path / "pareto.png").size
     assert height > 0.7 * width  # two cuts, two panels each
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +101,8 @@ def audit(
     judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
-        again = _Again(config=config, verifier=verifier, network=network, images=images, progress=progress)
+        unkept = config if config.alone is None else replace(config, alone=replace(config.alone, keep=False))
+        again = _Again(config=unkept, verifier=verifier, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, asked, again)
     with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
@@ -178,7 +179,7 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
     require_fingerprint(asked.verifier, f"the control {path}")
     if is_run(path):
         run = Run.open(path, victim.pack)
-        settings = [without(asked.audit, "runtime"), asked.verifier.fingerprint, SCHEMA]
+        settings = [without(runs.named(again.config), "runtime"), asked.verifier.fingerprint, SCHEMA]
         path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
             audit(

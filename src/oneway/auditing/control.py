@@ -21,7 +21,6 @@ from oneway.protection.config import read
 from oneway.protection.run import Run
 from oneway.report.values import Asked, AuditReport, ControlReport, Question, read_report
 
-COMMAND = "oneway audit CONTROL --out NEW"
 SCORES, PICTURES = "scores.npz", "shown.npy"
 
 
@@ -70,22 +69,33 @@ def check_question(path: Path, victim: Victim, asked: Question) -> None:
 
     """
     if is_run(path):
-        _compare(path, runs.named(Run.open(path, victim.pack).config), victim, {}, {})
+        _compare(path, runs.named(Run.open(path, victim.pack).config), victim, {}, {}, _command(asked))
         return
-    made = read_report(path, AuditReport, COMMAND).provenance
-    theirs, ours = (
-        {"data": each.data.hash, "audit": without(each.audit, "runtime", "pixels", "output")} for each in (made, asked)
-    )
-    _compare(path, made.victim.get("protect"), victim, theirs, ours)
+    made = read_report(path, AuditReport, _command(asked)).provenance
+    theirs, ours = ({"data": each.data.hash, "audit": _deciding(each.audit)} for each in (made, asked))
+    _compare(path, made.victim.get("protect"), victim, theirs, ours, _command(asked))
+
+
+def _command(asked: Question) -> str:
+    """Give the command that makes a control of an audit, or of an attack."""
+    return f"oneway {'audit' if asked.audit.get('alone') is None else 'attack'} CONTROL --out NEW"
+
+
+def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out where it ran, how an encoder takes pictures, which is its own affair, and what it leaves behind."""
+    question = without(config, "runtime", "pixels", "output")
+    return question if config.get("alone") is None else question | {"alone": without(config["alone"], "keep")}
 
 
 def _compare(
-    path: Path, protect: Mapping[str, Any] | None, victim: Victim, theirs: Mapping[str, Any], ours: Mapping[str, Any]
+    path: Path,
+    protect: Mapping[str, Any] | None,
+    victim: Victim,
+    theirs: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    command: str,
 ) -> None:
-    """Hold a control to an audit: what both say of themselves, and, where both were trained here, their networks.
-
-    Where it ran is left out, and how an encoder takes pictures, which is the encoder's own affair.
-    """
+    """Hold a control to an audit: what both say of themselves, and, where both were trained here, their networks."""
     trained = None if protect is None else read(protect, f"{path}: ")
     if trained is not None and trained.protects:
         raise InputError(
@@ -94,7 +104,7 @@ def _compare(
         )
     if trained is not None and "protect" in victim.identity:
         theirs, ours = {**theirs, **trained.of_control()}, {**ours, **read(victim.identity["protect"]).of_control()}
-    check_same_settings(path, theirs, ours, COMMAND)
+    check_same_settings(path, theirs, ours, command)
 
 
 def read_scores(path: Path) -> dict[str, NDArray[Any]]:
@@ -123,7 +133,7 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
 
     """
     check_question(path, victim, asked)
-    report = read_report(path, AuditReport, COMMAND)
+    report = read_report(path, AuditReport, _command(asked))
     check_same_judge(path, report.provenance.verifier, asked.verifier)
     stored = read_scores(path / SCORES)
     order = hidden_order(victim.pack.test)
