@@ -235,7 +235,7 @@ def test_a_control_that_attacked_a_protected_run_is_refused(
     against: Callable[..., oneway.AuditReport], attacked: Attacked, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        oneway.InputError, match=r"audited a protected run \(game\.pixel = 3\); give the audit of a run"
+        oneway.InputError, match=r"is a protected run \(game\.pixel = 3\), or the audit of one; give a run"
     ):
         against(attacked.path)
     assert not (tmp_path / "attack").exists()

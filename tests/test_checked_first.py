@@ -66,7 +66,7 @@ def test_a_control_is_looked_at_before_a_judge_is_trained(
     out = ("--out", tmp_path / "out")
     assert "absent" in refused("attack", protected.path, *out, "--control", tmp_path / "absent")
     other = ("--control", control.path, "--set", "width=4")
-    assert "was made with attack." in refused("attack", protected.path, *out, *other)
+    assert "was made with audit.alone." in refused("attack", protected.path, *out, *other)
     assert "perceptual network" in refused("attack", protected.path, *out, "--set", "perceptual=0.5")
 
 
@@ -103,7 +103,7 @@ def test_a_control_of_an_audit_is_looked_at_before_a_judge_is_trained(
 ) -> None:
     with pytest.raises(oneway.InputError, match=r"absent"):
         audit(control=tmp_path / "absent")
-    with pytest.raises(oneway.InputError, match=r"is not a finished audit"):
+    with pytest.raises(oneway.InputError, match=r"kind must be 'audit', not 'attack'.*finished `oneway audit"):
         audit(control=folder_of(tmp_path / "attack", kind="attack"))
     with pytest.raises(oneway.InputError, match=r"was made with data|was trained on|another pack"):
         audit(control=protected.path)

@@ -61,10 +61,11 @@ def broken(error: ValidationError, kind: Any) -> str:
             _, owner = _place(kind, wrong["loc"][:-1])
             known = [".".join([*names[:-1], each]) for found in classes_of(owner) for each in hints_of(found)]
             return str(unknown("field", place, known))
-        case "literal_error" if "'" not in context["expected"]:
-            return f"{place} must be {context['expected']}, not {_shown(wrong['input'])}"
         case "literal_error":
-            return str(unknown(f"{place} =", _shown(wrong["input"], str), context["expected"].split("'")[1::2]))
+            options = context["expected"].split("'")[1::2]
+            if len(options) > 1:
+                return str(unknown(f"{place} =", _shown(wrong["input"], str), options))
+            return f"{place} must be {context['expected']}, not {_shown(wrong['input'])}"
         case "union_tag_invalid":
             return str(unknown(f"{place} =", context["tag"][:SHOWN], context["expected_tags"].split("'")[1::2]))
         case "union_tag_not_found":

@@ -98,12 +98,12 @@ def audit(
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
     asked = Asked(**vars(question), verifier=identified(verifier))
-    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
         unkept = config if config.alone is None else replace(config, alone=replace(config.alone, keep=False))
         again = _Again(config=unkept, verifier=verifier, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, asked, again)
+    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
     with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
             require_fingerprint(asked.verifier, f"what is finished in {folder}")
