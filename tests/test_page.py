@@ -209,6 +209,14 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
         assert plain(f"control {value(shown)}") in text
 
 
+def test_a_run_is_not_said_to_be_protected_since_it_may_be_the_control(tmp_path: Path) -> None:
+    results = audited()
+    results["victim"]["kind"] = "run"
+    write_page(results, None, tmp_path / "page.html")
+    subject = (tmp_path / "page.html").read_text(encoding="utf-8").split('class="subject">')[1].split("</p>")[0]
+    assert subject.startswith("An encoder trained by oneway")
+
+
 def test_attributes_are_sorted(tmp_path: Path) -> None:
     results = audited()
     page = read(tmp_path, results)
