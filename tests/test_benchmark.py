@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 import oneway
-from audited import figure
 from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
@@ -38,6 +37,10 @@ AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
 )
 NAMES = ("face_similarity", "feature_similarity", "linkage")
+
+
+def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
+    return oneway.Estimate(value=value, low=value - half, high=value + half, n=812, unit=unit)
 
 
 def config(tiny: Tiny, **changes: Any) -> DefencesConfig:
@@ -177,9 +180,7 @@ def test_what_cannot_be_compared_is_said(changes: dict[str, Any], message: str) 
         DefencesConfig(**changes)
 
 
-def row(
-    defence: str, strength: float, utility: float, leakage: float, worst: str = "face_similarity"
-) -> BenchmarkRow:
+def row(defence: str, strength: float, utility: float, leakage: float, worst: str = "face_similarity") -> BenchmarkRow:
     """A setting whose figures on test people say the opposite of those on validation people."""
     return BenchmarkRow(
         cut="layer2",
@@ -215,9 +216,7 @@ ROWS = [
 ]
 
 
-REPORT = BenchmarkReport(
-    rows=ROWS, decisions={"layer2": dict.fromkeys(NAMES, figure(0.2, "leakage"))}, provenance={}
-)
+REPORT = BenchmarkReport(rows=ROWS, decisions={"layer2": dict.fromkeys(NAMES, figure(0.2, "leakage"))}, provenance={})
 
 
 def test_the_choice_is_made_by_validation_people() -> None:
