@@ -19,6 +19,7 @@ from oneway.experiments.defences import DefencesConfig, cells
 from oneway.protection.arguments import arguments
 from oneway.protection.config import PRESETS, ProtectConfig, paper, small
 from oneway.protection.recipes import RECIPES, prescribe
+from oneway.report.values import SCHEMA
 
 NAMES = ("face_similarity", "feature_similarity", "linkage")
 
@@ -102,15 +103,20 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
         "defence": "noise",
         "strength": 1.5,
         "mean_mcc": figure(0.4, "MCC"),
+        "control_mean_mcc": figure(0.41, "MCC"),
         "leakage": {name: figure(0.2 + place / 10, "leakage") for place, name in enumerate(NAMES[:2])}
         | {"linkage": {"refused": "no person appears twice"}},
         "validation": {"utility": 0.97, "leakage": dict.fromkeys(NAMES[:2], 0.2)},
         "run": f"runs/{plan[1].setting.run}",
         "audit": "audits/one",
         "unconverged": ["feature"],
+        "strongest": "mirror",
+        "face_similarity": figure(0.3),
+        "linked": None,
+        "verdict": "partial",
     }
     decisions = {"layer2": dict.fromkeys(NAMES, figure(0.1, "leakage"))}
-    results = {"schema": runs.SCHEMA, "kind": "benchmark", "rows": [row], "decisions": decisions}
+    results = {"schema": SCHEMA, "kind": "benchmark", "rows": [row], "decisions": decisions, "provenance": {}}
     runs.write_json(tmp_path / "a bench" / runs.RESULTS, results)
     cli.main(["recommend", str(tmp_path / "a bench"), "--cut", "layer2", "--utility", "0.95"])
     said = capsys.readouterr().out

@@ -197,7 +197,7 @@ def test_a_description_with_a_field_of_another_version_is_refused(copied: oneway
     content = json.loads((copied.path / "config.json").read_text())
     content["protect"]["game"]["pixels"] = content["protect"]["game"].pop("pixel")
     (copied.path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(oneway.InputError, match="GameConfig field 'pixels' does not exist; did you mean 'pixel'"):
+    with pytest.raises(oneway.InputError, match="field 'game.pixels' does not exist; did you mean 'game.pixel'"):
         oneway.Run.open(copied.path, pack)
 
 
@@ -341,13 +341,18 @@ def test_a_log_that_fills_the_disk_is_said_as_one(
         oneway.protect(pack, tmp_path / "run", tiny({"steps": 20}), progress=False)
 
 
-def test_a_grid_that_fills_the_disk_leaves_no_results(
+def test_a_page_that_fills_the_disk_leaves_no_results(
     early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oneway.auditing.attack.draw_grid", lambda rows, path: write_half(path, b"picture"))
-    with pytest.raises(oneway.InputError, match=r"cannot write .*grid\.png: No space left"):
+    text = Path.write_text
+
+    def full(path: Path, content: str, **options: Any) -> int:
+        return write_half(path, content.encode()) if "report.html" in path.name else text(path, content, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(oneway.InputError, match=r"cannot write .*report\.html: No space left"):
         oneway.attack(early, tmp_path / "attack", QUICK, runtime=runtime, progress=False)
     names = {path.name for path in (tmp_path / "attack").iterdir()}
-    assert "grid.png" not in names
+    assert "report.html" not in names
     assert "results.json" not in names
     assert not any(name.endswith(".partial") for name in names)

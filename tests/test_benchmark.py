@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 import oneway
-from audited import figure
 from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
@@ -38,6 +37,10 @@ AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
 )
 NAMES = ("face_similarity", "feature_similarity", "linkage")
+
+
+def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
+    return oneway.Estimate(value=value, low=value - half, high=value + half, n=812, unit=unit)
 
 
 def config(tiny: Tiny, **changes: Any) -> DefencesConfig:

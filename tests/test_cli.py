@@ -215,7 +215,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("attack NOWHERE", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
         ("attack PACK", "config.json does not exist"),
         ("attack RUN --data OTHERS", "is not the one that"),
-        ("attack RUN --out OUT --control RUN --verifier JUDGE", "is not a finished attack"),
+        ("attack RUN --out OUT --control PACK --verifier JUDGE", "config.json does not exist"),
         ("attack RUN --out OUT --verifier NOWHERE", "does not exist"),
         ("attack RUN --out OUT --verifier NOWHERE.onnx", "is not a file; give an ONNX file"),
         ("attack RUN --out OUT --verifier JUDGE --set wdth=1", "setting 'wdth' does not exist; did you mean 'width'"),
@@ -432,7 +432,14 @@ def test_from_drawing_to_the_table(oneway_says: Run, settings: dict[str, Any], t
     assert oneway_says("attack", bare, *attack)[0] == 0
     code, out, _ = oneway_says("attack", run, "--control", bare / "attack", *attack)
     assert code == 0
-    for words in ("this encoder", "control (unprotected)", "floor: mean face", "MSE", "the budget ended this attack"):
+    for words in (
+        "this encoder",
+        "control (unprotected)",
+        "floor: knows nothing",
+        "MSE",
+        "ended by the budget before they converged",
+    ):
         assert words in out
-    assert out.splitlines()[-1] == f"pictures: {run / 'attack' / 'grid.png'}"
-    assert (run / "attack" / "grid.png").is_file()
+    assert "guard FAILED: test people: 8 test people" in out
+    assert out.splitlines()[-1] == f"report: {run / 'attack' / 'report.html'}"
+    assert "data:image" in (run / "attack" / "report.html").read_text(), "drawn faces are shown"

@@ -19,6 +19,7 @@ from oneway.experiments.defences import DefencesConfig, compare_defences
 from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
 from oneway.experiments.sweep import Store
+from oneway.report.sweeps import BenchmarkReport
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 AUDIT = AuditConfig(
@@ -59,8 +60,8 @@ def asked(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
     return DefencesConfig(protect=protect, audit=AUDIT, defences=("noise=1", "noise=2"))
 
 
-def figures(results: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{name: row[name] for name in ("strength", "mean_mcc", "leakage")} for row in results["rows"]]
+def figures(report: BenchmarkReport) -> list[dict[str, Any]]:
+    return [{name: getattr(row, name) for name in ("strength", "mean_mcc", "leakage")} for row in report.rows]
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -92,9 +93,9 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     while len([node for node in ray.nodes() if node["Alive"]]) > 1:  # the cluster takes a while to notice
         assert time.monotonic() < until, "the killed node is still there"
         time.sleep(0.1)
-    for row in survived["rows"]:
-        assert shared or (gathered / place / row["audit"] / runs.RESULTS).is_file()
-        assert (tmp_path / "bench" / row["run"] / "protector.safetensors").is_file()
+    for row in survived.rows:
+        assert shared or (gathered / place / row.audit / runs.RESULTS).is_file()
+        assert (tmp_path / "bench" / row.run / "protector.safetensors").is_file()
     assert figures(survived) == figures(compare_defences(people, tmp_path / "here", asked, **given))
 
 

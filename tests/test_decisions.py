@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import oneway
-from audited import figure
 from conftest import RUNTIME, Once
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.decisions import attack_decisions
@@ -24,9 +23,14 @@ from oneway.auditing.victim import from_run, steal
 from oneway.data.dump import write_dump
 from oneway.judge import Judge
 from oneway.models.verifier import Verifier
+from oneway.report.values import Decisions, Refused
 from oneway.runtime import launch
 
 CONFIG = AuditConfig(attackers=("mirror",), steps=100, brief=True, runtime=RUNTIME)
+
+
+def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
+    return oneway.Estimate(value=value, low=value - half, high=value + half, n=812, unit=unit)
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +52,20 @@ def test_they_are_attacked_as_stored_decisions_are(
     given: dict[str, Any] = {"data": people, "config": CONFIG, "verifier": judge, "images": False, "progress": False}
     ours = oneway.audit(run, out=tmp_path / "run", **given)
     theirs = oneway.audit(features=tmp_path / "signs.npz", out=tmp_path / "dump", control=tmp_path / "run", **given)
-    decisions = ours["decisions"]
-    drawn, linked = theirs["attacks"]["inversion"]["attackers"]["linear"], theirs["attacks"]["linkage"]
+    decisions = ours.decisions
+    drawn, linked = theirs.attacks["inversion"].ways["linear"].scores, theirs.attacks["linkage"]
     # This judge spreads faces from -1 to 1; the same ridge regression, on bits and on signs, ends a little apart.
     for score, apart in {"face_similarity": 0.01, "mse": 0.003, "ssim": 0.003}.items():
-        assert decisions[score]["value"] == pytest.approx(drawn[score]["value"], abs=apart), score
-    feature = theirs["attacks"]["feature"]["feature_similarity"]["value"]
-    assert decisions["feature_similarity"]["value"] == pytest.approx(feature, abs=0.01)
-    ranks = [way["rank_1"]["value"] for way in linked["ways"].values()]
-    assert min(ranks) - 0.02 < decisions["rank_1"]["value"] < max(ranks) + 0.02
+        assert decisions.scores[score].value == pytest.approx(drawn[score].value, abs=apart), score
+    feature = theirs.attacks["feature"].scores["feature_similarity"].value
+    assert decisions.scores["feature_similarity"].value == pytest.approx(feature, abs=0.01)
+    ranks = [way.scores["rank_1"].value for way in linked.ways.values()]
+    assert min(ranks) - 0.02 < decisions.scores["rank_1"].value < max(ranks) + 0.02
     # Without a control, they are a share of what the encoder itself gives away.
-    share = decisions["leakage"]["feature_similarity"]
-    assert share["value"] == pytest.approx(theirs["leakage"]["feature_similarity"]["value"], abs=0.05)
-    assert 0 < share["value"] < 1
-    assert any(reason.startswith("of what this encoder gives away") for reason in ours["verdict"]["reasons"])
+    share = decisions.leakage["feature_similarity"]
+    assert share.value == pytest.approx(theirs.leakage["feature_similarity"].value, abs=0.05)
+    assert 0 < share.value < 1
+    assert any(reason.startswith("of what this encoder gives away") for reason in ours.verdict.reasons)
 
 
 def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
@@ -96,16 +100,18 @@ def test_decisions_that_are_all_alike_are_refused() -> None:
 
 @pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])
 def test_a_panel_that_gets_less_than_the_decisions_give_away_is_marked(share: float, passed: bool) -> None:
-    decisions = {"leakage": {"linkage": figure(0.25, "leakage"), "face_similarity": {"refused": "none"}}}
+    none = Refused(refused="none")
+    decisions = Decisions(scores={}, leakage={"linkage": figure(0.25, "leakage"), "face_similarity": none})
     (guard,) = check_decisions({"linkage": figure(share, "leakage")}, decisions)
-    assert guard["passed"] == passed
-    assert check_decisions({"linkage": {"refused": "none"}}, decisions) == []
+    assert guard.passed == passed
+    assert check_decisions({"linkage": none}, decisions) == []
+    assert check_decisions({"linkage": figure(share, "leakage")}, none) == []
 
 
 def test_where_there_is_no_task_there_are_none(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:
     module = torch.nn.Conv2d(3, 4, 4, stride=4)
-    results = oneway.audit(
+    report = oneway.audit(
         module, data=people, out=tmp_path / "audit", config=CONFIG, verifier=judge, images=False, progress=False
     )
-    assert results["decisions"]["refused"] == "what the encoder's task decides is not known"
+    assert report.decisions == Refused(refused="what the encoder's task decides is not known")
     assert "decisions alone" not in (tmp_path / "audit" / "report.html").read_text()

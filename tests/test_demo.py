@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import oneway
+from audited import audited, typed
 from oneway import demo
+from oneway.report.values import read_report
 from oneway.runs import read_json
 
 
@@ -24,11 +27,11 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
 ) -> None:
     tiny_demo(steps=4, judge_steps=2, check_every=2)
     monkeypatch.setenv("COLUMNS", "200")
-    audit, audited = demo.audit, []
+    audit, begun = demo.audit, []
 
     def killed(*arguments: object, **options: object) -> object:
-        audited.append(arguments)
-        if len(audited) == 2:
+        begun.append(arguments)
+        if len(begun) == 2:
             raise KeyboardInterrupt
         return audit(*arguments, **options)
 
@@ -47,11 +50,11 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
     assert said.splitlines()[-1] == f"page: {page}"
     assert page.read_text().count("data:image") >= 8, "drawn faces are shown"
     assert (tmp_path / "faces.png").is_file()
-    results = read_json(page.with_name("results.json"))
-    sentence = demo.conclusion(results)
+    report = read_report(page.parent, oneway.AuditReport, "oneway demo")
+    sentence = demo.conclusion(report)
     assert sentence.count(".\n") == 0
     assert sentence in " ".join(said.split())
-    assert f"the verdict is {results['verdict']['level']}." in sentence
+    assert f"the verdict is {report.verdict.level}." in sentence
 
     demo.demo(tmp_path)
     assert files(tmp_path) == finished
@@ -59,7 +62,7 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
 
     unprotected, protected = (read_json(tmp_path / name / "config.json") for name in ("unprotected", "protected"))
     assert (unprotected["protect"]["game"]["pixel"], protected["protect"]["game"]["pixel"] > 0) == (0.0, True)
-    assert results["control"]["audit"] == "audit"
+    assert report.control.audit == "audit"
 
     with pytest.raises(oneway.InputError, match=r"was made with other settings; delete .* or choose another --out"):
         demo.demo(tmp_path, seed=1)
@@ -67,15 +70,19 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
 
 
 def test_the_conclusion_says_utility_kept_leakage_with_its_interval_and_the_verdict() -> None:
+    def useful(mcc: float) -> dict[str, Any]:
+        return {"mean_mcc": {"value": mcc, "low": mcc - 0.01, "high": mcc + 0.01, "n": 60, "unit": "MCC"}, "mcc": {}}
+
+    made = audited()
     leak = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 60, "unit": "leakage"}
-    results = {
-        "utility": {"mean_mcc": {"value": 0.45}},
-        "control": {"utility": {"mean_mcc": {"value": 0.5}}},
-        "leakage": {"face_similarity": leak},
-        "verdict": {"level": "partial"},
+    changed = made | {
+        "utility": useful(0.45),
+        "control": made["control"] | {"utility": useful(0.5)},
+        "leakage": made["leakage"] | {"face_similarity": leak},
+        "verdict": made["verdict"] | {"level": "partial"},
     }
-    sentence = demo.conclusion(results)
+    sentence = demo.conclusion(typed(changed))
     assert "keeps 90% of its mean MCC (0.450 of 0.500)" in sentence
     assert all(part in sentence for part in ("25.0", "20.0", "30.0", "the verdict is partial"))
-    refused = results | {"leakage": {"face_similarity": {"refused": "there is no verifier"}}}
-    assert "how much cannot be said: there is no verifier" in demo.conclusion(refused)
+    refused = changed | {"leakage": made["leakage"] | {"face_similarity": {"refused": "there is no verifier"}}}
+    assert "how much cannot be said: there is no verifier" in demo.conclusion(typed(refused))

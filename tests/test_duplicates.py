@@ -89,8 +89,8 @@ def test_a_picture_that_is_in_two_parts_is_found_whatever_was_done_to_it(
     assert found.pictures == {"private": 1, "public": 0, "validation": 0, "test": 1}
     assert [set(pair) for pair in found.examples] == [{"0 (private)", "3 (test)"}]
     (guard,) = check_pictures(found)
-    assert (guard["name"], guard["passed"]) == ("pictures", False)
-    assert "0 (private)" in guard["message"]
+    assert (guard.name, guard.passed) == ("pictures", False)
+    assert "0 (private)" in guard.message
     assert "10.0% of the test pictures" in doubts(pack, found)[0]
 
 
@@ -98,7 +98,7 @@ def test_pictures_of_different_faces_are_not_taken_for_one(people: oneway.Pack, 
     for each in (people, pack):
         found = duplicates(each)
         assert (found.examples, set(found.pictures.values())) == ((), {0})
-        assert check_pictures(found)[0]["passed"] is True
+        assert check_pictures(found)[0].passed is True
 
 
 def test_flat_pictures_are_equal_only_where_their_pixels_are(tmp_path: Path) -> None:

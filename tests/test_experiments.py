@@ -20,7 +20,6 @@ import pytest
 from PIL import Image
 
 import oneway
-from audited import figure
 from conftest import RUNTIME
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
@@ -31,12 +30,18 @@ from oneway.experiments.estimate import estimate
 from oneway.experiments.experiment import NAMES, PAGE, TEXT, experiment, plan
 from oneway.experiments.sweep import Store
 from oneway.report.reproduction import reproduction
+from oneway.report.sweeps import ExperimentReport, ExperimentRow
+from oneway.report.values import read_report
 from test_page import CHROMIUM
 
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=10, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
 )
+
+
+def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
+    return oneway.Estimate(value=value, low=value - half, high=value + half, n=812, unit=unit)
 
 
 @pytest.fixture
@@ -87,15 +92,19 @@ def test_a_change_is_judged_by_its_direction_and_interval(
     theirs: tuple[float, float], ours: tuple[Any, Any], verdict: str
 ) -> None:
     rows = {
-        name: {"paper": {"ssim": value}, "ssim": estimate}
+        name: ExperimentRow(
+            id=name, title=name, protection="paper", at=None, paper={"ssim": value}, scores={"ssim": estimate}, run="r"
+        )
         for name, value, estimate in zip(("a", "b"), theirs, ours, strict=True)
     }
     judged = paper.judge(paper.Effect(claim="c", metric="ssim", before="a", after="b"), rows)
-    assert judged["verdict"] == verdict
-    assert judged["paper"] == pytest.approx(theirs[1] - theirs[0])
+    assert judged.verdict == verdict
+    assert judged.paper == pytest.approx(theirs[1] - theirs[0])
     if ours[1] is not None:
-        assert judged["ours"]["value"] == pytest.approx(ours[1]["value"] - ours[0]["value"])
-        assert judged["ours"]["low"] < judged["ours"]["value"] < judged["ours"]["high"]
+        assert judged.ours.value == pytest.approx(ours[1].value - ours[0].value)
+        assert judged.ours.low < judged.ours.value < judged.ours.high
+    else:
+        assert judged.ours is None
 
 
 def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_them(
@@ -226,17 +235,20 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
     found = experiment(names, people, tmp_path / "out", config, resume=True, **given)
     assert not (tmp_path / "out" / "strength").exists()
 
-    rows = found["tradeoff"]["rows"]
-    assert [row["id"] for row in rows] == ["unprotected", "0", "10", "recommended 0.1"]
+    for name in names:
+        written = read_report(tmp_path / "out" / name, ExperimentReport, "oneway experiment")
+        assert written == found[name], "the file holds what the call returns"
+    rows = found["tradeoff"].rows
+    assert [row.id for row in rows] == ["unprotected", "0", "10", "recommended 0.1"]
     with (tmp_path / "out" / "tradeoff" / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [float(line["mean_mcc"]) for line in lines] == [row["mean_mcc"]["value"] for row in rows]
+    assert [float(line["mean_mcc"]) for line in lines] == [row.scores["mean_mcc"].value for row in rows]
     assert [line["mean_mcc paper"] for line in lines] == ["", "0.631", "0.0", ""]
     for name in ("tradeoff", "tsne"):
         assert Image.open(tmp_path / "out" / name / "picture.png").size[0] > 600
-    for row in found["tsne"]["rows"]:
-        assert 0 <= row["accuracy.Smiling"]["value"] <= 1
-        with np.load(tmp_path / "out" / "tsne" / row["map"]) as stored:
+    for row in found["tsne"].rows:
+        assert 0 <= row.scores["accuracy.Smiling"].value <= 1
+        with np.load(tmp_path / "out" / "tsne" / row.map) as stored:
             assert stored["places"].shape == stored["labels"].shape == (len(people.test), 2)
     text = (tmp_path / "out" / TEXT).read_text()
     assert text == reproduction(found)
@@ -246,13 +258,13 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", html), "the page asks for something outside of itself"
     if CHROMIUM is not None:
         for place, row in enumerate(rows):
-            assert slider_at(html, place, tmp_path)["title"] == row["title"]
+            assert slider_at(html, place, tmp_path)["title"] == row.title
         first, last = slider_at(html, 0, tmp_path), slider_at(html, len(rows) - 1, tmp_path)
         assert first["strip"] != last["strip"]
-        assert f"{rows[-1]['mean_mcc']['value']:.3f}".replace("-", "\N{MINUS SIGN}") in last["figures"]
+        assert f"{rows[-1].scores['mean_mcc'].value:.3f}".replace("-", "\N{MINUS SIGN}") in last["figures"]
         for told, row in ((first, rows[0]), (last, rows[-1])):
             assert float(told["point"].split(",")[0]) >= 0, "the point is not on the plot"
-            assert f'cx="{float(told["point"].split(",")[0])}"' in html, row["id"]
+            assert f'cx="{float(told["point"].split(",")[0])}"' in html, row.id
         assert first["point"] != last["point"]
 
 

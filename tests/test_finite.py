@@ -20,7 +20,7 @@ from oneway import runs
 from oneway.attacks.access import BlackBox
 from oneway.auditing.victim import from_module, steal
 from oneway.cli import main
-from oneway.config import override
+from oneway.config import override, to_dict
 from oneway.data.batches import load
 from oneway.data.dump import read_dump, write_dump
 from oneway.data.finite import check_finite
@@ -28,6 +28,7 @@ from oneway.judge import Judge
 from oneway.laws import hints_of
 from oneway.models.known import known_features
 from oneway.protection.defences.defence import Defence
+from oneway.report.sweeps import BenchmarkReport
 
 CPU = Fabric(accelerator="cpu", devices=1)
 
@@ -188,7 +189,7 @@ def test_a_flag_that_is_no_number_is_one_line(
 def test_a_bound_of_a_recommendation_is_a_number(
     bound: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs.write_json(tmp_path / "results.json", {"kind": "benchmark", "schema": runs.SCHEMA, "rows": []})
+    runs.write_json(tmp_path / "results.json", to_dict(BenchmarkReport(rows=[], decisions={}, provenance={})))
     with pytest.raises(SystemExit) as exit:
         main(["recommend", str(tmp_path), "--cut", "layer2", bound, "nan"])
     assert exit.value.code == 2

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oneway.auditing.results import _bound
 from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME
 from oneway.attacks.access import FeatureDump, WhiteBox
 from oneway.auditing import facts
+from oneway.auditing.assemble import _bound
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.room import Room
 from oneway.auditing.steps import Steps
@@ -194,14 +194,15 @@ def test_an_audit_bounds_the_error_where_the_encoder_ends_in_known_noise(pack: o
     x = torch.from_numpy(pack.test.images(index)).permute(0, 3, 1, 2) / 255
     np.testing.assert_allclose(step.arrays["dfil"].mean(), exact(noisy, x).mean(), rtol=0.1)
 
-    bound = _bound(step, pack)
-    assert bound["holds_for"] == "unbiased attackers"
-    assert bound["num_pictures"] == bound["dfil"]["n"] == bound["least_mse"]["n"] == len(index)
-    assert bound["dfil"]["value"] == pytest.approx(step.arrays["dfil"].mean())
+    bound = _bound(step, pack, made.judge)
+    dfil, least = bound.scores["dfil"], bound.scores["least_mse"]
+    assert bound.facts["holds_for"] == "unbiased attackers"
+    assert bound.facts["num_pictures"] == dfil.n == least.n == len(index)
+    assert dfil.value == pytest.approx(step.arrays["dfil"].mean())
     for end, other in (("value", "value"), ("low", "high"), ("high", "low")):
-        assert bound["least_mse"][end] == pytest.approx(1 / bound["dfil"][other])
-    assert bound["least_mse"]["low"] < bound["least_mse"]["value"] < bound["least_mse"]["high"]
-    assert bound["least_mse"]["value"] <= (1 / step.arrays["dfil"]).mean()
+        assert getattr(least, end) == pytest.approx(1 / getattr(dfil, other))
+    assert least.low < least.value < least.high
+    assert least.value <= (1 / step.arrays["dfil"]).mean()
 
     again = room(Noisy(network(), 2.0), pack, tmp_path / "again", noisy=True)
     repeated = again.steps.take("bound", lambda place: facts.bounded(again, place))
@@ -228,7 +229,7 @@ def test_any_other_encoder_is_refused(
     encoder: nn.Module | None, noisy: bool, white: bool, reason: str, pack: oneway.Pack, tmp_path: Path
 ) -> None:
     made = room(encoder, pack, tmp_path, noisy=noisy, white=white)
-    bound = _bound(made.steps.take("bound", lambda place: facts.bounded(made, place)), pack)
-    assert bound.keys() == {"refused", "seconds"}
-    assert bound["refused"].startswith("no bound: ")
-    assert reason in bound["refused"]
+    bound = made.steps.take("bound", lambda place: facts.bounded(made, place)).refusal
+    assert bound is not None
+    assert bound.refused.startswith("no bound: ")
+    assert reason in bound.refused

@@ -33,7 +33,8 @@ from trees import Noise, noise_source
 
 QUICK = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1)
 BRIEF = AuditConfig(attackers=("mirror",), steps=2, brief=True, runtime=RUNTIME)
-FACES = {"grid.png", "shown.npy"}
+FACES = {"shown.npy"}
+WRITTEN = {"config.json", "results.json", "report.html", SCORES}
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +87,20 @@ def test_what_a_killed_run_left_half_written_goes_when_it_finishes(
 @pytest.mark.parametrize("images", [False, True])
 def test_an_attack_leaves_no_inverter_and_faces_on_request_only(run: oneway.Run, tmp_path: Path, images: bool) -> None:
     oneway.attack(run, tmp_path / "attack", QUICK, runtime=RUNTIME, images=images, progress=False)
-    assert files(tmp_path / "attack") == {"config.json", "results.json"} | (FACES if images else set())
+    assert files(tmp_path / "attack") == WRITTEN | (FACES if images else set())
+    assert ("data:image" in (tmp_path / "attack" / "report.html").read_text()) == images
 
 
 def test_drawn_faces_are_shown_without_being_asked_for(protected: oneway.Run, tmp_path: Path) -> None:
     oneway.attack(protected, tmp_path / "attack", replace(QUICK, keep=True), runtime=RUNTIME, progress=False)
-    assert files(tmp_path / "attack") == {"config.json", "results.json", "decoder.safetensors"} | FACES
+    assert files(tmp_path / "attack") == WRITTEN | FACES | {"decoder.safetensors"}
+    assert "data:image" in (tmp_path / "attack" / "report.html").read_text()
 
 
 def test_the_page_of_an_audit_is_without_faces_unless_they_are_asked_for(
     run: oneway.Run, audited: Path, tmp_path: Path
 ) -> None:
-    assert files(audited) == {"config.json", "results.json", "report.html", SCORES}
+    assert files(audited) == WRITTEN
     assert "data:image" not in (audited / "report.html").read_text()
     assert "--images" in (audited / "report.html").read_text()
     oneway.audit(run, out=tmp_path / "shown", config=BRIEF, images=True, progress=False)
@@ -130,7 +133,7 @@ def test_an_interrupted_audit_without_images_has_drawn_nobody(
     with pytest.raises(oneway.InputError, match="started with images = False, not True"):
         oneway.audit(run, out=tmp_path / "audit", config=BRIEF, images=True, resume=True, progress=False)
     oneway.audit(run, out=tmp_path / "audit", config=BRIEF, resume=True, progress=False)
-    assert files(tmp_path / "audit") == {"config.json", "results.json", "report.html", SCORES}
+    assert files(tmp_path / "audit") == WRITTEN
 
 
 def test_only_what_was_drawn_here_counts_as_drawn(pack: oneway.Pack, real: oneway.Pack, tmp_path: Path) -> None:
@@ -246,14 +249,14 @@ def test_a_control_is_matched_by_picture(people: oneway.Pack, tmp_path: Path) ->
 
     given: dict[str, Any] = {"data": people, "config": BRIEF, "progress": False}
     oneway.audit(features(), out=tmp_path / "control", **given)
-    results = oneway.audit(features(), out=tmp_path / "same", control=tmp_path / "control", **given)
+    report = oneway.audit(features(), out=tmp_path / "same", control=tmp_path / "control", **given)
     with np.load(tmp_path / "control" / SCORES) as first, np.load(tmp_path / "same" / SCORES) as second:
         for name in first.files:
             np.testing.assert_array_equal(first[name], second[name])
-    shares = [share for share in results["leakage"].values() if "value" in share]
+    shares = [share for share in report.leakage.values() if isinstance(share, oneway.Estimate)]
     assert shares
     for share in shares:
-        assert share["value"] == share["low"] == share["high"] == 1
+        assert share.value == share.low == share.high == 1
 
 
 def test_templates_of_faces_are_said_to_be_kept_and_nobody_else_reads_them(

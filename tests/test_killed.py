@@ -15,8 +15,10 @@ import pytest
 
 import oneway
 from oneway.cli import main
+from oneway.report.values import read_report
 from oneway.runs import read_json, read_tensors
 
+CHECKPOINT = Path("parts") / "inversion-mirror.safetensors"
 ONEWAY = "from oneway.cli import main; main()"
 # The command line offers no pace for an attack's checkpoints, so the default is changed for the process.
 EAGER = (
@@ -102,8 +104,8 @@ def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command,
     judge = early.path.parent / "judge.safetensors"
     arguments = ["attack", str(early.path), *sets, "--verifier", str(judge), "--out"]
     killed = tmp_path / "killed"
-    kill_at(killed / "checkpoint.safetensors", start(EAGER, *arguments, killed))
-    assert 0 < read_tensors(killed / "checkpoint.safetensors")[1]["step"] < 200
+    kill_at(killed / CHECKPOINT, start(EAGER, *arguments, killed))
+    assert 0 < read_tensors(killed / CHECKPOINT)[1]["step"] < 200
     assert not (killed / "results.json").exists()
 
     assert_refused_without_resume(command, *arguments, killed)
@@ -111,7 +113,10 @@ def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command,
     straight = tmp_path / "straight"
     assert command(*arguments, straight)[0] == 0
     assert (killed / "decoder.safetensors").read_bytes() == (straight / "decoder.safetensors").read_bytes()
-    ours, theirs = read_json(killed / "results.json"), read_json(straight / "results.json")
-    assert ours["attacks"] == theirs["attacks"]
-    assert ours["floors"] == theirs["floors"]
-    assert not (killed / "checkpoint.safetensors").exists()
+    ours, theirs = (read_report(path, oneway.AuditReport, "oneway attack") for path in (killed, straight))
+    assert (killed / "scores.npz").read_bytes() == (straight / "scores.npz").read_bytes()
+    assert ours.attacks["inversion"].scores == theirs.attacks["inversion"].scores
+    assert ours.attacks["inversion"].ways["mirror"].course == theirs.attacks["inversion"].ways["mirror"].course
+    assert ours.floors == theirs.floors
+    assert ours.decisions.scores == theirs.decisions.scores
+    assert not (killed / CHECKPOINT.parent).exists()

@@ -8,35 +8,44 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from oneway.metrics.estimate import Estimate
 from oneway.report.experiments import write_experiments
 from oneway.report.reproduction import reproduction
+from oneway.report.sweeps import Change, EffectReport, ExperimentReport, ExperimentRow
 from test_page import CHROMIUM
 
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 MARKED = "a|b [x](javascript:alert(1)) `c` *d* <b>e</b>\n| f ![y](http://evil/z.png)"
 
 
-def row(name: str, title: str) -> dict[str, Any]:
-    figure = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9, "unit": "", "people": 9}
-    measured = dict.fromkeys(("mean_mcc", "face_similarity", "feature_similarity"), figure)
-    return {"id": name, "title": title, "protection": "paper", "paper": {}, **measured, f"accuracy.{title}": figure}
+def row(name: str, title: str) -> ExperimentRow:
+    figure = Estimate(value=0.5, low=0.4, high=0.6, n=9, unit="")
+    scores = dict.fromkeys(("mean_mcc", "face_similarity", "feature_similarity", f"accuracy.{title}"), figure)
+    return ExperimentRow(id=name, title=title, protection="paper", at=None, paper={}, scores=scores, run="run")
 
 
-def results(title: str) -> dict[str, Any]:
-    effect = {"claim": title, "before": title, "after": "2", "metric": "mean_mcc", "paper": 0.1, "verdict": "agrees"}
-    ours = {"value": 0.1, "low": 0.0, "high": 0.2}
-    return {"tradeoff": {"rows": [row("1", title), row("2", title)], "effects": [{**effect, "ours": ours}]}}
+def reports(title: str) -> dict[str, ExperimentReport]:
+    effect = EffectReport(
+        claim=title,
+        metric="mean_mcc",
+        before=title,
+        after="2",
+        paper=0.1,
+        ours=Change(value=0.1, low=0.0, high=0.2),
+        verdict="agrees",
+    )
+    rows = [row("1", title), row("2", title)]
+    return {"tradeoff": ExperimentReport(experiment="tradeoff", rows=rows, effects=[effect], provenance={})}
 
 
 def page(path: Path, title: str) -> str:
     drawn = np.zeros((2, 16, 16, 3), dtype=np.uint8)
     pictures = {"original": {"original": drawn}, "tradeoff": {"1": drawn, "2": drawn + 9}}
-    write_experiments(results(title), pictures, path)
+    write_experiments(reports(title), pictures, path)
     return path.read_text(encoding="utf-8")
 
 
@@ -78,8 +87,8 @@ def test_the_slider_is_set_up_by_a_browser_and_no_foreign_script_runs(tmp_path: 
 
 
 def test_the_text_of_the_experiments_shows_names_as_they_are() -> None:
-    text = reproduction(results(MARKED))
-    plain = reproduction(results("name"))
+    text = reproduction(reports(MARKED))
+    plain = reproduction(reports("name"))
     assert len(text.splitlines()) == len(plain.splitlines())
     for ours, theirs in zip(text.splitlines(), plain.splitlines(), strict=True):
         bare = re.sub(r"\\.", "", ours)

@@ -106,8 +106,8 @@ def test_a_module_of_ones_own_is_attacked(
     with pytest.raises(oneway.InputError, match="network of your own"):
         oneway.attack(run, tmp_path / "attack", inversion, **options)
     assert not (tmp_path / "attack").exists()
-    results = oneway.attack(run, tmp_path / "attack", inversion, network=own(seed=1), **options)
-    assert results["attacks"]["inversion"]["mse"]["high"] < results["floors"]["mean_face"]["mse"]["low"]
+    report = oneway.attack(run, tmp_path / "attack", inversion, network=own(seed=1), **options)
+    assert report.attacks["inversion"].scores["mse"].high < report.floors["mean_face"]["mse"].low
 
 
 def test_weights_that_the_user_froze_stay(
@@ -136,8 +136,8 @@ def test_an_encoder_without_weights_can_be_protected_and_attacked(
         pack, tmp_path / "run", tiny({"network.cut": "0", "steps": 2}), network=fixed(), progress=False
     )
     config = oneway.InversionConfig(width=0.25, max_steps=4, check_every=2)
-    results = oneway.attack(run, config=config, runtime=runtime, network=fixed(), progress=False)
-    assert np.isfinite(results["attacks"]["inversion"]["mse"]["value"])
+    report = oneway.attack(run, config=config, runtime=runtime, network=fixed(), progress=False)
+    assert np.isfinite(report.attacks["inversion"].scores["mse"].value)
 
 
 def test_a_run_is_opened_where_its_pack_has_moved(unprotected: oneway.Run, tmp_path: Path) -> None:

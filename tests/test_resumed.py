@@ -22,6 +22,7 @@ from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.victim import from_run
+from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.data.source import synthetic_source
 from oneway.models.noise import Noisy
@@ -111,7 +112,7 @@ def test_an_audit_of_a_noisy_encoder_is_the_same_wherever_it_is_killed(
         "oneway.auditing.measures.attackers", lambda: {"mirror": InversionConfig(width=0.25, batch_size=8, **SHORT)}
     )
 
-    def audit(name: str, *, resume: bool) -> dict[str, Any]:
+    def audit(name: str, *, resume: bool) -> oneway.AuditReport:
         return oneway.audit(
             victim,
             data=few,
@@ -127,8 +128,8 @@ def test_an_audit_of_a_noisy_encoder_is_the_same_wherever_it_is_killed(
     kills = kill_after_every_file(lambda begun: audit("killed", resume=begun), tmp_path / "killed", monkeypatch)
     assert kills > 25
     killed = read_json(tmp_path / "killed" / "results.json")
-    assert straight["victim"]["noisy"]
-    assert figures(killed) == figures(straight)
+    assert straight.victim.noisy
+    assert figures(killed) == figures(to_dict(straight))
     with np.load(tmp_path / "straight" / "scores.npz") as ours, np.load(tmp_path / "killed" / "scores.npz") as theirs:
         assert ours.files == theirs.files
         for name in ours.files:
@@ -141,12 +142,12 @@ def test_an_attack_on_a_noisy_run_is_the_same_wherever_it_is_killed(
     run = make_run("noisy", {"network.noise": 1.0, "steps": 2})
     config = InversionConfig(width=0.25, check_every=2, max_steps=6, keep=True)
 
-    def attack(name: str, *, resume: bool) -> dict[str, Any]:
+    def attack(name: str, *, resume: bool) -> oneway.AuditReport:
         return oneway.attack(run, tmp_path / name, config, runtime=RUNTIME, resume=resume, progress=False)
 
     straight = attack("straight", resume=False)
     assert kill_after_every_file(lambda begun: attack("killed", resume=begun), tmp_path / "killed", monkeypatch) > 5
-    assert figures(read_json(tmp_path / "killed" / "results.json")) == figures(straight)
+    assert figures(read_json(tmp_path / "killed" / "results.json")) == figures(to_dict(straight))
     for name in ("decoder.safetensors", "shown.npy"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
 
