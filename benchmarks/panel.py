@@ -24,7 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from oneway import runs
 from oneway.attacks.access import Access, BlackBox, FeatureDump, all_features
 from oneway.attacks.fit import Place
-from oneway.attacks.inversion import InversionConfig, attackers, draw_decoder, invert
+from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
+from oneway.attacks.panel import attackers
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.models.decoder import stages_of
@@ -33,7 +34,12 @@ from oneway.protection.recipes import prescribe
 from oneway.protection.run import build
 from oneway.runtime import RuntimeConfig, launch
 
-PANEL = ("mirror", "residual", "transformer")
+PANEL = {
+    name: attacker.config
+    for name, attacker in attackers().items()
+    if attacker.config and not attacker.sees and name != "gan"
+}
+"""The decoders of a panel by default, by name."""
 STEPS = 10
 
 
@@ -70,12 +76,12 @@ def main() -> None:
 
         pictures = torch.rand(InversionConfig().batch_size, 3, pack.size, pack.size)
         computed = [gigaflop(partial(asked, pictures))]
-        for name in PANEL:
-            decoder = draw_decoder(attackers()[name], asked.shape, stages_of(encoder, pack.size), pack.size)
+        for config_of in PANEL.values():
+            decoder = draw_decoder(config_of, asked.shape, stages_of(encoder, pack.size), pack.size)
             computed.append(gigaflop(partial(learn, decoder, asked(pictures))))
 
         def attack(name: str, access: Access) -> None:
-            chosen = replace(attackers()[name], max_steps=STEPS, check_every=STEPS)
+            chosen = replace(PANEL[name], max_steps=STEPS, check_every=STEPS)
             decoder = draw_decoder(chosen, access.shape, stages_of(encoder, pack.size), pack.size)
             checkpoint = Path(folder) / "attack.safetensors"
             place = Place(fabric=fabric, checkpoint=checkpoint, progress=False)
