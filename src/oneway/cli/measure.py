@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from oneway.cli.options import Device, Settings, pairs, required, show
 from oneway.console import console, marked
@@ -16,7 +16,7 @@ from oneway.errors import InputError
 
 
 def attack(
-    run: Positional[Path | None] = None,
+    run: Positional[Annotated[Path | None, arg(metavar="RUN")]] = None,
     /,
     *,
     out: Path | None = None,
