@@ -21,6 +21,8 @@ from oneway.auditing.config import AuditConfig
 from oneway.data.dump import write_dump
 from oneway.models.verifier import Verifier
 
+pytestmark = pytest.mark.whole
+
 CONFIG = AuditConfig(
     attackers=("mirror",),
     queries=(60,),

@@ -30,6 +30,8 @@ from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
 from oneway.report.table import benchmark_table
 
+pytestmark = pytest.mark.whole
+
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME

@@ -20,6 +20,8 @@ from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
 from oneway.experiments.sweep import Store
 
+pytestmark = pytest.mark.whole
+
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME

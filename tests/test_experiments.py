@@ -33,6 +33,8 @@ from oneway.experiments.sweep import Store
 from oneway.report.reproduction import reproduction
 from test_page import CHROMIUM
 
+pytestmark = pytest.mark.whole
+
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=10, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME

@@ -29,6 +29,8 @@ from oneway.laws import hints_of
 from oneway.models.known import known_features
 from oneway.protection.defences.defence import Defence
 
+pytestmark = pytest.mark.whole
+
 CPU = Fabric(accelerator="cpu", devices=1)
 
 

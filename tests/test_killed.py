@@ -17,6 +17,8 @@ import oneway
 from oneway.cli import main
 from oneway.runs import read_json, read_tensors
 
+pytestmark = pytest.mark.whole
+
 ONEWAY = "from oneway.cli import main; main()"
 # The command line offers no pace for an attack's checkpoints, so the default is changed for the process.
 EAGER = (

@@ -17,6 +17,8 @@ from oneway.report.experiments import write_experiments
 from oneway.report.reproduction import reproduction
 from test_page import CHROMIUM
 
+pytestmark = pytest.mark.whole
+
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 MARKED = "a|b [x](javascript:alert(1)) `c` *d* <b>e</b>\n| f ![y](http://evil/z.png)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from skimage.filters import gaussian
 from torch import Tensor
@@ -31,7 +32,8 @@ def ssim(reconstructed: Tensor, pictures: Tensor) -> Scores:
 
     The figures are those of skimage's `structural_similarity`, which takes one picture at a time, to the bit.
     """
-    pairs = zip(reconstructed.split(TOGETHER), pictures.split(TOGETHER), strict=True)
+    halves = (torch.split(batch, TOGETHER) for batch in (reconstructed, pictures))
+    pairs = zip(*halves, strict=True)
     return np.concatenate([_ssim(ours.float().cpu().numpy(), theirs.float().cpu().numpy()) for ours, theirs in pairs])
 
 
@@ -44,12 +46,13 @@ def _ssim(x: Pixels, y: Pixels) -> Pixels:
     below = (mean_x**2 + mean_y**2 + small[0]) * (variances + small[1])
     inner = (..., slice(RADIUS, -RADIUS), slice(RADIUS, -RADIUS))  # where the window fits
     channels: Pixels = (above / below)[inner].mean(axis=(2, 3), dtype=np.float64).astype(x.dtype)
-    return channels.mean(axis=1)
+    means: Pixels = channels.mean(axis=1)
+    return means
 
 
 def _windowed(pixels: Pixels) -> Pixels:
     """Weight what is around each pixel by a Gaussian of deviation 1.5 that is 11 pixels wide."""
-    weighted: Pixels = gaussian(pixels, sigma=(0, 0, 1.5, 1.5), truncate=RADIUS / 1.5, mode="reflect")
+    weighted: Pixels = gaussian(pixels, sigma=(0, 0, 1.5, 1.5), truncate=RADIUS / 1.5, mode="reflect")  # type: ignore[no-untyped-call]
     return weighted
 
 
