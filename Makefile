@@ -1,10 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo check test bench clean
 
 demo: .venv/ready  ## draw faces, protect an encoder, attack it, show what leaks
 	$(BIN)/oneway demo --out demo
+
+check: .venv/ready  ## lint, types and unit tests: all but the modules marked `whole`, which train, audit or start processes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2 -m "not slow and not whole"
 
 test: .venv/ready  ## everything that must hold; minutes on two processors
 	$(BIN)/ruff check .

@@ -28,6 +28,8 @@ from oneway.models.verifier import Verifier
 from oneway.report.values import Refused
 from oneway.runs import read_tensors
 
+pytestmark = pytest.mark.whole
+
 SCORES = {"face_similarity": "cosine", "ssim": "SSIM", "psnr": "dB", "mse": "MSE"}
 
 

@@ -21,6 +21,8 @@ from oneway.protection.run import build
 from oneway.protection.train import Training
 from trees import truncate
 
+pytestmark = pytest.mark.whole
+
 Config = Callable[..., oneway.ProtectConfig]
 QUICK = oneway.InversionConfig(width=0.5, max_steps=4, check_every=2)
 

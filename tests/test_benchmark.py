@@ -32,6 +32,8 @@ from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
 from oneway.report.table import benchmark_table
 from oneway.report.values import Refused, read_report
 
+pytestmark = pytest.mark.whole
+
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME

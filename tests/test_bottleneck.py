@@ -17,6 +17,8 @@ from oneway.models.split import features_shape
 from oneway.protection.config import small
 from oneway.protection.run import build
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.mark.parametrize("shape", [(12,), (6, 4, 4), (3, 16, 16), (5, 7), (2, 4, 6)])
 def test_features_of_any_shape_go_through_a_vector(shape: tuple[int, ...]) -> None:

@@ -20,6 +20,8 @@ from oneway.cli import main
 from oneway.models import identification
 from oneway.models.identification import open_verifier
 
+pytestmark = pytest.mark.whole
+
 
 class TrainedError(Exception):
     """A judge was trained."""

@@ -15,6 +15,8 @@ from oneway.experiments.experiment import experiment
 from oneway.experiments.sweep import Setting, Store
 from oneway.models.identification import open_verifier
 
+pytestmark = pytest.mark.whole
+
 
 class Trained(Exception):
     """All checks passed, and the first setting is to be made."""

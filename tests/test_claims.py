@@ -14,6 +14,8 @@ from oneway.claims import check_claim, claim
 from oneway.errors import DivergedError, InputError
 from oneway.storage import hold
 
+pytestmark = pytest.mark.whole
+
 ASKED: dict[str, Any] = {"protect": {"steps": 5}, "data": {"path": "/here/faces", "hash": "0"}}
 HOLDS = """
 import pathlib, sys, time

@@ -19,6 +19,8 @@ from oneway import cli
 from oneway.config import override
 from oneway.protection.config import ProtectConfig, paper, small
 
+pytestmark = pytest.mark.whole
+
 PACKING = {"--out", "--size", "--public", "--seed", "--jobs", "--skip-bad", "--resume"}
 FLAGS = {
     "": set(),

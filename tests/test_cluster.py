@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import oneway
-from conftest import RUNTIME
+from conftest import RUNTIME, Once
 from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
@@ -20,6 +20,9 @@ from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
 from oneway.experiments.sweep import Store
 from oneway.report.sweeps import BenchmarkReport
+from oneway.report.values import read_report
+
+pytestmark = pytest.mark.whole
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 AUDIT = AuditConfig(
@@ -54,10 +57,19 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     made.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def asked(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
     protect = tiny({"steps": 100, "runtime.checkpoint_seconds": 0.0})
     return DefencesConfig(protect=protect, audit=AUDIT, defences=("noise=1", "noise=2"))
+
+
+@pytest.fixture(scope="module")
+def here(once: Once, asked: DefencesConfig, people: oneway.Pack, people_judge: Path) -> BenchmarkReport:
+    """What one process finds."""
+    made = once(
+        "compared-here", lambda path: compare_defences(people, path, asked, verifier=people_judge, progress=False)
+    )
+    return read_report(made, BenchmarkReport, "oneway benchmark")
 
 
 def figures(report: BenchmarkReport) -> list[dict[str, Any]]:
@@ -66,7 +78,13 @@ def figures(report: BenchmarkReport) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_sweep_survives_a_killed_node_and_loses_nothing(
-    cluster: Cluster, asked: DefencesConfig, people: oneway.Pack, people_judge: Path, tmp_path: Path, shared: bool
+    cluster: Cluster,
+    asked: DefencesConfig,
+    here: BenchmarkReport,
+    people: oneway.Pack,
+    people_judge: Path,
+    tmp_path: Path,
+    shared: bool,
 ) -> None:
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
     gathered = tmp_path / "gathered"
@@ -96,7 +114,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     for row in survived.rows:
         assert shared or (gathered / place / row.audit / runs.RESULTS).is_file()
         assert (tmp_path / "bench" / row.run / "protector.safetensors").is_file()
-    assert figures(survived) == figures(compare_defences(people, tmp_path / "here", asked, **given))
+    assert figures(survived) == figures(here)
 
 
 def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:

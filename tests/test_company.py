@@ -21,6 +21,8 @@ from oneway.models.noise import Noisy
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.split import split
 
+pytestmark = pytest.mark.whole
+
 CPU = torch.device("cpu")
 
 

@@ -259,6 +259,14 @@ def test_a_wrong_setting_is_named_with_the_way_out(name: str, value: object, mes
     assert len(str(error.value)) < 300
 
 
+def test_what_is_offered_is_of_the_class_that_was_chosen() -> None:
+    config = Outer(way=Down())
+    with pytest.raises(InputError, match=r"'way\.depth' does not exist; did you mean 'way\.(pace|marks)'"):
+        override(config, {"way": "up", "way.depth": "0.5"})
+    with pytest.raises(InputError, match=r"way\.name cannot be set; set way=up, with its own defaults"):
+        override(config, {"way.name": "up"})
+
+
 def test_every_setting_is_listed_as_it_is_set() -> None:
     listed = {setting.name: text(setting.value) for setting in settings(Outer(way=Down()))}
     assert listed == {

@@ -19,6 +19,8 @@ from oneway.cli import main
 from oneway.console import console, marked
 from oneway.runs import read_json, write_json
 
+pytestmark = pytest.mark.whole
+
 SOURCE = Path(oneway.__file__).parent
 NAMES = ["plain", "faces[/bold]", "[red]x[/]", "ünïcode → 画像", "bytes\udcff\udc80", "[/]"]
 

@@ -26,6 +26,8 @@ from oneway.models.verifier import Verifier
 from oneway.report.values import Decisions, Refused
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 CONFIG = AuditConfig(attackers=("mirror",), steps=100, brief=True, runtime=RUNTIME)
 
 

@@ -26,6 +26,8 @@ from oneway.protection.defences.pca import Projected
 from oneway.protection.defences.vib import Stochastic
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 EXTREME = {
     "noise": (1000.0, 0.9),
     "dropout": (0.9999, 0.9),

@@ -34,6 +34,8 @@ from oneway.report.sweeps import ExperimentReport, ExperimentRow
 from oneway.report.values import read_report
 from test_page import CHROMIUM
 
+pytestmark = pytest.mark.whole
+
 Tiny = Callable[..., oneway.ProtectConfig]
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=10, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME

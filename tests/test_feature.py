@@ -21,6 +21,8 @@ from oneway.models.known import known_features
 from oneway.models.verifier import Verifier
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 Known = dict[str, NDArray[np.float32]]
 QUICK = FeatureConfig(width=8, batch_size=32, check_every=20, max_steps=80)
 

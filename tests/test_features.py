@@ -19,6 +19,8 @@ from oneway.models.split import features_shape
 from oneway.protection.run import build
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 FLOATS = torch.tensor([[0.5, -3.25, 1e-20], [float("nan"), float("inf"), 7.0]])
 REFUSED: dict[str, tuple[Callable[[Tensor], object], str]] = {
     "complex": (lambda x: torch.complex(x, x), r"real numbers, not torch.complex64.*view_as_real"),

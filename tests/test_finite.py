@@ -30,6 +30,8 @@ from oneway.models.known import known_features
 from oneway.protection.defences.defence import Defence
 from oneway.report.sweeps import BenchmarkReport
 
+pytestmark = pytest.mark.whole
+
 CPU = Fabric(accelerator="cpu", devices=1)
 
 

@@ -20,6 +20,8 @@ from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 Game = Callable[..., Training]
 
 

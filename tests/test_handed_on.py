@@ -31,6 +31,8 @@ from oneway.protection.run import SHARED, WEIGHTS
 from oneway.runs import named, read_json, read_tensors
 from trees import Noise, noise_source
 
+pytestmark = pytest.mark.whole
+
 QUICK = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1)
 BRIEF = AuditConfig(attackers=("mirror",), steps=2, brief=True, runtime=RUNTIME)
 FACES = {"shown.npy"}

@@ -30,6 +30,8 @@ from oneway.runtime import RuntimeConfig
 from portraits import portrait_source
 from test_verifier import averaging_network
 
+pytestmark = pytest.mark.whole
+
 RUNTIME = RuntimeConfig(device="cpu", precision="32")
 BRIEF = IdentificationConfig(width=0.125, feature_width=16, steps=3, batch_size=8)
 

@@ -16,6 +16,8 @@ from oneway.data.duplicates import Duplicates
 from oneway.data.identities import MISSING, identified
 from trees import folder_tree, lfw_tree, noise_source
 
+pytestmark = pytest.mark.whole
+
 NONE = Duplicates(dict.fromkeys(("private", "public", "validation", "test"), 0), ())
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from oneway.metrics.image import affine, mse, psnr, ssim
@@ -52,6 +53,19 @@ def test_ssim_is_its_formula_by_loops() -> None:
     ]
     np.testing.assert_allclose(ssim(first, second), expected, atol=1e-5)
     assert expected[0] > expected[1] + 0.1
+
+
+@pytest.mark.parametrize("size", [(16, 16), (33, 20), (64, 64)])
+def test_ssim_is_skimages_to_the_bit(size: tuple[int, int]) -> None:
+    first, second = (pictures(seed, 19, *size) for seed in (6, 7))
+    second[:10] = (first[:10] + 0.1 * second[:10]).clamp(0, 1)
+    expected = [
+        structural_similarity(
+            ours, theirs, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        for ours, theirs in zip(first.numpy(), second.numpy(), strict=True)
+    ]
+    np.testing.assert_array_equal(ssim(first, second), expected)
 
 
 def test_ssim_of_two_flat_pictures_is_the_luminance_alone() -> None:

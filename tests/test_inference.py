@@ -21,6 +21,8 @@ from oneway.errors import InputError
 from oneway.metrics.classification import utility
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 QUICK = InferenceConfig(width=8, batch_size=32, check_every=25, max_steps=150)
 Bools = NDArray[np.bool_]
 

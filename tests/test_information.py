@@ -25,6 +25,8 @@ from oneway.metrics.information import ceiling, info_nce
 from oneway.models.head import Head
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 CPU = torch.device("cpu")
 NUMBERS = 12
 COUNTS = {"private": 0, "public": 6000, "validation": 800, "test": 1000}

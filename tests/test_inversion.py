@@ -30,6 +30,8 @@ from oneway.models.residual import ResidualDecoder
 from oneway.models.transformer import TransformerDecoder
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 
 @dataclass(frozen=True)
 class Inversion:

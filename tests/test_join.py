@@ -16,6 +16,8 @@ from oneway.data.splits import SPLITS
 from oneway.storage import hold
 from trees import noise_source
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> oneway.Pack:

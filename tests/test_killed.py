@@ -18,6 +18,7 @@ from oneway.cli import main
 from oneway.report.values import read_report
 from oneway.runs import read_json, read_tensors
 
+pytestmark = pytest.mark.whole
 CHECKPOINT = Path("parts") / "inversion-mirror.safetensors"
 ONEWAY = "from oneway.cli import main; main()"
 # The command line offers no pace for an attack's checkpoints, so the default is changed for the process.

@@ -12,6 +12,8 @@ import pytest
 
 import oneway
 
+pytestmark = pytest.mark.whole
+
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},

@@ -22,6 +22,8 @@ from oneway.models.noise import Noisy
 from oneway.models.seeded import seeded
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 
 def flat(part: Part) -> np.ndarray:
     return load(part, slice(None)).flatten(1).numpy()

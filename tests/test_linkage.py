@@ -16,6 +16,8 @@ from oneway.attacks.linkage import Components, Cosine, Discriminant, normalise
 from oneway.metrics import linkage
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 Vectors = NDArray[np.float32]
 People = NDArray[np.int64]
 

@@ -22,6 +22,8 @@ from oneway.runs import read_tensors
 from test_webdataset import people, shard
 from trees import celeba_tree, photograph, truncate
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(params=["celeba", "folder", "webdataset", "remote webdataset"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:

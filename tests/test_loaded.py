@@ -15,6 +15,8 @@ from torch import nn
 import oneway
 from oneway.data.batches import to_pictures
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture
 def alone(unprotected: oneway.Run, tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from oneway.models.noise import Noisy
 from oneway.models.seeded import Seeded, seeded
 from oneway.protection.defences import CEM, VIB, Dropout, Noise, Pruning
 
+pytestmark = pytest.mark.whole
+
 SHAPE = (4, 6, 6)
 
 

@@ -21,6 +21,8 @@ from oneway.data.batches import load, mean_picture
 from oneway.errors import InputError
 from oneway.metrics.image import mse
 
+pytestmark = pytest.mark.whole
+
 CPU = torch.device("cpu")
 QUICK = OptimisationConfig(steps=100, num_pictures=8)
 

@@ -17,6 +17,8 @@ from oneway.data.splits import SPLITS, assign
 from oneway.errors import InputError
 from trees import noise_source
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Pack:

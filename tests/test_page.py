@@ -24,6 +24,8 @@ from oneway.report import figure as written
 from oneway.report.page import Pictures, write_page
 from oneway.report.table import verifier_line
 
+pytestmark = pytest.mark.whole
+
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 VOID = {"meta", "link", "img"}
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

@@ -18,6 +18,8 @@ from oneway.report.reproduction import reproduction
 from oneway.report.sweeps import Change, EffectReport, ExperimentReport, ExperimentRow
 from test_page import CHROMIUM
 
+pytestmark = pytest.mark.whole
+
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 MARKED = "a|b [x](javascript:alert(1)) `c` *d* <b>e</b>\n| f ![y](http://evil/z.png)"
 

@@ -21,6 +21,8 @@ from oneway.errors import InputError
 from oneway.storage import hold
 from trees import Noise, celeba_tree, folder_tree, lfw_tree, noise_source, photograph, real_data, truncate
 
+pytestmark = pytest.mark.whole
+
 # The name in the package is the function; the module is where its parts are replaced.
 module = sys.modules["oneway.data.prepare"]
 

@@ -20,6 +20,8 @@ from oneway.report.table import probe_line
 from oneway.runtime import launch
 from test_train import KilledError, differing, kill_after
 
+pytestmark = pytest.mark.whole
+
 Tiny = Callable[..., oneway.ProtectConfig]
 PROBED = {"game.probe_every": 10, "game.probe_steps": 8, "steps": 40, "game.warmup": 0.25, "game.ramp": 0.25}
 

@@ -20,6 +20,8 @@ import oneway
 from oneway.config import override, to_dict
 from oneway.runs import read_tensors
 
+pytestmark = pytest.mark.whole
+
 CHANGES = {"network.norm": "group", "steps": 8, "game.warmup": 0.25, "game.ramp": 0.25}
 
 SCRIPT = """

@@ -19,6 +19,8 @@ from oneway.data.batches import to_pictures
 from oneway.metrics.classification import utility
 from oneway.runs import read_tensors
 
+pytestmark = pytest.mark.whole
+
 
 class Own(nn.Module):
     """A network of the user's, with a skip connection inside its encoder."""

@@ -13,6 +13,8 @@ import pytest
 
 import oneway
 
+pytestmark = pytest.mark.whole
+
 
 def declared() -> dict[str, str]:
     """Names and homes of the imports that type checkers see."""

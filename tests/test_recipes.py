@@ -20,6 +20,8 @@ from oneway.protection.config import PRESETS, ProtectConfig, read, small
 from oneway.protection.recipes import RECIPES, prescribe
 from oneway.protection.run import build
 
+pytestmark = pytest.mark.whole
+
 
 def as_written_by_0_1_0(config: ProtectConfig, *, noise: float, bottleneck: int) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(json.dumps(asdict(config)))

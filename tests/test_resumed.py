@@ -29,6 +29,8 @@ from oneway.models.noise import Noisy
 from oneway.runs import read_json
 from oneway.runtime import launch
 
+pytestmark = pytest.mark.whole
+
 SHORT: dict[str, Any] = {"check_every": 2, "max_steps": 4}
 CONFIG = AuditConfig(
     attackers=("mirror",),

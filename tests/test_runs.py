@@ -24,6 +24,8 @@ from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import ProtectConfig
 from oneway.storage import whole
 
+pytestmark = pytest.mark.whole
+
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())

@@ -13,6 +13,8 @@ from sklearn.metrics import matthews_corrcoef
 from oneway.data.synthetic import ATTRIBUTES, LANDMARKS, Face, draw, sample
 from oneway.errors import InputError
 
+pytestmark = pytest.mark.whole
+
 HAIR = {"Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair"}
 PASSING = {"Smiling", "Mouth_Slightly_Open", "Eyeglasses", "Wearing_Hat", "Wearing_Lipstick", "Bangs"}
 numbers = st.integers(0, 2**40)

@@ -18,6 +18,8 @@ from oneway.protection.train import Training, learning_rate
 from oneway.runs import read_tensors
 from trees import noise_source
 
+pytestmark = pytest.mark.whole
+
 Protect = Callable[..., oneway.Run]
 
 

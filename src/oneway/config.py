@@ -197,7 +197,10 @@ def _changed(config: Any, values: Mapping[str, Any], above: str, every: list[str
         classes = classes_of(hints.get(field))
         group = len(classes) == 1 and not dataclasses.is_dataclass(value) and value is not None
         if field not in hints or (group if not deeper else not classes):
-            raise _no_setting(f"{above}{path}", above, every)
+            here = [each.name for each in settings(config, above) if not above or each.name != f"{above}name"]
+            raise _no_setting(f"{above}{path}", here, above, every)
+        if deeper == "name" and len(classes) > 1:
+            raise InputError(f"{above}{path} cannot be set; set {above}{field}={text(value)}, with its own defaults")
         if deeper:
             below.setdefault(field, {})[deeper] = value
         else:
@@ -211,10 +214,10 @@ def _changed(config: Any, values: Mapping[str, Any], above: str, every: list[str
     return content
 
 
-def _no_setting(name: str, above: str, every: list[str]) -> InputError:
-    """Offer settings of the same name elsewhere, or those beside it."""
-    elsewhere = [known for known in every if known.rpartition(".")[2] == name.rpartition(".")[2]]
-    return unknown("setting", name, elsewhere or [known for known in every if known.startswith(above)])
+def _no_setting(name: str, here: list[str], above: str, every: list[str]) -> InputError:
+    """Offer settings of the same name, here or elsewhere, or those that are here."""
+    known = here + [each for each in every if not each.startswith(above)]
+    return unknown("setting", name, [each for each in known if each.split(".")[-1] == name.split(".")[-1]] or here)
 
 
 def _read(value: Any, hint: Any, name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from oneway.cli.options import EXECUTOR, Settings, open_executor, pairs, required, show
+from oneway.cli.options import EXECUTOR, Data, Settings, open_executor, pairs, required, show
 from oneway.console import console
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def benchmark(
     what: Positional[Literal["defences"]],
-    data: Positional[Path | None] = None,
+    data: Data = None,
     /,
     *,
     out: Path | None = None,
@@ -116,7 +116,7 @@ def recommend(
 
 def experiment(
     name: Positional[str],
-    data: Positional[Path | None] = None,
+    data: Data = None,
     /,
     *,
     out: Path | None = None,

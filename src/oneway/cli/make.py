@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from oneway.cli.options import Device, Settings, pairs, required, show
+from oneway.cli.options import Data, Device, Settings, pairs, required, show
 from oneway.console import console
 from oneway.errors import InputError
 from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
@@ -58,7 +58,7 @@ def _people(part: Part) -> str:
 
 
 def protect(
-    data: Positional[Path | None] = None,
+    data: Data = None,
     /,
     *,
     out: Path | None = None,

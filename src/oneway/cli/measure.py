@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from oneway.cli.options import Device, Settings, pairs, required, show
 from oneway.console import console, marked
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def attack(
-    run: Positional[Path | None] = None,
+    run: Positional[Annotated[Path | None, arg(metavar="RUN")]] = None,
     /,
     *,
     out: Path | None = None,

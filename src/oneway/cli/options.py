@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from tyro.conf import UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 
 from oneway.console import console
 from oneway.errors import InputError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from oneway.experiments.executor import Executor
 
 Given = TypeVar("Given")
+Data = Positional[Annotated[Path | None, arg(metavar="DATA")]]
 Settings = UseAppendAction[tuple[str, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EXECUTOR = "executor."
