@@ -61,7 +61,7 @@ def test_an_attacker_and_a_metric_of_another_package_are_in_the_audit_its_table_
 
     from test_onnx_encoder import export
 
-    encoder = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
+    encoder = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(4, 5, 3))
     path = export(encoder.eval(), tmp_path / "encoder.onnx")
     runtime = {f"runtime.{name}": value for name, value in to_dict(RUNTIME).items() if name in ("device", "precision")}
     settings = {"attackers": "frugal", "brief": "true", "pixels": "0..1", "steps": "2", **runtime}
