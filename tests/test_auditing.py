@@ -243,11 +243,11 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
 
 
 def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(
-    audit: Audit, control: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from oneway.auditing import steps as module
 
-    straight = json.loads((control / "results.json").read_text())
+    straight = audit(Changed(), out=tmp_path / "straight")
 
     class KilledError(Exception):
         pass
@@ -271,11 +271,8 @@ def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_step
     for results in (straight, resumed):
         for attack in [*results["attacks"].values(), *results["attacks"]["inversion"]["attackers"].values()]:
             attack.pop("seconds", None)
-    for name in ("attacks", "floors", "queries"):
+    for name in ("attacks", "floors", "leakage", "verdict", "queries"):
         assert resumed[name] == straight[name], name
-    # Beside itself an encoder leaks all: any figure that differed in its last bit would show.
-    assert {(share["value"], share["low"], share["high"]) for share in resumed["leakage"].values()} == {(1.0, 1.0, 1.0)}
-    assert resumed["verdict"]["level"] == "open"
 
 
 @pytest.mark.parametrize(
