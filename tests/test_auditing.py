@@ -251,11 +251,11 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
 
 
 def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(
-    audit: Audit, control: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    audit: Audit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from oneway.auditing import steps as module
 
-    straight = read(control)
+    straight = audit(Changed(), out=tmp_path / "straight")
 
     class KilledError(Exception):
         pass
@@ -278,11 +278,8 @@ def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_step
     resumed = audit(Changed(), out=killed, resume=True)
     for name, result in straight.attacks.items():
         assert untimed(resumed.attacks[name]) == untimed(result), name
-    for name in ("floors", "queries"):
+    for name in ("floors", "leakage", "verdict", "queries"):
         assert getattr(resumed, name) == getattr(straight, name), name
-    # Beside itself an encoder leaks all: any figure that differed in its last bit would show.
-    assert {(share.value, share.low, share.high) for share in resumed.leakage.values()} == {(1.0, 1.0, 1.0)}
-    assert resumed.verdict.level == "open"
 
 
 @pytest.mark.parametrize(
