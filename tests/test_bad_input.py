@@ -199,7 +199,9 @@ def test_a_description_with_a_field_of_another_version_is_refused(copied: oneway
     content = json.loads((copied.path / "config.json").read_text())
     content["protect"]["game"]["pixels"] = content["protect"]["game"].pop("pixel")
     (copied.path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(oneway.InputError, match=r"field 'game\.pixels' does not exist; did you mean 'game\.pixel'"):
+    with pytest.raises(
+        oneway.InputError, match=r"field 'protect\.game\.pixels' does not exist; did you mean 'protect\.game\.pixel'"
+    ):
         oneway.Run.open(copied.path, pack)
 
 

@@ -214,7 +214,7 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
 def test_a_run_is_not_said_to_be_protected_since_it_may_be_the_control(tmp_path: Path) -> None:
     results = audited()
     results["victim"]["kind"] = "run"
-    write_page(results, None, tmp_path / "page.html")
+    write_page(typed(results), None, tmp_path / "page.html")
     subject = (tmp_path / "page.html").read_text(encoding="utf-8").split('class="subject">')[1].split("</p>")[0]
     assert subject.startswith("An encoder trained by oneway")
 

@@ -28,7 +28,8 @@ import oneway
 from oneway.config import override
 from oneway.models.onnx import OnnxEncoder
 from oneway.report.limits import limited
-from oneway.report.table import audit_table, in_text
+from oneway.console import as_text
+from oneway.report.table import audit_table
 
 pack, onnx, out, settings = sys.argv[1:]
 config = override(oneway.AuditConfig(), json.loads(settings))
@@ -37,7 +38,7 @@ print(json.dumps({
     "ways": list(report.attacks["inversion"].ways),
     "scores": list(report.attacks["inversion"].scores),
     "untested": report.untested,
-    "table": in_text(audit_table(report)),
+    "table": as_text(audit_table(report)),
     "limited": list(limited()),
 }))
 """

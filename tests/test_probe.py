@@ -12,11 +12,13 @@ import torch
 
 import oneway
 from oneway.data.batches import to_pictures
+from oneway.metrics.estimate import Estimate
 from oneway.protection.game import protector_step
 from oneway.protection.probe import Probe
 from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.report.table import probe_line
+from oneway.report.values import RunReport, Utility, Validated
 from oneway.runtime import launch
 from test_train import KilledError, differing, kill_after
 
@@ -139,7 +141,15 @@ def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
 
 def test_a_run_says_what_its_last_probe_found() -> None:
     last = {"step": 9, "error": 0.03, "playing_error": 0.06, "objective": 0.4, "alarm": True}
-    assert "outran its opponent" in str(probe_line({"probes": {"last": last}}))
-    assert "no alarm" in str(probe_line({"probes": {"last": last | {"alarm": False}}}))
-    assert probe_line({"probes": None}) is None
-    assert probe_line({}) is None
+    score = Estimate(value=0.5, low=0.4, high=0.6, n=9, unit="MCC")
+
+    def line(probes: dict[str, Any] | None) -> str | None:
+        utility = Utility(mean_mcc=score, mcc={})
+        return probe_line(
+            RunReport(schema=4, utility=utility, validation=Validated(mean_mcc=0.5), probes=probes, provenance={})
+        )
+
+    assert "outran its opponent" in str(line({"last": last}))
+    assert "no alarm" in str(line({"last": last | {"alarm": False}}))
+    assert line({"last": None}) is None
+    assert line(None) is None

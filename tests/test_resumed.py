@@ -20,6 +20,7 @@ from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.optimisation import OptimisationConfig
+from oneway.attacks.panel import attackers, trained
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.victim import from_run
 from oneway.config import to_dict
@@ -110,9 +111,8 @@ def test_an_audit_of_a_noisy_encoder_is_the_same_wherever_it_is_killed(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         victim = nn.Sequential(Noisy(nn.Conv2d(3, 4, 4, stride=4), 0.5), Own())
-    monkeypatch.setattr(
-        "oneway.auditing.measures.attackers", lambda: {"mirror": InversionConfig(width=0.25, batch_size=8, **SHORT)}
-    )
+    small = trained("mirror", InversionConfig(width=0.25, batch_size=8, **SHORT), few=True)
+    monkeypatch.setattr("oneway.auditing.measures.attackers", lambda: attackers() | {"mirror": small})
 
     def audit(name: str, *, resume: bool) -> oneway.AuditReport:
         return oneway.audit(

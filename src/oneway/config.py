@@ -195,7 +195,9 @@ def _changed(config: Any, values: Mapping[str, Any], above: str, every: list[str
     for path, value in sorted(values.items(), key=lambda pair: "." in pair[0]):
         field, _, deeper = path.partition(".")
         classes = classes_of(hints.get(field))
-        group = len(classes) == 1 and not dataclasses.is_dataclass(value) and value is not None
+        optional = type(None) in typing.get_args(hints.get(field))
+        nothing = value is None or (optional and value == "none")
+        group = len(classes) == 1 and not dataclasses.is_dataclass(value) and not nothing
         if field not in hints or (group if not deeper else not classes):
             here = [each.name for each in settings(config, above) if not above or each.name != f"{above}name"]
             raise _no_setting(f"{above}{path}", here, above, every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 
@@ -13,6 +13,14 @@ def console(*, stderr: bool = False) -> Console:
     """Make a console on stdout or stderr, in which brackets are brackets and no markup."""
     allow_every_character()
     return Console(stderr=stderr, markup=False, highlight=False)
+
+
+def as_text(renderable: RenderableType, *, width: int = 160) -> str:
+    """Write a table as plain text of at most so many characters a line."""
+    plain = Console(width=width, markup=False, highlight=False, color_system=None)
+    with plain.capture() as captured:
+        plain.print(renderable)
+    return captured.get()
 
 
 def allow_every_character() -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
@@ -76,14 +75,6 @@ def _add_queries(table: Table, queries: Queries) -> None:
     for score, level in queries.breach.items():
         if score in queries.curve[0].scores:
             table.add_row(f"pairs until {score} is {level:g} ↑", f"more than {most}" if pairs is None else f"{pairs}")
-
-
-def in_text(table: Table) -> str:
-    """Write a table as plain text."""
-    console = Console(width=160, markup=False, highlight=False, color_system=None)
-    with console.capture() as captured:
-        console.print(table)
-    return captured.get()
 
 
 def benchmark_table(report: BenchmarkReport) -> Table:

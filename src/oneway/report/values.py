@@ -445,9 +445,10 @@ class AuditReport:
     provenance: Provenance
 
     def __str__(self) -> str:
-        from oneway.report.table import audit_table, in_text
+        from oneway.console import as_text
+        from oneway.report.table import audit_table
 
-        return in_text(audit_table(self))
+        return as_text(audit_table(self))
 
     def to_json(self) -> str:
         """Write the report as JSON, as `results.json` holds it."""
