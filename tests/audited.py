@@ -15,7 +15,8 @@ from oneway.config import from_dict, to_dict
 from oneway.data.packed import Pack
 from oneway.metrics.estimate import Estimate
 from oneway.report.page import Pictures
-from oneway.report.values import AuditReport, scores_of
+from oneway.report.reports import AuditReport
+from oneway.report.values import scores_of
 
 UNITS = {
     "face_similarity": "cosine",

@@ -25,7 +25,7 @@ from oneway.data.source import synthetic_source
 from oneway.models.identification import IdentificationConfig, identify, load
 from oneway.models.verifier import Verifier
 from oneway.protection.config import small
-from oneway.report.values import read_report
+from oneway.report.reports import read_report
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)

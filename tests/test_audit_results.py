@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from audited import audited, judged, typed
-from oneway.auditing.assemble import _inversion, unconverged
+from oneway.auditing.assemble import unconverged
+from oneway.auditing.attack_results import inversion_of
 from oneway.auditing.conclusions import _further, numbers
 from oneway.auditing.guards import check_convergence
 from oneway.auditing.steps import Found
@@ -17,7 +18,8 @@ from oneway.config import to_dict
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report.convergence import doubts, further
-from oneway.report.values import AttackResult, AuditReport, Refused
+from oneway.report.reports import AuditReport
+from oneway.report.values import AttackResult, Refused
 
 PEOPLE = np.repeat(np.arange(30), 2)
 
@@ -44,7 +46,7 @@ def attacker(mse: float, face: float, *, converged: bool = True, test_face: floa
 def chosen(**attackers: Found) -> AttackResult:
     floors = Found(facts={}, arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
     found = {"floors": floors} | {f"inversion {name.replace('_', '-')}": step for name, step in attackers.items()}
-    return _inversion(found, Judge())  # type: ignore[arg-type]
+    return inversion_of(found, Judge())  # type: ignore[arg-type]
 
 
 def value(found: AttackResult, name: str) -> float:

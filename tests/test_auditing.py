@@ -21,7 +21,8 @@ from oneway.auditing.config import AuditConfig
 from oneway.config import to_dict
 from oneway.data.dump import write_dump
 from oneway.models.verifier import Verifier
-from oneway.report.values import AttackResult, Refused, read_report
+from oneway.report.reports import read_report
+from oneway.report.values import AttackResult, Refused
 
 pytestmark = pytest.mark.whole
 

@@ -28,9 +28,10 @@ from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, c
 from oneway.experiments.executor import Executor
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
+from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
 from oneway.report.table import benchmark_table
-from oneway.report.values import Refused, read_report
+from oneway.report.values import Refused
 
 pytestmark = pytest.mark.whole
 

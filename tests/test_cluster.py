@@ -19,8 +19,8 @@ from oneway.experiments.defences import DefencesConfig, compare_defences
 from oneway.experiments.executor import Executor
 from oneway.experiments.gather import Gathering, scratch
 from oneway.experiments.sweep import Store
+from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport
-from oneway.report.values import read_report
 
 pytestmark = pytest.mark.whole
 

@@ -11,7 +11,7 @@ import pytest
 import oneway
 from audited import audited, typed
 from oneway import demo
-from oneway.report.values import read_report
+from oneway.report.reports import read_report
 from oneway.runs import read_json
 
 

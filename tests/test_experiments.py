@@ -29,9 +29,9 @@ from oneway.experiments.config import PRESETS, ExperimentConfig
 from oneway.experiments.estimate import estimate
 from oneway.experiments.experiment import NAMES, PAGE, TEXT, experiment, plan
 from oneway.experiments.sweep import Store
+from oneway.report.reports import read_report
 from oneway.report.reproduction import reproduction
 from oneway.report.sweeps import ExperimentReport, ExperimentRow
-from oneway.report.values import read_report
 from test_page import CHROMIUM
 
 pytestmark = pytest.mark.whole

@@ -15,7 +15,7 @@ import pytest
 
 import oneway
 from oneway.cli import main
-from oneway.report.values import read_report
+from oneway.report.reports import read_report
 from oneway.runs import read_json, read_tensors
 
 pytestmark = pytest.mark.whole

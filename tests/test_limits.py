@@ -11,7 +11,7 @@ from audited import audited, typed
 from oneway.metrics.registry import metrics
 from oneway.report.convergence import RESTS
 from oneway.report.limits import LEAKAGES, check_limits, limited, read_limits
-from oneway.report.values import AuditReport
+from oneway.report.reports import AuditReport
 
 FIGURE = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 300, "unit": "cosine"}
 

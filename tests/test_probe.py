@@ -17,8 +17,9 @@ from oneway.protection.game import protector_step
 from oneway.protection.probe import Probe
 from oneway.protection.run import build
 from oneway.protection.train import Training
+from oneway.report.reports import RunReport, Validated
 from oneway.report.table import probe_line
-from oneway.report.values import RunReport, Utility, Validated
+from oneway.report.values import Utility
 from oneway.runtime import launch
 from test_train import KilledError, differing, kill_after
 

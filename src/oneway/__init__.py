@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from oneway.protection.loaded import load_encoder as load_encoder
     from oneway.protection.run import Run as Run
     from oneway.protection.train import protect as protect
-    from oneway.report.values import AuditReport as AuditReport
+    from oneway.report.reports import AuditReport as AuditReport
     from oneway.runtime import RuntimeConfig as RuntimeConfig
 
 _HOMES = {
     "AuditConfig": "oneway.auditing.config",
-    "AuditReport": "oneway.report.values",
+    "AuditReport": "oneway.report.reports",
     "DivergedError": "oneway.errors",
     "EncoderConfig": "oneway.models.encoder",
     "Estimate": "oneway.metrics.estimate",

@@ -25,8 +25,8 @@ from oneway.protection.recipes import prescribe
 from oneway.protection.run import Run
 from oneway.protection.train import protect
 from oneway.report.grid import draw_grid
+from oneway.report.reports import AuditReport, read_report
 from oneway.report.table import verifier_line
-from oneway.report.values import AuditReport, read_report
 from oneway.storage import whole
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64

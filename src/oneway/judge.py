@@ -20,7 +20,8 @@ from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 from oneway.metrics.registry import metrics, of_reconstructions
 from oneway.models.known import known_features
 from oneway.models.verifier import Verifier
-from oneway.report.values import JudgeReport, Named, Similarity
+from oneway.report.reports import Named
+from oneway.report.values import JudgeReport, Similarity
 
 FALSE_ACCEPT_RATE = 1e-3
 LEAST_ACCEPTED = 0.1

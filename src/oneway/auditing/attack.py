@@ -12,7 +12,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.errors import InputError
 from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
-from oneway.report.values import AuditReport
+from oneway.report.reports import AuditReport
 from oneway.runtime import RuntimeConfig
 
 

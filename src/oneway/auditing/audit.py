@@ -30,7 +30,8 @@ from oneway.models.perceptual import open_perceptual
 from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
 from oneway.report.page import write_page
-from oneway.report.values import SCHEMA, Asked, AuditReport, Data, Question
+from oneway.report.reports import Asked, AuditReport, Data, Question
+from oneway.report.values import SCHEMA
 from oneway.runtime import launch
 from oneway.storage import whole
 

@@ -16,7 +16,8 @@ from oneway.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.report import convergence
-from oneway.report.values import Attacks, AuditReport, Decisions, Number, OrRefused, Refused, refusals, scores_of
+from oneway.report.reports import AuditReport
+from oneway.report.values import Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
 
 STANDS_FIRST = {
     "face_similarity": ("inversion", "mean_face", "face_similarity", "Face similarity of the best reconstruction"),

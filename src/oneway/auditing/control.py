@@ -19,7 +19,7 @@ from oneway.errors import InputError
 from oneway.files import read_array
 from oneway.protection.config import read
 from oneway.protection.run import Run
-from oneway.report.values import Asked, AuditReport, ControlReport, Question, read_report
+from oneway.report.reports import Asked, AuditReport, ControlReport, Question, read_report
 
 SCORES, PICTURES = "scores.npz", "shown.npy"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from oneway import runs
 from oneway.errors import InputError
-from oneway.report.values import Named
+from oneway.report.reports import Named
 
 
 def require_fingerprint(judge: Named, what: str) -> None:

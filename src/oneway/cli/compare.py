@@ -92,9 +92,9 @@ def recommend(
     from oneway.experiments.choice import unjudged
     from oneway.protection.arguments import arguments
     from oneway.protection.config import read
+    from oneway.report.reports import read_report
     from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table
-    from oneway.report.values import read_report
     from oneway.runs import CONFIG, read_json
 
     report = read_report(benchmark, BenchmarkReport, "oneway benchmark defences DATA --out NEW")

@@ -13,7 +13,7 @@ from oneway.console import console, marked
 from oneway.errors import InputError
 
 if TYPE_CHECKING:
-    from oneway.report.values import AuditReport
+    from oneway.report.reports import AuditReport
 
 
 def attack(

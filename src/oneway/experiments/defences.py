@@ -25,8 +25,9 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import RECIPES, prescribe, read_recipe
 from oneway.report.limits import LEAKAGES
 from oneway.report.pareto import draw_pareto
+from oneway.report.reports import Excess
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
-from oneway.report.values import AttackResult, Excess, Refused, scores_of
+from oneway.report.values import AttackResult, Refused, scores_of
 from oneway.storage import whole
 
 TABLE, PICTURE = "table.csv", "pareto.png"

@@ -25,7 +25,8 @@ from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.run import Run, check
 from oneway.protection.train import protect
-from oneway.report.values import SCHEMA, AuditReport, RunReport, read_report
+from oneway.report.reports import AuditReport, RunReport, read_report
+from oneway.report.values import SCHEMA
 from oneway.storage import check_place
 
 

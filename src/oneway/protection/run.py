@@ -30,7 +30,7 @@ from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig, current
 from oneway.protection.game import Protector
 from oneway.protection.log import EVENTS, FILE
-from oneway.report.values import RunReport, read_report
+from oneway.report.reports import RunReport, read_report
 
 WEIGHTS = "protector.safetensors"
 SHARED = (runs.CONFIG, runs.RESULTS, FILE, EVENTS)

@@ -29,7 +29,8 @@ from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
 from oneway.protection.probe import Probe
 from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
-from oneway.report.values import SCHEMA, RunReport, Utility, Validated
+from oneway.report.reports import RunReport, Validated
+from oneway.report.values import SCHEMA, Utility
 from oneway.runtime import launch, together
 
 LOG_EVERY = 20

@@ -10,7 +10,8 @@ from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report.convergence import RESTS, among
 from oneway.report.junit import Check
-from oneway.report.values import AuditReport, Refused, scores_of
+from oneway.report.reports import AuditReport
+from oneway.report.values import Refused, scores_of
 
 UNCONVERGED = "unconverged"
 """The number of trained attackers that their budget ended; none may be, unless a limit says otherwise."""

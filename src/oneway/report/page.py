@@ -19,8 +19,9 @@ from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report import figure
 from oneway.report.curve import draw_curve
+from oneway.report.reports import AuditReport
 from oneway.report.table import verifier_line
-from oneway.report.values import AuditReport, scores_of
+from oneway.report.values import scores_of
 from oneway.storage import whole
 
 Pixels = NDArray[np.uint8]

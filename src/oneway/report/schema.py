@@ -11,17 +11,20 @@ from docstring_parser import parse
 
 from oneway.config import schema
 from oneway.metrics.estimate import Estimate
-from oneway.report import sweeps, values
+from oneway.report import reports, sweeps, values
 
 ABOUT = "https://json-schema.org/draft/2020-12/schema"
-KINDS = (values.AuditReport, values.RunReport, sweeps.BenchmarkReport, sweeps.ExperimentReport)
+KINDS = (reports.AuditReport, reports.RunReport, sweeps.BenchmarkReport, sweeps.ExperimentReport)
 
 
 def results_schema() -> dict[str, Any]:
     """Describe results.json, of whichever kind, with what docstrings say of each field."""
     found = schema(KINDS[0] | KINDS[1] | KINDS[2] | KINDS[3])
     records = {Estimate.__name__: Estimate} | {
-        name: kind for room in (values, sweeps) for name, kind in vars(room).items() if dataclasses.is_dataclass(kind)
+        name: kind
+        for room in (values, reports, sweeps)
+        for name, kind in vars(room).items()
+        if dataclasses.is_dataclass(kind)
     }
     for name, described in found["$defs"].items():
         if name in records:

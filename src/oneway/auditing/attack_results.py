@@ -1,0 +1,181 @@
+"""From what each step of an audit found to the result of its attack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.auditing.faces import strongest as strongest_of
+from oneway.auditing.measures import known_attacker
+from oneway.auditing.steps import Found
+from oneway.data.packed import Pack
+from oneway.judge import Judge
+from oneway.metrics.classification import mcc
+from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.fisher import least_mse
+from oneway.metrics.registry import metrics, of_reconstructions
+from oneway.report.values import AttackResult, Attacks, Course, Scores, Way
+
+LOST = 1.05
+"""An attacker whose validation error is this many times a weaker one's has lost to it."""
+
+
+def attacks_of(found: Mapping[str, Found], pack: Pack, judge: Judge) -> Attacks:
+    """Give the result of every attack, or why there is none."""
+    attacks: Attacks = {"inversion": inversion_of(found, judge)}
+    for name, give in {
+        "feature": _feature,
+        "linkage": _linkage,
+        "scatter": _scatter,
+        "inference": _inference,
+        "optimisation": _scored,
+        "information": _information,
+        "averaging": _scored,
+        "bound": _bound,
+    }.items():
+        step = found[name]
+        attacks[name] = step.refusal or replace(give(step, pack, judge), seconds=step.facts["seconds"])
+    return attacks
+
+
+def inversion_of(found: Mapping[str, Found], judge: Judge) -> AttackResult:
+    """Choose for each score the attacker that is strongest on validation people, and report it on test people."""
+    steps = {name.removeprefix("inversion "): step for name, step in found.items() if name.startswith("inversion ")}
+
+    def error(name: str) -> float:
+        return float(steps[name].facts["validation"]["mse"])
+
+    by_error = min(steps, key=error)
+    by_face = strongest_of(steps)
+    floor = float(found["floors"].arrays["mean_face mse"].mean())
+    ways = {}
+    for name, step in steps.items():
+        flags = [] if step.facts["converged"] else ["ended by its budget: a longer attack may get more"]
+        weaker = [other for other in steps if _weaker(other, name) and error(name) > LOST * error(other)]
+        if weaker:
+            flags.append(f"lost to the weaker {weaker[0]} on validation people: it has not been trained well")
+        if error(name) >= floor:
+            flags.append("no better than the mean face")
+        ways[name] = Way(
+            scores=estimates_of(judge, step),
+            course=course_of(step.facts),
+            validation=step.facts["validation"],
+            flags=flags,
+            seconds=step.facts["seconds"],
+        )
+    strongest = {
+        name: by_face if name in ("face_similarity", "recognised") else by_error
+        for name in of_reconstructions()
+        if name in steps[by_error].arrays
+    }
+    return AttackResult(
+        scores={name: ways[attacker].scores[name] for name, attacker in strongest.items()},
+        strongest=strongest,
+        ways=ways,
+        validation=ways[by_face].validation.get("face_similarity"),
+    )
+
+
+def _weaker(first: str, second: str) -> bool:
+    """Say whether an attacker can do no more than another, of whichever seeds."""
+    return known_attacker(first).name in known_attacker(second).at_least
+
+
+def course_of(facts: Mapping[str, Any]) -> Course | None:
+    """Say how the training of a step's attacker went, if it has one."""
+    if "converged" not in facts:
+        return None
+    return Course(
+        converged=facts["converged"],
+        steps=facts["steps"],
+        validation_error=facts["validation_error"],
+        queries=facts.get("queries"),
+    )
+
+
+def estimates_of(judge: Judge, step: Found) -> Scores:
+    """Reduce a step's scores of test pictures over the people in them."""
+    index = step.arrays.get("index")
+    return dict(judge.estimates(dict(step.arrays), index))
+
+
+def _facts(step: Found, *names: str) -> dict[str, int | float | str]:
+    return {name: step.facts[name] for name in names if name in step.facts}
+
+
+def _scored(step: Found, _: Pack, judge: Judge) -> AttackResult:
+    facts = _facts(step, "num_pictures", "draws", "attacker")
+    return AttackResult(scores=estimates_of(judge, step), course=course_of(step.facts), facts=facts)
+
+
+def _feature(step: Found, _: Pack, judge: Judge) -> AttackResult:
+    ways, strongest = step.facts["ways"], step.facts["strongest"]
+    return AttackResult(
+        scores=estimates_of(judge, step),
+        strongest={"feature_similarity": strongest},
+        ways={name: Way(course=course_of(course)) for name, course in ways.items()},
+        course=course_of(step.facts),
+        validation=1 - ways[strongest]["validation_error"],
+    )
+
+
+def _linkage(step: Found, _: Pack, __: Judge) -> AttackResult:
+    ways = {name: _linked(facts) for name, facts in step.facts["ways"].items()}
+    strongest = step.facts["strongest"]
+    return AttackResult(
+        scores=ways[strongest].scores,
+        strongest=dict.fromkeys(ways[strongest].scores, strongest),
+        ways=ways,
+        facts=ways[strongest].facts,
+        validation=None if ways[strongest].scores["tar_at_far_1e-3"] is None else step.facts["validation"],
+    )
+
+
+def _linked(facts: Mapping[str, Any]) -> Way:
+    names = [name for name, metric in metrics().items() if metric.attack == "linkage"]
+    return Way(
+        scores={name: _read(facts[name]) for name in names},
+        facts={name: value for name, value in facts.items() if name not in names},
+    )
+
+
+def _read(content: Mapping[str, Any] | None) -> Estimate | None:
+    """Give an estimate that a step kept."""
+    return None if content is None else Estimate(**content)
+
+
+def _scatter(step: Found, _: Pack, __: Judge) -> AttackResult:
+    return AttackResult(scores={name: _read(step.facts[name]) for name in ("lda_score", "between", "within")})
+
+
+def correlations(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Scores:
+    """Estimate the MCC of attributes, and their mean, from the confusion counts of every test picture, (n, 4 a)."""
+    totals = by_person(counts, pack.test.identities)
+    each: Scores = {
+        f"inferred_mcc.{name}": estimate(totals[:, place :: len(names)], lambda sums: mcc(sums)[:, 0], unit="MCC")
+        for place, name in enumerate(names)
+    }
+    return {"inferred_mcc": estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC")} | each
+
+
+def _inference(step: Found, pack: Pack, _: Judge) -> AttackResult:
+    scores = correlations(step.arrays["confusion"], step.facts["attributes"], pack)
+    return AttackResult(scores=scores, course=course_of(step.facts))
+
+
+def _information(step: Found, pack: Pack, _: Judge) -> AttackResult:
+    bits = mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits")
+    return AttackResult(scores={"bits": bits}, course=course_of(step.facts), facts=_facts(step, "ceiling"))
+
+
+def _bound(step: Found, pack: Pack, _: Judge) -> AttackResult:
+    dfil = mean(step.arrays["dfil"], pack.test.identities[step.arrays["index"]], unit="dFIL")
+    # A falling function of the estimate turns its interval round.
+    value, low, high = (least_mse(end) for end in (dfil.value, dfil.high, dfil.low))
+    least = Estimate(value=value, low=low, high=high, n=dfil.n, unit="MSE")
+    facts = _facts(step, "num_pictures") | {"holds_for": "unbiased attackers"}
+    return AttackResult(scores={"dfil": dfil, "least_mse": least}, facts=facts)

@@ -1,0 +1,272 @@
+"""The reports that commands write, as typed values: an audit's and a run's; and how they are read again.
+
+docs/results.schema.json describes their JSON, and is made from these types.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from oneway.config import from_json, record, to_dict
+from oneway.errors import InputError
+from oneway.files import regular
+from oneway.metrics.estimate import Estimate
+from oneway.report.values import (
+    SCHEMA,
+    Attacks,
+    Decisions,
+    Floors,
+    Guard,
+    JudgeReport,
+    OrRefused,
+    Queries,
+    Utility,
+    Verdict,
+)
+from oneway.runs import RESULTS
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What was audited.
+
+    Attributes:
+        name: how it is called.
+        kind: what was given.
+        threat_models: what its attackers have.
+        noisy: whether it answers differently each time.
+        features: their shape.
+        picture_size: pixels a side.
+        task: its attributes; none where they are unknown.
+
+    """
+
+    name: str
+    kind: Literal["run", "module", "onnx", "features"]
+    threat_models: list[str]
+    noisy: bool
+    features: list[int]
+    picture_size: int
+    task: list[str] | None
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Excess:
+    """A score on validation people and its floor: what leakage is made of there."""
+
+    score: float
+    floor: float
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class ControlReport:
+    """The unprotected encoder's audit: its name, its audit's folder, its utility and its attacks."""
+
+    name: str
+    audit: str
+    utility: Utility | None
+    attacks: Attacks
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A judge as others know it: its name, for people, and its fingerprint, by which it is told from others."""
+
+    name: str | None
+    fingerprint: str | None
+
+    def __str__(self) -> str:
+        if self.name is None:
+            return "no verifier"
+        return f"{self.name} ({(self.fingerprint or 'no fingerprint')[:12]})"
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A pack as others know it: its folder's name, and the hash of its pictures and labels."""
+
+    name: str
+    hash: str
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What an audit is asked, whoever judges, without a path.
+
+    Attributes:
+        audit: the attacks and their budgets, files by name and hash.
+        victim: what tells it from any other: names and hashes.
+        data: the pack.
+        images: whether pictures of people were asked for.
+
+    """
+
+    audit: dict[str, Any]
+    victim: dict[str, Any]
+    data: Data
+    images: bool
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Asked(Question):
+    """The same with the judge: all that decides an audit's figures."""
+
+    verifier: Named
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Asked):
+    """What made a report.
+
+    Attributes:
+        oneway: its version, as those of the libraries below are theirs.
+        torch: see `oneway`.
+        torchvision: see `oneway`.
+        python: see `oneway`.
+        machine: its processors.
+        created: when, in UTC.
+
+    """
+
+    oneway: str
+    torch: str
+    torchvision: str
+    python: str
+    machine: str
+    created: str
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """What someone learns who steals an encoder's features.
+
+    Attributes:
+        victim: what was audited.
+        utility: of its task; none where that is unknown.
+        verdict: in words.
+        leakage: of `face_similarity`, `feature_similarity` and `linkage`: 0 as one who knows nothing, 1 as against no
+            protection.
+        attacks: by name.
+        queries: how many pairs of a picture and its features it takes.
+        floors: who knows nothing: `mean_face`, `random_public_face`, `mean_feature`, `constant_prediction`, `chance`.
+        decisions: what the task's decisions alone give away.
+        validation: what the leakages are made of, on validation people: a setting is chosen by these.
+        control: the unprotected encoder beside it.
+        verifier: the judge of faces.
+        unconverged: the steps whose trained attacker ended by its budget.
+        guards: checks of the audit itself.
+        untested: what it does not show.
+        seconds: of each step.
+        provenance: what made it.
+
+    """
+
+    schema: Literal[4] = SCHEMA
+    kind: Literal["audit"] = "audit"
+    victim: Subject
+    utility: Utility | None
+    verdict: Verdict
+    leakage: dict[str, OrRefused[Estimate]]
+    attacks: Attacks
+    queries: OrRefused[Queries]
+    floors: dict[str, Floors]
+    decisions: OrRefused[Decisions]
+    validation: dict[str, Excess]
+    control: ControlReport | None
+    verifier: JudgeReport | None
+    unconverged: list[str]
+    guards: list[Guard]
+    untested: list[str]
+    seconds: dict[str, float]
+    provenance: Provenance
+
+    def __str__(self) -> str:
+        from oneway.console import as_text
+        from oneway.report.table import audit_table
+
+        return as_text(audit_table(self))
+
+    def to_json(self) -> str:
+        """Write the report as JSON, as `results.json` holds it."""
+        return json.dumps(to_dict(self), indent=2, allow_nan=False)
+
+    def to_html(self) -> str:
+        """Write the report as one HTML page that needs nothing else, without pictures."""
+        from oneway.report.page import page
+
+        return page(self, None)
+
+    def passes(self, limits: Mapping[str, float]) -> bool:
+        """Say whether the upper end of every figure's interval keeps to its limit; see `report.limits`.
+
+        Raises:
+            InputError: for a figure that does not exist.
+
+        """
+        from oneway.report.limits import check_limits, read_limits
+
+        checks = check_limits(self, read_limits({name: str(limit) for name, limit in limits.items()}))
+        return all(check.passed for check in checks)
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """The task on validation people, each half's decisions made at thresholds chosen on the other half."""
+
+    mean_mcc: float
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """What a run of `protect` is good for; it says nothing about privacy.
+
+    Attributes:
+        utility: of its task, on test people.
+        validation: on validation people.
+        probes: what fresh decoders found while it was trained, where they were asked for.
+        provenance: what made it.
+
+    """
+
+    schema: int
+    kind: Literal["protect"] = "protect"
+    utility: Utility
+    validation: Validated
+    probes: dict[str, Any] | None
+    provenance: dict[str, Any]
+
+
+Report = TypeVar("Report")
+
+
+def read_report(folder: Path, kind: type[Report], command: str) -> Report:
+    """Read the results of a kind in a folder; `command` is what makes such a folder.
+
+    Raises:
+        InputError: if there are none, or they are of another kind or version, or damaged: naming the field.
+
+    """
+    path = folder / RESULTS
+    try:
+        text = regular(path).read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give the --out of a finished `{command}`") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
+    remedy = f"give the --out of a finished `{command}`, or make it anew, in another folder, by that command"
+    return from_json(kind, text, str(path), remedy)
