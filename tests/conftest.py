@@ -20,6 +20,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import oneway
 from oneway import demo
+from oneway.attacks.panel import attackers, trained
 from oneway.config import override
 from oneway.data.source import synthetic_source
 from oneway.models.identification import IdentificationConfig, identify, load
@@ -122,7 +123,9 @@ def tiny_demo(
         for name, value in (budgets | {"ATTACK_STEPS": steps, "small": tiny}).items():
             monkeypatch.setattr(demo, name, value)
         defaults("oneway.demo.IdentificationConfig", width=0.125, feature_width=16)
-        defaults("oneway.attacks.inversion.InversionConfig", width=0.5, check_every=check_every)
+        config = oneway.InversionConfig(width=0.5, check_every=check_every, drops=2)
+        small_mirror = trained("mirror", config, at_least=("linear",), few=True)
+        monkeypatch.setattr("oneway.auditing.measures.attackers", lambda: attackers() | {"mirror": small_mirror})
 
     return give
 
