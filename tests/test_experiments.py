@@ -294,17 +294,17 @@ def slider_at(html: str, place: int, folder: Path) -> dict[str, str]:
 def test_a_plan_is_timed_and_what_is_made_is_not_counted(
     config: ExperimentConfig, people: oneway.Pack, people_judge: Path, tmp_path: Path
 ) -> None:
-    settings = [line.setting for line in plan(("tradeoff",), config, people.path, None)["tradeoff"]]
+    settings = [line.setting for line in plan(("tradeoff",), config, people.path, None)["tradeoff"]][:2]
     store = Store(path=tmp_path, pack=people.path, verifier=people_judge)
     expected = estimate(settings, store)
-    assert (expected.runs, expected.audits) == (4, 4)
+    assert (expected.runs, expected.audits) == (2, 2)
     assert expected.seconds > 0
     longer = estimate([replace(each, audit=replace(each.audit, steps=1000), control=None) for each in settings], store)
     assert longer.seconds > 2 * expected.seconds
     (store.run(settings[0])).mkdir(parents=True)
     runs.write_json(store.run(settings[0]) / runs.RESULTS, {})
-    assert estimate(settings, store).runs == 3
-    assert estimate(settings, store, audits=False).audits == 0
+    found = estimate(settings, store, audits=False)
+    assert (found.runs, found.audits) == (1, 0)
 
 
 def test_settings_that_need_one_another_are_never_made_at_once(config: ExperimentConfig, pack: oneway.Pack) -> None:

@@ -141,7 +141,7 @@ def test_a_run_of_four_processes_survives_the_loss_of_one(
     sets = [f"--set={name}={value}" for name, value in (settings | {"network.norm": "group"}).items()]
 
     def start(out: Path, *more: str) -> subprocess.Popen[str]:
-        command = ["protect", pack.path, *sets, "--set", "batch_size=16", "--set=runtime.devices=4", "--steps", "100"]
+        command = ["protect", pack.path, *sets, "--set", "batch_size=16", "--set=runtime.devices=4", "--steps", "40"]
         return subprocess.Popen(
             [Path(sys.executable).parent / "oneway", *command, "--out", out, *more],
             stdout=subprocess.PIPE,
