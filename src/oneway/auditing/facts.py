@@ -18,7 +18,7 @@ from oneway.auditing.linked import link
 from oneway.auditing.room import Room, budget, course
 from oneway.auditing.steps import Found, refused
 from oneway.data.batches import load
-from oneway.data.packed import Part
+from oneway.data.packed import Part, Test
 from oneway.metrics import identity, scatter
 from oneway.metrics.classification import confusion
 from oneway.metrics.fisher import fisher_leakage
@@ -58,7 +58,7 @@ def linked(room: Room, _: Place, found: dict[str, Found]) -> Found:
     """Compare stolen features with photographs of the same people, in several ways; the best counts."""
     pack, access = room.pack, room.stolen.access
     if pack.test.num_people == len(pack.test):
-        return refused("no test person appears twice, so there is no photograph to link to")
+        return refused(f"{_alone(pack.test)}, so there is no photograph to link to")
     cosine = linkage.Cosine(access, pack.public)
     ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
     components = linkage.Components(access, cosine, pack.public, seed=room.config.seed)
@@ -93,11 +93,19 @@ def linked(room: Room, _: Place, found: dict[str, Found]) -> Found:
     return Found(facts=result, arrays=scored[strongest].arrays)
 
 
+def _alone(test: Test) -> str:
+    """Say why no two test pictures are of one person, as far as is known."""
+    if test.num_unknown:
+        unknown = f"whom {test.num_unknown} of {len(test)} test pictures show is unknown"
+        return f"{unknown}, and no known person appears twice"
+    return "no test person appears twice"
+
+
 def scattered(room: Room, _: Place) -> Found:
     """Measure how features gather by person (Table 3)."""
     test = room.pack.test
     if test.num_people == len(test):
-        return refused("no test person appears twice, so there is no scatter within a person")
+        return refused(f"{_alone(test)}, so there is no scatter within a person")
     flat = all_features(room.stolen.access, test).reshape(len(test), -1)
     measured = {name: value.to_dict() for name, value in scatter.scatter(flat, test.identities).items()}
     return Found(facts=measured | {"chance": scatter.chance(flat, test.identities, seed=room.config.seed)})
