@@ -81,7 +81,7 @@ def conclusion(report: AuditReport) -> str:
         else f"a mean MCC of {ours:.3f}"
     )
     leak = report.leakage["face_similarity"]
-    gone = f"{leak.in_percent()} of it" if isinstance(leak, Estimate) else f"how much cannot be said: {leak.refused}"
+    gone = leak.in_percent() if isinstance(leak, Estimate) else f"how much cannot be said: {leak.refused}"
     return (
         f"Beside the unprotected encoder the protected one keeps {kept}; of what that one gives away of faces it leaks "
         f"{gone}; the verdict is {report.verdict.level}."
