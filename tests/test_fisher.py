@@ -17,7 +17,7 @@ import oneway
 from conftest import RUNTIME
 from oneway.attacks.access import FeatureDump, WhiteBox
 from oneway.auditing import facts
-from oneway.auditing.assemble import _bound
+from oneway.auditing.attack_results import _bound
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.room import Room
 from oneway.auditing.steps import Steps
