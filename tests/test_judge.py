@@ -56,9 +56,13 @@ def batched(reconstructed: Tensor, pictures: Tensor, size: int = 64) -> Iterator
     yield from zip(reconstructed.split(size), pictures.split(size), strict=True)
 
 
+def scored(judge: Judge, reconstructions: Iterator[tuple[Tensor, Tensor]]) -> dict[str, Estimate]:
+    return judge.estimates(judge.measure(reconstructions, judge.test))
+
+
 def score(pack: Pack, reconstructed: Tensor, *, size: int = 64, verifier: Colours | None = None) -> dict[str, Estimate]:
     judge = Judge(pack.test, pack.validation, verifier)
-    return judge.score(batched(reconstructed, originals(pack), size))
+    return scored(judge, batched(reconstructed, originals(pack), size))
 
 
 def test_the_originals_themselves_have_every_best_score(pack: Pack) -> None:
@@ -79,7 +83,7 @@ def test_scores_are_means_over_the_pictures_by_loops(pack: Pack) -> None:
     reconstructed = (pictures + 0.4 * blocks).clamp(0, 1)
     verifier = Colours()
     judge = Judge(pack.test, pack.validation, verifier)
-    found = judge.score(batched(reconstructed, pictures))
+    found = scored(judge, batched(reconstructed, pictures))
     error = ((reconstructed - pictures) ** 2).mean(dim=(1, 2, 3)).double().numpy()
     cosine = (verifier(reconstructed) * verifier(pictures)).sum(axis=1)
     assert judge.threshold is not None
@@ -150,7 +154,7 @@ def test_without_a_verifier_there_are_no_identity_scores(pack: Pack) -> None:
 
 def test_with_too_few_people_for_a_threshold_nothing_is_counted_as_recognised(few: Pack) -> None:
     judge = Judge(few.test, few.validation, Colours())
-    found = judge.score(batched(originals(few), originals(few)))
+    found = scored(judge, batched(originals(few), originals(few)))
     assert judge.threshold is None
     assert "recognised" not in found
     assert found["face_similarity"].value == pytest.approx(1)
@@ -163,7 +167,7 @@ def test_the_real_pictures_are_shown_to_the_verifier_once(pack: Pack) -> None:
     verifier = Colours()
     judge = Judge(pack.test, pack.validation, verifier)
     assert verifier.shown == len(pack.validation)
-    judge.score(batched(originals(pack), originals(pack)))
+    scored(judge, batched(originals(pack), originals(pack)))
     assert judge.report is not None
     assert verifier.shown == 2 * len(pack.test) + len(pack.validation) + 1  # and the mean face
 

@@ -17,6 +17,7 @@ from oneway.data.packed import Part, Public, Test, Validation
 from oneway.errors import InputError
 from oneway.metrics import identity
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.image import affine
 from oneway.metrics.registry import metrics, of_reconstructions
 from oneway.models.known import known_features
 from oneway.models.verifier import Verifier
@@ -126,10 +127,13 @@ class Judge:
         names: Collection[str],
         seen: NDArray[np.float32] | None,
     ) -> Scores:
+        asked = {name: metric for name, metric in of_reconstructions().items() if name in names}
+        corrects = any(metric.corrected for metric in asked.values())
+        corrected = affine(reconstructed, pictures) if corrects else reconstructed
         scores: Scores = {
-            name: metric.measure(reconstructed, pictures)
-            for name, metric in of_reconstructions().items()
-            if name in names and metric.measure is not None
+            name: metric.measure(corrected if metric.corrected else reconstructed, pictures)
+            for name, metric in asked.items()
+            if metric.measure is not None
         }
         if self.verifier is not None:
             vectors = self.verifier(reconstructed, part.landmarks(rows)) if seen is None else seen
@@ -139,10 +143,6 @@ class Judge:
             if self.threshold is not None:
                 scores["recognised"] = (similarity > self.threshold).astype(np.float64)
         return {name: scores[name] for name in names if name in scores}
-
-    def score(self, reconstructions: Batched) -> dict[str, Estimate]:
-        """Score an attack over the test people; see `measure`."""
-        return self.estimates(self.measure(reconstructions, self.test))
 
     def estimates(self, scores: Scores, index: NDArray[np.int64] | None = None) -> dict[str, Estimate]:
         """Reduce scores of the test pictures, or of those at `index`, over the people in them."""

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.attacks import linear
 from oneway.attacks.fit import Fitted
-from oneway.attacks.panel import Attacker, Context
+from oneway.attacks.panel import LINEAR, Attacker, Context
 from oneway.metrics.registry import Metric
 
 
 def draw_from_few(context: Context) -> Fitted[Any]:
     """Regress pictures on features, by few of the public pictures only."""
     rows = np.arange(min(50, len(context.public))) if context.rows is None else context.rows
-    return linear.draw(
-        context.access,
-        context.public,
-        context.validation,
-        context.place,
-        seed=context.seed,
-        rows=rows,
-        taught=context.taught,
-    )
+    return LINEAR.fit(replace(context, rows=rows))
 
 
 ATTACKER = Attacker(name="frugal", fit=draw_from_few, solved=True)

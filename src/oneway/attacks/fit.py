@@ -6,9 +6,9 @@ import copy
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -50,6 +50,12 @@ class Schedule:
     check_every: Count = 100
     max_steps: Count = 2000
     seed: Whole = 0
+
+    def within(self, steps: int | None) -> Self:
+        """Give the same with another budget of steps, if there is one."""
+        if steps is None:
+            return self
+        return replace(self, max_steps=steps, check_every=min(steps, self.check_every))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,9 +98,7 @@ def _solve(context: Context) -> Fitted[Any]:
 
 
 def _train(config: InversionConfig, context: Context) -> Fitted[Any]:
-    config = replace(config, seed=context.seed)
-    if context.steps is not None:
-        config = replace(config, max_steps=context.steps, check_every=min(context.steps, config.check_every))
+    config = replace(config, seed=context.seed).within(context.steps)
     if context.rows is not None:
         config = replace(config, check_every=min(FEW, config.check_every), drops=1)
     decoder = draw_decoder(config, context.access.shape, context.stages, context.public.pack.size)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from oneway import runs
 from oneway.auditing import conclusions, guards
-from oneway.auditing.attack_results import attacks_of, correlations, estimates_of
+from oneway.auditing.attack_results import attacks_of, estimates_of, inferred
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
 from oneway.auditing.faces import shown
-from oneway.auditing.measures import few_queries
+from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.steps import Found
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
@@ -25,6 +25,7 @@ from oneway.metrics.estimate import mean
 from oneway.metrics.linkage import chance
 from oneway.metrics.registry import metrics
 from oneway.report import convergence
+from oneway.report.limits import LEAKAGES
 from oneway.report.page import Pictures
 from oneway.report.reports import Asked, AuditReport, Excess, Provenance, Subject
 from oneway.report.values import (
@@ -57,9 +58,9 @@ def assemble(
     scores, theirs = per_picture(found, attacks), None if control is None else control.scores
     leakage = conclusions.leakage_of(scores, theirs, judge)
     decisions = summarise(found["decisions"], scores, scores if theirs is None else theirs, judge)
-    inferred = found["inference"].arrays.get("confusion decisions")
-    if inferred is not None and isinstance(decisions, Decisions):
-        told = correlations(inferred, found["inference"].facts["attributes"], victim.pack)
+    confused = found["inference"].arrays.get("confusion decisions")
+    if confused is not None and isinstance(decisions, Decisions):
+        told = inferred(confused, found["inference"].facts["attributes"], victim.pack)
         decisions = replace(decisions, scores=decisions.scores | told)
     beside = guards.check_decisions(leakage, decisions)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
@@ -152,9 +153,8 @@ def _first(attacks: Attacks) -> str:
 def _validation(found: Mapping[str, Found], attacks: Attacks, judge: Judge) -> dict[str, Excess]:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
     least = found["floors"].facts["validation"] | {"linkage": FALSE_ACCEPT_RATE}
-    sources = {"face_similarity": "inversion", "feature_similarity": "feature", "linkage": "linkage"}
     scores: dict[str, Excess] = {}
-    for name, attack in sources.items():
+    for name, attack in LEAKAGES.items():
         result = attacks[attack]
         if isinstance(result, Refused) or result.validation is None:
             continue
@@ -178,7 +178,7 @@ def _floors(found: Mapping[str, Found], pack: Pack) -> dict[str, Floors]:
 def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> OrRefused[Queries]:
     """Draw up the query curve; its last point is the attacker's of the panel who made it."""
     if config.alone is not None:
-        return Refused(refused="left out: one attacker alone was asked for")
+        return Refused(refused=ALONE)
     attacker = few_queries(found)
     points = [step for name, step in found.items() if name.startswith("queries ")] + [found[f"inversion {attacker}"]]
     curve = [

@@ -14,8 +14,8 @@ from oneway.auditing.measures import known_attacker
 from oneway.auditing.steps import Found
 from oneway.data.packed import Pack
 from oneway.judge import Judge
-from oneway.metrics.classification import mcc
-from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.classification import correlations
+from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.fisher import least_mse
 from oneway.metrics.registry import metrics, of_reconstructions
 from oneway.report.values import AttackResult, Attacks, Course, Scores, Way
@@ -152,18 +152,14 @@ def _scatter(step: Found, _: Pack, __: Judge) -> AttackResult:
     return AttackResult(scores={name: _read(step.facts[name]) for name in ("lda_score", "between", "within")})
 
 
-def correlations(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Scores:
-    """Estimate the MCC of attributes, and their mean, from the confusion counts of every test picture, (n, 4 a)."""
-    totals = by_person(counts, pack.test.identities)
-    each: Scores = {
-        f"inferred_mcc.{name}": estimate(totals[:, place :: len(names)], lambda sums: mcc(sums)[:, 0], unit="MCC")
-        for place, name in enumerate(names)
-    }
-    return {"inferred_mcc": estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC")} | each
+def inferred(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Scores:
+    """Give the MCC of attributes, and their mean, from the confusion of every test picture, (n, 4 a)."""
+    mean_mcc, each = correlations(counts, pack.test.identities, names)
+    return {"inferred_mcc": mean_mcc, **{f"inferred_mcc.{name}": one for name, one in each.items()}}
 
 
 def _inference(step: Found, pack: Pack, _: Judge) -> AttackResult:
-    scores = correlations(step.arrays["confusion"], step.facts["attributes"], pack)
+    scores = inferred(step.arrays["confusion"], step.facts["attributes"], pack)
     return AttackResult(scores=scores, course=course_of(step.facts))
 
 

@@ -71,9 +71,16 @@ def check_question(path: Path, victim: Victim, asked: Question) -> None:
     if is_run(path):
         _compare(path, runs.named(Run.open(path, victim.pack).config), victim, {}, {}, _command(asked))
         return
-    made = read_report(path, AuditReport, _command(asked)).provenance
+    _read_audit(path, victim, asked)
+
+
+def _read_audit(path: Path, victim: Victim, asked: Question) -> AuditReport:
+    """Read the audit of a control, unless it answers another question."""
+    report = read_report(path, AuditReport, _command(asked))
+    made = report.provenance
     theirs, ours = ({"data": each.data.hash, "audit": _deciding(each.audit)} for each in (made, asked))
     _compare(path, made.victim.get("protect"), victim, theirs, ours, _command(asked))
+    return report
 
 
 def _command(asked: Question) -> str:
@@ -132,8 +139,7 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
         InputError: as `check_question` does, and if another judged it, or its scores are damaged.
 
     """
-    check_question(path, victim, asked)
-    report = read_report(path, AuditReport, _command(asked))
+    report = _read_audit(path, victim, asked)
     check_same_judge(path, report.provenance.verifier, asked.verifier)
     stored = read_scores(path / SCORES)
     order = hidden_order(victim.pack.test)

@@ -15,7 +15,7 @@ from oneway.attacks import feature, inference, information, linkage, optimisatio
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.linked import link
-from oneway.auditing.room import Room, budget, course
+from oneway.auditing.room import Room, course
 from oneway.auditing.steps import Found, refused
 from oneway.data.batches import load
 from oneway.data.packed import Part, Test
@@ -37,7 +37,7 @@ def predicted(room: Room, place: Place) -> Found:
         return refused("there is no verifier whose features could be predicted")
     pack, judge, access = room.pack, room.judge, room.stolen.access
     known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
-    config = budget(room, room.config.feature)
+    config = room.config.feature.within(room.config.steps)
     ways: dict[str, Fitted[Any]] = {
         "linear": feature.solve(
             access, pack.public, pack.validation, known, place, seed=room.config.seed, taught=room.stolen.taught
@@ -121,7 +121,7 @@ def inferred(room: Room, place: Place) -> Found:
             if not pack.attributes
             else "every attribute of the pack is the encoder's task, so there is none to infer that it should not tell"
         )
-    config = budget(room, room.config.inference)
+    config = room.config.inference.within(room.config.steps)
     access = room.stolen.access
     fitted = inference.infer(access, pack.public, pack.validation, asked, config, place)
     told_by_probe = inference.predict_attributes(access, fitted.network, pack.test)
@@ -138,7 +138,7 @@ def inferred(room: Room, place: Place) -> Found:
 def informed(room: Room, place: Place) -> Found:
     """Bound the information between picture and features from below."""
     pack, access = room.pack, room.stolen.access
-    config = budget(room, room.config.information)
+    config = room.config.information.within(room.config.steps)
     critic = information.new_critic(access.shape, pack.size, config)
     fitted = information.learn(access, pack.public, pack.validation, critic, config, place)
     # All pairs of the scored pictures are compared, so of many people only some are.

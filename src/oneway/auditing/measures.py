@@ -13,6 +13,9 @@ from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.room import Room
 from oneway.auditing.steps import Found, refused
 
+ALONE = "left out: one attacker alone was asked for"
+"""Why an audit by one attacker has nothing else."""
+
 
 def measure(room: Room) -> dict[str, Found]:
     """Take every step of the audit, or find it taken; gives what each found, by name."""
@@ -30,7 +33,7 @@ def measure(room: Room) -> dict[str, Found]:
         """Take a step, unless there is a reason to leave it out."""
         take(name, make if left_out is None else lambda *_: refused(left_out), *given)
 
-    alone = "left out: one attacker alone was asked for" if room.config.alone is not None else None
+    alone = None if room.config.alone is None else ALONE
     brief = alone or ("left out: the audit is brief" if room.config.brief else None)
     take("floors", faces.floors)
     panel = _panel(room)

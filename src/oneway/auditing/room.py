@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 from oneway.attacks.fit import Fitted
 from oneway.auditing.config import AuditConfig
@@ -38,26 +38,6 @@ class Room:
     def pack(self) -> Pack:
         """The people of the audit."""
         return self.victim.pack
-
-
-class Budgeted(Protocol):
-    """An attack's configuration, a dataclass with a budget."""
-
-    @property
-    def max_steps(self) -> int: ...  # noqa: D102
-    @property
-    def check_every(self) -> int: ...  # noqa: D102
-
-
-Config = TypeVar("Config", bound=Budgeted)
-
-
-def budget(room: Room, config: Config) -> Config:
-    """Give an attack the audit's budget instead of its own, if there is one."""
-    steps = room.config.steps
-    if steps is None:
-        return config
-    return replace(config, max_steps=steps, check_every=min(steps, config.check_every))  # type: ignore[type-var]
 
 
 def course(fitted: Fitted[Any]) -> dict[str, Any]:

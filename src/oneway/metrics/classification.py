@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,7 +93,14 @@ def utility(
         attributes: the a names.
 
     """
-    totals = by_person(confusion(predicted, labels), people)
+    return correlations(confusion(predicted, labels), people, attributes)
+
+
+def correlations(
+    counts: Floats, people: NDArray[np.int64], attributes: Sequence[str]
+) -> tuple[Estimate, dict[str, Estimate]]:
+    """Estimate the same from the `confusion` of every picture, (n, 4 a)."""
+    totals = by_person(counts, people)
     each = {
         name: estimate(totals[:, index :: len(attributes)], lambda sums: mcc(sums)[:, 0], unit="MCC")
         for index, name in enumerate(attributes)

@@ -32,6 +32,7 @@ class Metric:
         attack: the attack that it is a figure of; `inversion` for those of reconstructions.
         measure: for one of reconstructions: maps these and the originals, both (n, 3, size, size) in 0..1, to (n,).
             Without, whoever runs the attack computes it.
+        corrected: whether it is of reconstructions after `image.affine`.
         limited: whether a limit can be put on its upper end.
 
     """
@@ -42,16 +43,13 @@ class Metric:
     safer: Literal["low", "high"] = "low"
     attack: str = "inversion"
     measure: Measure | None = None
+    corrected: bool = False
     limited: bool = True
 
     @property
     def label(self) -> str:
         """The title with an arrow towards what is safer."""
         return f"{self.title} {'↓' if self.safer == 'low' else '↑'}"
-
-
-def _affine(then: Measure) -> Measure:
-    return lambda drawn, originals: then(image.affine(drawn, originals), originals)
 
 
 def _psnr(drawn: Tensor, originals: Tensor) -> NDArray[Any]:
@@ -64,8 +62,8 @@ _OWN = (
     Metric(name="ssim", title="SSIM", unit="SSIM", measure=image.ssim),
     Metric(name="psnr", title="PSNR, dB", unit="dB", measure=_psnr),
     Metric(name="mse", title="MSE", unit="MSE", safer="high", measure=image.mse, limited=False),
-    Metric(name="ssim_affine", title="SSIM, colours corrected", unit="SSIM", measure=_affine(image.ssim)),
-    Metric(name="psnr_affine", title="PSNR, colours corrected", unit="dB", measure=_affine(_psnr)),
+    Metric(name="ssim_affine", title="SSIM, colours corrected", unit="SSIM", measure=image.ssim, corrected=True),
+    Metric(name="psnr_affine", title="PSNR, colours corrected", unit="dB", measure=_psnr, corrected=True),
     Metric(name="feature_similarity", title="feature similarity", unit="cosine", attack="feature"),
     Metric(name="tar_at_far_1e-2", title="linked, TAR at FAR 1e-2", unit="share", attack="linkage"),
     Metric(name="tar_at_far_1e-3", title="linked, TAR at FAR 1e-3", unit="share", attack="linkage"),

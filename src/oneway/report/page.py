@@ -7,7 +7,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,6 +21,7 @@ from oneway.report.curve import draw_curve
 from oneway.report.reports import AuditReport
 from oneway.report.table import verifier_line
 from oneway.report.values import scores_of
+from oneway.runs import flat
 from oneway.storage import whole
 
 Pixels = NDArray[np.uint8]
@@ -136,20 +136,13 @@ def _durations(seconds: Mapping[str, float]) -> list[tuple[str, str]]:
 
 def _settings(record: object) -> list[tuple[str, str]]:
     """Give what a report was made with as rows."""
-    return _flat(to_dict(record))
+    return [(name, _setting(value)) for name, value in flat(to_dict(record)).items()]
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Give nested settings as rows, named like `audit.seed`."""
-    rows: list[tuple[str, str]] = []
-    for name, setting in content.items():
-        if isinstance(setting, Mapping):
-            rows += _flat(setting, f"{prefix}{name}.")
-        elif isinstance(setting, list):
-            rows.append((f"{prefix}{name}", ", ".join(map(str, setting)) or "none"))
-        else:
-            rows.append((f"{prefix}{name}", "none" if setting is None else str(setting)))
-    return rows
+def _setting(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def uri(picture: Pixels) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from typing import Any
 
@@ -12,6 +11,7 @@ from docstring_parser import parse
 from oneway.config import schema
 from oneway.metrics.estimate import Estimate
 from oneway.report import reports, sweeps, values
+from oneway.report.settings import meaning
 
 ABOUT = "https://json-schema.org/draft/2020-12/schema"
 KINDS = (reports.AuditReport, reports.RunReport, sweeps.BenchmarkReport, sweeps.ExperimentReport)
@@ -34,12 +34,10 @@ def results_schema() -> dict[str, Any]:
 
 def _describe(described: dict[str, Any], kind: Any) -> None:
     """Put what a class and its bases say of themselves and of their fields into its schema."""
-    docstring = parse(inspect.getdoc(kind) or "")
-    described["description"] = docstring.short_description
-    for base in reversed(kind.__mro__):
-        for field in parse(inspect.getdoc(base) or "").params:
-            if field.arg_name in described["properties"]:
-                described["properties"][field.arg_name]["description"] = " ".join((field.description or "").split())
+    described["description"] = parse(kind.__doc__ or "").short_description
+    for field, about in described["properties"].items():
+        if said := meaning(kind, field):
+            about["description"] = said
 
 
 if __name__ == "__main__":
