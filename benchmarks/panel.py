@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from oneway import runs
 from oneway.attacks.access import Access, BlackBox, FeatureDump, all_features
 from oneway.attacks.fit import Place
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
@@ -33,6 +32,7 @@ from oneway.protection.config import small
 from oneway.protection.recipes import prescribe
 from oneway.protection.run import build
 from oneway.runtime import RuntimeConfig, launch
+from oneway.storage import runs
 
 PANEL = {
     name: attacker.config

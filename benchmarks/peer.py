@@ -37,7 +37,6 @@ from unittest.mock import MagicMock, patch
 import torch
 from torch import Tensor, nn
 
-from oneway import runs
 from oneway.attacks.access import BlackBox, FeatureDump, all_features
 from oneway.attacks.fit import Place
 from oneway.attacks.inversion import InversionConfig, invert
@@ -52,6 +51,7 @@ from oneway.protection.game import Protector, player
 from oneway.protection.recipes import prescribe
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, launch
+from oneway.storage import runs
 
 WARM = 2
 """Steps of each before those that count."""

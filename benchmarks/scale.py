@@ -16,7 +16,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from oneway import runs
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
@@ -25,6 +24,7 @@ from oneway.protection.recipes import prescribe
 from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, launch
+from oneway.storage import runs
 
 SHOTS = 8
 

@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch.optim import AdamW
 from torch.utils.flop_counter import FlopCounterMode
 
-from oneway import runs
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
@@ -32,6 +31,7 @@ from oneway.protection.config import ProtectConfig, small
 from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, has_bf16, launch
+from oneway.storage import runs
 
 SIDE = 2048
 """Rows of the matrices whose product says what the machine can do."""

@@ -23,8 +23,8 @@ from oneway import demo
 from oneway.attacks.panel import attackers, trained
 from oneway.config import override
 from oneway.data.source import synthetic_source
-from oneway.models.identification import IdentificationConfig, identify, load
-from oneway.models.verifier import Verifier
+from oneway.judges.identification import IdentificationConfig, identify, load
+from oneway.judges.verifier import Verifier
 from oneway.protection.config import small
 from oneway.report.reports import read_report
 

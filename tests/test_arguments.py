@@ -12,14 +12,15 @@ import pytest
 
 import oneway
 from audited import figure
-from oneway import cli, runs
+from oneway import cli
 from oneway.auditing.config import AuditConfig
 from oneway.config import from_dict, override, to_dict
-from oneway.experiments.defences import DefencesConfig, cells
 from oneway.protection.arguments import arguments
 from oneway.protection.config import PRESETS, ProtectConfig, paper, small
 from oneway.protection.recipes import RECIPES, prescribe
 from oneway.report.values import SCHEMA
+from oneway.storage import runs
+from oneway.sweep.benchmark import DefencesConfig, cells
 
 NAMES = ("face_similarity", "feature_similarity", "linkage")
 

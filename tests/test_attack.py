@@ -20,13 +20,13 @@ from PIL import Image
 
 import oneway
 from conftest import Attacked
-from oneway.auditing.faces import shown
+from oneway.auditing.reconstruction import shown
 from oneway.config import to_dict
-from oneway.data import Private
+from oneway.data.packed import Private
+from oneway.judges.verifier import Verifier
 from oneway.models.decoder import mirror
-from oneway.models.verifier import Verifier
 from oneway.report.values import Refused
-from oneway.runs import read_tensors
+from oneway.storage.runs import read_tensors
 
 pytestmark = pytest.mark.whole
 

@@ -12,7 +12,7 @@ from oneway.auditing.assemble import unconverged
 from oneway.auditing.attack_results import inversion_of
 from oneway.auditing.conclusions import _further, numbers
 from oneway.auditing.guards import check_convergence
-from oneway.auditing.steps import Found
+from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.config import to_dict
 from oneway.metrics.estimate import Estimate
@@ -36,15 +36,15 @@ class Judge:
         return {name: mean(values, PEOPLE, unit=known[name].unit) for name, values in scores.items() if name in known}
 
 
-def attacker(mse: float, face: float, *, converged: bool = True, test_face: float | None = None) -> Found:
+def attacker(mse: float, face: float, *, converged: bool = True, test_face: float | None = None) -> StepResult:
     noise = np.random.default_rng(0).normal(0, 1e-3, len(PEOPLE))
     arrays = {"mse": mse + noise, "face_similarity": (face if test_face is None else test_face) + noise}
     course = {"converged": converged, "steps": 9, "validation_error": mse, "seconds": 1.0}
-    return Found(facts=course | {"validation": {"mse": mse, "face_similarity": face}}, arrays=arrays)
+    return StepResult(facts=course | {"validation": {"mse": mse, "face_similarity": face}}, arrays=arrays)
 
 
-def chosen(**attackers: Found) -> AttackResult:
-    floors = Found(facts={}, arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
+def chosen(**attackers: StepResult) -> AttackResult:
+    floors = StepResult(facts={}, arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
     found = {"floors": floors} | {f"inversion {name.replace('_', '-')}": step for name, step in attackers.items()}
     return inversion_of(found, Judge())  # type: ignore[arg-type]
 
@@ -109,8 +109,8 @@ def test_more_access_that_gets_more_is_told() -> None:
 )
 def test_every_trained_attacker_counts_for_convergence(late: str) -> None:
     names = ["inversion mirror", "feature", "decisions", "inference", "information", "averaging", "queries 100"]
-    found = {name: Found(facts={"converged": name != late}) for name in names}
-    found |= {"linkage": Found(facts={}), "optimisation": Found(facts={"refused": "no weights"})}
+    found = {name: StepResult(facts={"converged": name != late}) for name in names}
+    found |= {"linkage": StepResult(facts={}), "optimisation": StepResult(facts={"refused": "no weights"})}
     assert unconverged(found) == [late]
     (guard,) = check_convergence([late])
     assert not guard.passed

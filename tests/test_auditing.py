@@ -20,7 +20,7 @@ from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
 from oneway.config import to_dict
 from oneway.data.dump import write_dump
-from oneway.models.verifier import Verifier
+from oneway.judges.verifier import Verifier
 from oneway.report.reports import read_report
 from oneway.report.values import AttackResult, Refused
 
@@ -264,7 +264,7 @@ def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_step
     take, killed = module.Steps.take, tmp_path / "killed"
     for last in ("inversion-mirror", "information"):
 
-        def dying(self: module.Steps, name: str, make: Any, last: str = last) -> module.Found:
+        def dying(self: module.Steps, name: str, make: Any, last: str = last) -> module.StepResult:
             found = take(self, name, make)
             if name == last:
                 raise KilledError

@@ -16,9 +16,9 @@ from torch import nn
 
 import oneway
 from conftest import Attacked
-from oneway import runs
 from oneway.protection.run import build
 from oneway.protection.train import Training
+from oneway.storage import runs
 from trees import truncate
 
 pytestmark = pytest.mark.whole

@@ -5,8 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from oneway.data import Pack, Part, prepare
 from oneway.data.batches import Batches, mean_picture, to_pictures
+from oneway.data.packed import Pack, Part
+from oneway.data.prepare import prepare
 from trees import noise_source
 
 SIZE = 16

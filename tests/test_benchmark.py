@@ -18,20 +18,20 @@ from PIL import Image
 
 import oneway
 from conftest import RUNTIME
-from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
 from oneway.config import to_dict
-from oneway.experiments import executor, sweep
-from oneway.experiments.choice import recommend, unjudged
-from oneway.experiments.defences import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee
-from oneway.experiments.executor import Executor
 from oneway.protection.recipes import RECIPES
 from oneway.report.pareto import draw_pareto
 from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
 from oneway.report.table import benchmark_table
 from oneway.report.values import Refused
+from oneway.storage import runs
+from oneway.sweep import executor, store
+from oneway.sweep.benchmark import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee
+from oneway.sweep.choice import recommend, unjudged
+from oneway.sweep.executor import Executor
 
 pytestmark = pytest.mark.whole
 
@@ -87,7 +87,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     monkeypatch.setitem(RECIPES, "noise", replace(RECIPES["noise"], strengths=(0.5, 50.0)))
     asked = config(tiny, defences=("noise",))
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
-    audit, count = sweep.audit, 0
+    audit, count = store.audit, 0
 
     def stopped(*args: Any, **options: Any) -> Any:
         nonlocal count
@@ -96,11 +96,11 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
             raise KeyboardInterrupt
         return audit(*args, **options)
 
-    monkeypatch.setattr(sweep, "audit", stopped)
+    monkeypatch.setattr(store, "audit", stopped)
     with pytest.raises(KeyboardInterrupt):
         compare_defences(people, tmp_path / "one", asked, **given)
     assert not (tmp_path / "one" / runs.RESULTS).exists()
-    monkeypatch.setattr(sweep, "audit", audit)
+    monkeypatch.setattr(store, "audit", audit)
     with pytest.raises(oneway.InputError, match="--resume"):
         compare_defences(people, tmp_path / "one", asked, **given)
     expected = foresee(people, tmp_path / "one", asked, verifier=people_judge)
@@ -138,8 +138,8 @@ import sys
 from pathlib import Path
 import oneway
 from oneway.auditing.config import AuditConfig
-from oneway.experiments.defences import DefencesConfig, compare_defences
-from oneway.experiments.executor import Executor
+from oneway.sweep.benchmark import DefencesConfig, compare_defences
+from oneway.sweep.executor import Executor
 from oneway.config import override
 config = override(DefencesConfig(defences=("noise", "vib")), {"protect.steps": 100000, "protect.network.width": 0.125})
 out, verifier = map(Path, sys.argv[2:])

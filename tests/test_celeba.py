@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from oneway.data import CorruptImage, celeba
+from oneway.data.picture import CorruptImage
+from oneway.data.readers import celeba
 from oneway.data.source import Photographs
 from oneway.data.splits import assign, check
 from oneway.errors import InputError

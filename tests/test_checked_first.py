@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME, Attacked
-from oneway import runs
 from oneway.auditing import audit as auditing
 from oneway.auditing.config import AuditConfig
 from oneway.cli import main
-from oneway.models import identification
-from oneway.models.identification import open_verifier
+from oneway.judges import identification
+from oneway.judges.identification import open_verifier
+from oneway.storage import runs
 
 pytestmark = pytest.mark.whole
 
@@ -137,7 +137,7 @@ def test_a_judge_that_says_nothing_is_found_before_the_encoder_is_asked(
     audit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, message: str
 ) -> None:
     monkeypatch.setattr(auditing, "steal", None)
-    monkeypatch.setattr("oneway.models.known.FOLDER", str(tmp_path / "known"))
+    monkeypatch.setattr("oneway.judges.cache.FOLDER", str(tmp_path / "known"))
     with pytest.raises(oneway.InputError, match=message):
         audit(verifier=Still(*answer))
     assert not (tmp_path / "out").exists()

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import oneway
-from oneway.experiments.config import ExperimentConfig
-from oneway.experiments.defences import DefencesConfig, compare_defences
-from oneway.experiments.experiment import experiment
-from oneway.experiments.sweep import Setting, Store
-from oneway.models.identification import open_verifier
+from oneway.judges.identification import open_verifier
+from oneway.reproduction.config import ExperimentConfig
+from oneway.reproduction.experiment import experiment
+from oneway.sweep.benchmark import DefencesConfig, compare_defences
+from oneway.sweep.store import Setting, Store
 
 pytestmark = pytest.mark.whole
 

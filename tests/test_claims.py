@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from oneway import runs
-from oneway.claims import check_claim, claim
 from oneway.errors import DivergedError, InputError
-from oneway.storage import hold
+from oneway.storage import runs
+from oneway.storage.atomic import hold
+from oneway.storage.claims import check_claim, claim
 
 pytestmark = pytest.mark.whole
 
 ASKED: dict[str, Any] = {"protect": {"steps": 5}, "data": {"path": "/here/faces", "hash": "0"}}
 HOLDS = """
 import pathlib, sys, time
-from oneway.storage import hold
+from oneway.storage.atomic import hold
 with hold(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -12,15 +12,15 @@ import pytest
 
 import oneway
 from conftest import RUNTIME, Once
-from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
-from oneway.experiments.defences import DefencesConfig, compare_defences
-from oneway.experiments.executor import Executor
-from oneway.experiments.gather import Gathering, scratch
-from oneway.experiments.sweep import Store
 from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport
+from oneway.storage import runs
+from oneway.sweep.benchmark import DefencesConfig, compare_defences
+from oneway.sweep.executor import Executor
+from oneway.sweep.gather import Gathering, scratch
+from oneway.sweep.store import Store
 
 pytestmark = pytest.mark.whole
 

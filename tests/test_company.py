@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import oneway
 from oneway.errors import InputError
-from oneway.models.company import check_company
+from oneway.models.batch_invariance import check_company
 from oneway.models.noise import Noisy
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.split import split

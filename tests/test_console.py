@@ -17,7 +17,7 @@ import oneway
 from oneway import console as saying
 from oneway.cli import main
 from oneway.console import console, marked
-from oneway.runs import read_json, write_json
+from oneway.storage.runs import read_json, write_json
 
 pytestmark = pytest.mark.whole
 

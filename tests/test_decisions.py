@@ -15,14 +15,14 @@ import torch
 import oneway
 from conftest import RUNTIME, Once
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.guards import check_decisions
-from oneway.auditing.room import Room
 from oneway.auditing.steps import Steps
 from oneway.auditing.victim import from_run, steal
 from oneway.data.dump import write_dump
-from oneway.judge import Judge
-from oneway.models.verifier import Verifier
+from oneway.judges.judge import Judge
+from oneway.judges.verifier import Verifier
 from oneway.report.values import Decisions, Refused
 from oneway.runtime import launch
 
@@ -82,22 +82,22 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
     )
     fabric = launch(RUNTIME)
     steps = Steps(tmp_path, fabric, checkpoint_seconds=60, progress=False)
-    room = Room(
+    context = AuditContext(
         victim=victim,
         stolen=steal(victim, fabric, tmp_path, draws=2, seed=0, progress=False),
         judge=Judge(people.test, people.validation, judge),
         config=CONFIG,
         steps=steps,
     )
-    found = steps.take("decisions", lambda place: attack_decisions(room, place)).facts["linkage"]["tar_at_far_1e-2"]
+    found = steps.take("decisions", lambda place: attack_decisions(context, place)).facts["linkage"]["tar_at_far_1e-2"]
     assert 0.005 < found["value"] < 0.08
 
 
 def test_decisions_that_are_all_alike_are_refused() -> None:
     outputs = {split: np.ones((4, 2), dtype=np.float32) for split in ("public", "validation", "test")}
-    room: Any = SimpleNamespace(victim=SimpleNamespace(outputs=outputs))
+    context: Any = SimpleNamespace(victim=SimpleNamespace(outputs=outputs))
     place: Any = None
-    assert attack_decisions(room, place).facts == {"refused": "the task decides alike for every public picture"}
+    assert attack_decisions(context, place).facts == {"refused": "the task decides alike for every public picture"}
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])

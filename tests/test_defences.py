@@ -13,7 +13,6 @@ from sklearn.decomposition import PCA as Components
 from torch import nn
 
 import oneway
-from oneway import runs
 from oneway.attacks import linear
 from oneway.attacks.access import BlackBox
 from oneway.attacks.fit import Place
@@ -25,6 +24,7 @@ from oneway.protection.defences.dropout import Dropping
 from oneway.protection.defences.pca import Projected
 from oneway.protection.defences.vib import Stochastic
 from oneway.runtime import launch
+from oneway.storage import runs
 
 pytestmark = pytest.mark.whole
 

@@ -12,7 +12,7 @@ import oneway
 from audited import audited, typed
 from oneway import demo
 from oneway.report.reports import read_report
-from oneway.runs import read_json
+from oneway.storage.runs import read_json
 
 
 def files(folder: Path) -> dict[Path, int]:

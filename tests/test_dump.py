@@ -23,7 +23,7 @@ from oneway.data import dump, shards
 from oneway.data.dump import read_dump, write_dump
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.files import free_memory
+from oneway.storage.inputs import free_memory
 from trees import truncate
 
 SUFFIXES = (".npz", ".parquet", ".safetensors")

@@ -15,9 +15,9 @@ from scipy.fft import dctn
 import oneway
 import oneway.data.duplicates as module
 from oneway.auditing.guards import check_pictures, doubts
-from oneway.data import folder
 from oneway.data.duplicates import LEAST_CORRELATION, MOST_BITS, duplicates
 from oneway.data.join import join
+from oneway.data.readers import folder
 from oneway.data.source import Source, synthetic_source
 from trees import noise_source, photograph
 

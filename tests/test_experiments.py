@@ -21,17 +21,18 @@ from PIL import Image
 
 import oneway
 from conftest import RUNTIME
-from oneway import runs
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
-from oneway.experiments import paper, sweep
-from oneway.experiments.config import PRESETS, ExperimentConfig
-from oneway.experiments.estimate import estimate
-from oneway.experiments.experiment import NAMES, PAGE, TEXT, experiment, plan
-from oneway.experiments.sweep import Store
 from oneway.report.reports import read_report
 from oneway.report.reproduction import reproduction
 from oneway.report.sweeps import ExperimentReport, ExperimentRow
+from oneway.reproduction import paper
+from oneway.reproduction.config import PRESETS, ExperimentConfig
+from oneway.reproduction.experiment import NAMES, PAGE, TEXT, experiment, plan
+from oneway.storage import runs
+from oneway.sweep import store
+from oneway.sweep.store import Store
+from oneway.sweep.timing import estimate
 from test_page import CHROMIUM
 
 pytestmark = pytest.mark.whole
@@ -190,7 +191,7 @@ def test_ten_kills_at_random_change_no_table(
     script = tmp_path / "run.py"
     script.write_text(
         "import pickle, sys\nfrom pathlib import Path\nimport oneway\n"
-        "from oneway.experiments.experiment import NAMES, experiment\n"
+        "from oneway.reproduction.experiment import NAMES, experiment\n"
         "config = pickle.loads(Path(sys.argv[1]).read_bytes())\n"
         "experiment(NAMES, oneway.Pack.open(sys.argv[2]), Path(sys.argv[3]), config, verifier=Path(sys.argv[4]),"
         " resume=True, progress=False)\n"
@@ -219,7 +220,7 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
     config: ExperimentConfig, people: oneway.Pack, people_judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names, given = ("tradeoff", "tsne"), {"verifier": people_judge, "progress": False}
-    protect, count = sweep.protect, 0
+    protect, count = store.protect, 0
 
     def stopped(*args: Any, **options: Any) -> Any:
         nonlocal count
@@ -229,7 +230,7 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
         return protect(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "protect", stopped)
+        patch.setattr(store, "protect", stopped)
         with pytest.raises(KeyboardInterrupt):
             experiment(names, people, tmp_path / "out", config, **given)
     with pytest.raises(oneway.InputError, match="--resume"):
@@ -310,7 +311,7 @@ def test_a_plan_is_timed_and_what_is_made_is_not_counted(
 def test_settings_that_need_one_another_are_never_made_at_once(config: ExperimentConfig, pack: oneway.Pack) -> None:
     lines = [line for group in plan(NAMES, config, pack.path, None).values() for line in group]
     wanted = list({line.setting.report: line.setting for line in lines}.values())
-    stages = sweep._stages(wanted)
+    stages = store._stages(wanted)
     assert sum(map(len, stages)) == len(wanted)
     for stage in stages:
         assert len({setting.run for setting in stage}) == len(stage), "two processes would train one run"

@@ -16,9 +16,9 @@ from oneway.attacks.access import BlackBox, all_features
 from oneway.attacks.feature import FeatureConfig, learn, predict, solve
 from oneway.attacks.fit import Place
 from oneway.attacks.linear import PENALTIES
-from oneway.data import Private, Test
-from oneway.models.known import known_features
-from oneway.models.verifier import Verifier
+from oneway.data.packed import Private, Test
+from oneway.judges.cache import known_features
+from oneway.judges.verifier import Verifier
 from oneway.runtime import launch
 
 pytestmark = pytest.mark.whole

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 
 import oneway
-from oneway import runs
 from oneway.auditing.control import read_scores
-from oneway.data import celeba, folder, huggingface, webdataset
 from oneway.data.dump import read_dump
+from oneway.data.readers import celeba, folder, huggingface, webdataset
 from oneway.errors import InputError
+from oneway.judges.cache import known_features
+from oneway.judges.identification import open_verifier
+from oneway.judges.verifier import Verifier
 from oneway.models.encoder import EncoderConfig, backbone
-from oneway.models.identification import open_verifier
-from oneway.models.known import known_features
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.perceptual import open_perceptual
-from oneway.models.verifier import Verifier
+from oneway.storage import runs
 from test_webdataset import people, shard
 from trees import celeba_tree, folder_tree
 

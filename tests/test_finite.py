@@ -16,7 +16,6 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import oneway
-from oneway import runs
 from oneway.attacks.access import BlackBox
 from oneway.auditing.victim import from_module, steal
 from oneway.cli import main
@@ -24,11 +23,12 @@ from oneway.config import override, to_dict
 from oneway.data.batches import load
 from oneway.data.dump import read_dump, write_dump
 from oneway.data.finite import check_finite
-from oneway.judge import Judge
+from oneway.judges.cache import known_features
+from oneway.judges.judge import Judge
 from oneway.laws import hints_of
-from oneway.models.known import known_features
 from oneway.protection.defences.defence import Defence
 from oneway.report.sweeps import BenchmarkReport
+from oneway.storage import runs
 
 pytestmark = pytest.mark.whole
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 import oneway
 from conftest import RUNTIME
 from oneway.attacks.access import FeatureDump, WhiteBox
-from oneway.auditing import facts
+from oneway.auditing import inference
 from oneway.auditing.attack_results import _bound
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.room import Room
+from oneway.auditing.context import AuditContext
 from oneway.auditing.steps import Steps
 from oneway.auditing.victim import Stolen, Victim
-from oneway.judge import Judge
+from oneway.judges.judge import Judge
 from oneway.metrics.fisher import fisher_leakage, least_mse
 from oneway.models.noise import Noisy
 from oneway.runtime import launch
@@ -167,14 +167,16 @@ class Unknown(nn.Module):
         return x + torch.randn_like(x)
 
 
-def room(encoder: nn.Module | None, pack: oneway.Pack, path: Path, *, noisy: bool, white: bool = True) -> Room:
+def context(
+    encoder: nn.Module | None, pack: oneway.Pack, path: Path, *, noisy: bool, white: bool = True
+) -> AuditContext:
     fabric = launch(RUNTIME)
     dump = FeatureDump({"test": np.zeros((len(pack.test), 1), dtype=np.float32)}, fabric.device)
-    return Room(
+    return AuditContext(
         victim=Victim(name="made up", kind="module", identity={}, pack=pack, encoder=encoder, white=white),
         stolen=Stolen(
             access=dump,
-            taught=dump,
+            fitted_on=dump,
             noisy=noisy,
             white=None if encoder is None else WhiteBox(encoder, fabric.device),
             averaged=None,
@@ -187,10 +189,10 @@ def room(encoder: nn.Module | None, pack: oneway.Pack, path: Path, *, noisy: boo
 
 def test_an_audit_bounds_the_error_where_the_encoder_ends_in_known_noise(pack: oneway.Pack, tmp_path: Path) -> None:
     noisy = Noisy(network(), 2.0)
-    made = room(noisy, pack, tmp_path / "first", noisy=True)
-    step = made.steps.take("bound", lambda place: facts.bounded(made, place))
+    made = context(noisy, pack, tmp_path / "first", noisy=True)
+    step = made.steps.take("bound", lambda place: inference.bounded(made, place))
     index, people = step.arrays["index"], pack.test.num_people
-    assert len(set(pack.test.identities[index])) == len(index) == min(people, facts.BOUNDED)
+    assert len(set(pack.test.identities[index])) == len(index) == min(people, inference.BOUNDED)
     x = torch.from_numpy(pack.test.images(index)).permute(0, 3, 1, 2) / 255
     np.testing.assert_allclose(step.arrays["dfil"].mean(), exact(noisy, x).mean(), rtol=0.1)
 
@@ -204,11 +206,11 @@ def test_an_audit_bounds_the_error_where_the_encoder_ends_in_known_noise(pack: o
     assert least.low < least.value < least.high
     assert least.value <= (1 / step.arrays["dfil"]).mean()
 
-    again = room(Noisy(network(), 2.0), pack, tmp_path / "again", noisy=True)
-    repeated = again.steps.take("bound", lambda place: facts.bounded(again, place))
+    again = context(Noisy(network(), 2.0), pack, tmp_path / "again", noisy=True)
+    repeated = again.steps.take("bound", lambda place: inference.bounded(again, place))
     np.testing.assert_array_equal(repeated.arrays["dfil"], step.arrays["dfil"])
     other = replace(made, config=AuditConfig(seed=1, runtime=RUNTIME), steps=again.steps)
-    drawn = other.steps.take("other", lambda place: facts.bounded(other, place))
+    drawn = other.steps.take("other", lambda place: inference.bounded(other, place))
     assert not np.array_equal(drawn.arrays["dfil"], step.arrays["dfil"])
 
 
@@ -228,8 +230,8 @@ def test_an_audit_bounds_the_error_where_the_encoder_ends_in_known_noise(pack: o
 def test_any_other_encoder_is_refused(
     encoder: nn.Module | None, noisy: bool, white: bool, reason: str, pack: oneway.Pack, tmp_path: Path
 ) -> None:
-    made = room(encoder, pack, tmp_path, noisy=noisy, white=white)
-    bound = made.steps.take("bound", lambda place: facts.bounded(made, place)).refusal
+    made = context(encoder, pack, tmp_path, noisy=noisy, white=white)
+    bound = made.steps.take("bound", lambda place: inference.bounded(made, place)).refusal
     assert bound is not None
     assert bound.refused.startswith("no bound: ")
     assert reason in bound.refused

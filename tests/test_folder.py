@@ -9,7 +9,8 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from oneway.data import CorruptImage, folder
+from oneway.data.picture import CorruptImage
+from oneway.data.readers import folder
 from oneway.errors import InputError
 from trees import folder_tree, photograph, truncate
 

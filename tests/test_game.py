@@ -356,7 +356,7 @@ def test_decoders_are_drawn_anew_in_turn(game: Game) -> None:
 
 
 def test_the_game_sees_neither_validation_nor_test_people(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
-    from oneway.data import Test, Validation
+    from oneway.data.packed import Test, Validation
 
     def seen(*_: object) -> None:
         raise AssertionError("a picture of a person who must not be seen")

@@ -26,11 +26,11 @@ from oneway.attacks.information import InformationConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
 from oneway.data.dump import write_dump
-from oneway.experiments.config import ExperimentConfig
-from oneway.experiments.defences import DefencesConfig, compare_defences
-from oneway.experiments.experiment import experiment
-from oneway.models.verifier import Verifier
-from oneway.runs import read_json
+from oneway.judges.verifier import Verifier
+from oneway.reproduction.config import ExperimentConfig
+from oneway.reproduction.experiment import experiment
+from oneway.storage.runs import read_json
+from oneway.sweep.benchmark import DefencesConfig, compare_defences
 
 pytestmark = pytest.mark.slow
 

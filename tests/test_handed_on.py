@@ -25,10 +25,10 @@ from oneway.auditing.control import SCORES
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.steps import Steps
 from oneway.data.join import join
-from oneway.models.known import FOLDER, known_features
-from oneway.models.verifier import Verifier
+from oneway.judges.cache import FOLDER, known_features
+from oneway.judges.verifier import Verifier
 from oneway.protection.run import SHARED, WEIGHTS
-from oneway.runs import named, read_json, read_tensors
+from oneway.storage.runs import named, read_json, read_tensors
 from trees import Noise, noise_source
 
 pytestmark = pytest.mark.whole

@@ -13,8 +13,10 @@ import pyarrow.parquet as parquet_files
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
-from oneway.data import CorruptImage, folder, huggingface, rowgroups, span
+from oneway.data import byterange
+from oneway.data.picture import CorruptImage
 from oneway.data.prepare import prepare
+from oneway.data.readers import folder, huggingface, rowgroups
 from oneway.errors import InputError
 from trees import photograph
 
@@ -123,7 +125,7 @@ def test_each_row_group_is_read_once_by_who_asks_in_order(tmp_path: Path, monkey
 
     def watched(file: str) -> AbstractContextManager[BinaryIO]:
         opened.append(file)
-        return span.opened(file)
+        return byterange.opened(file)
 
     monkeypatch.setattr(rowgroups, "opened", watched)
     drawn = [source.reader(index, 16) for index in range(16)]

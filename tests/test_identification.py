@@ -9,13 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from oneway import runs
-from oneway.data import Pack, prepare
 from oneway.data.batches import to_pictures
+from oneway.data.packed import Pack
+from oneway.data.prepare import prepare
 from oneway.errors import DivergedError, InputError
-from oneway.models import identification
-from oneway.models.encoder import EncoderConfig, backbone
-from oneway.models.identification import (
+from oneway.judges import identification
+from oneway.judges.identification import (
     MARGIN,
     OWN,
     SCALE,
@@ -25,8 +24,10 @@ from oneway.models.identification import (
     margin_loss,
     open_verifier,
 )
-from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
+from oneway.judges.verifier import OnnxVerifier, TorchVerifier, Verifier
+from oneway.models.encoder import EncoderConfig, backbone
 from oneway.runtime import RuntimeConfig
+from oneway.storage import runs
 from portraits import portrait_source
 from test_verifier import averaging_network
 

@@ -11,9 +11,9 @@ import pytest
 import oneway
 from oneway.auditing.guards import check_people, doubts
 from oneway.cli import main
-from oneway.data import folder, lfw
 from oneway.data.duplicates import Duplicates
 from oneway.data.identities import MISSING, identified
+from oneway.data.readers import folder, lfw
 from trees import folder_tree, lfw_tree, noise_source
 
 pytestmark = pytest.mark.whole

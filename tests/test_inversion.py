@@ -22,8 +22,8 @@ from oneway.attacks.access import BlackBox
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.inversion import AnyDecoder, draw_decoder, invert, reconstruct
 from oneway.attacks.panel import attackers
-from oneway.data import Private, Test
 from oneway.data.batches import load, mean_picture
+from oneway.data.packed import Private, Test
 from oneway.errors import DivergedError
 from oneway.models.decoder import Decoder, Stage, mirror, stages_of, stages_of_shape
 from oneway.models.discriminator import Discriminator

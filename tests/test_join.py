@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import oneway
-from oneway.data import prepare
 from oneway.data.join import join
+from oneway.data.prepare import prepare
 from oneway.data.splits import SPLITS
-from oneway.storage import hold
+from oneway.storage.atomic import hold
 from trees import noise_source
 
 pytestmark = pytest.mark.whole

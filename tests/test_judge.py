@@ -10,10 +10,11 @@ from torch import Tensor
 
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.guards import check_judge
-from oneway.data import Pack, prepare
 from oneway.data.batches import to_pictures
+from oneway.data.packed import Pack
+from oneway.data.prepare import prepare
 from oneway.errors import InputError
-from oneway.judge import FALSE_ACCEPT_RATE, Judge
+from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import of_reconstructions
 from oneway.report.table import verifier_line

@@ -16,7 +16,7 @@ import pytest
 import oneway
 from oneway.cli import main
 from oneway.report.reports import read_report
-from oneway.runs import read_json, read_tensors
+from oneway.storage.runs import read_json, read_tensors
 
 pytestmark = pytest.mark.whole
 CHECKPOINT = Path("parts") / "inversion-mirror.safetensors"

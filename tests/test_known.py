@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack, Public
-from oneway.models.align import TEMPLATE
-from oneway.models.known import known_features
-from oneway.models.verifier import OnnxVerifier, TorchVerifier, Verifier
+from oneway.judges.align import TEMPLATE
+from oneway.judges.cache import known_features
+from oneway.judges.verifier import OnnxVerifier, TorchVerifier, Verifier
 from test_verifier import PLAIN, averaging_network
 from trees import truncate
 

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import oneway
-from oneway.data import folder, prepare
 from oneway.data.join import join
-from oneway.data.landmarks import COLUMNS
+from oneway.data.prepare import prepare
+from oneway.data.readers import folder
+from oneway.data.readers.landmarks import COLUMNS
 from oneway.errors import InputError
-from oneway.models.preprocessing import Preprocessing
+from oneway.judges.preprocessing import Preprocessing
 from test_verifier import averaging_network
 
 Row = dict[str, Any]

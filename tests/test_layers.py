@@ -17,17 +17,16 @@ pytestmark = pytest.mark.whole
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
-    {"console", "files", "laws", "plugins"},
+    {"console", "laws", "plugins"},
     {"config"},
-    {"progress", "workers", "storage", "runtime"},
-    {"runs"},
-    {"claims"},
+    {"progress", "workers", "storage", "runtime", "synthetic"},
     {"data", "losses", "metrics"},
     {"models", "report"},
+    {"judges"},
     {"attacks", "protection"},
-    {"judge"},
     {"auditing"},
-    {"experiments", "demo", "layouts"},
+    {"sweep", "demo"},
+    {"reproduction"},
     {"cli"},
     {"__main__"},
 )
@@ -107,7 +106,12 @@ def test_no_module_needs_itself_to_be_imported() -> None:
     known = set(trees)
     graph = {name: imported(tree, known, at_runtime=True) & known - {name} for name, tree in trees.items()}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
-    assert order.index("errors") < order.index("data.packed") < order.index("judge") < order.index("auditing.attack")
+    assert (
+        order.index("errors")
+        < order.index("data.packed")
+        < order.index("judges.judge")
+        < order.index("auditing.attack")
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,9 +121,9 @@ def test_no_module_needs_itself_to_be_imported() -> None:
         ("data", "def f():\n    from oneway import auditing", ["auditing"]),
         ("data", "from oneway import losses", ["losses"]),
         ("attacks", "import oneway.protection.game", ["protection.game"]),
-        ("models", "if TYPE_CHECKING:\n    from oneway.judge import Judge", ["judge"]),
+        ("models", "if TYPE_CHECKING:\n    from oneway.judges.judge import Judge", ["judges.judge"]),
         ("auditing", "from oneway.cli import main", ["cli"]),
-        ("models", "from oneway import runs\nfrom oneway.data.packed import Pack\nimport torch", []),
+        ("models", "from oneway.storage import runs\nfrom oneway.data.packed import Pack\nimport torch", []),
     ],
 )
 def test_a_wrong_direction_is_found(room: str, source: str, wrong: list[str]) -> None:

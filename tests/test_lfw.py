@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oneway.data import celeba, lfw
+from oneway.data.readers import celeba, lfw
 from oneway.errors import InputError
 from trees import lfw_tree, real_data
 

@@ -100,8 +100,8 @@ def test_who_asks_often_before_he_steals_once_draws_better_through_noise(
         noisy.encoder(torch.zeros(1, 3, pack.size, pack.size))
     once, often = (BlackBox(noisy, launch(runtime), pack.size, draws=draws) for draws in (1, 32))
     found = {}
-    for name, taught in (("once", once), ("often", often)):
+    for name, fitted_on in (("once", once), ("often", often)):
         place = Place(fabric=launch(RUNTIME), checkpoint=Path("none"), progress=False)
         with seeded(noisy, 0):
-            found[name] = draw(once, pack.public, pack.validation, place, seed=0, taught=taught).validation_error
+            found[name] = draw(once, pack.public, pack.validation, place, seed=0, fitted_on=fitted_on).validation_error
     assert found["often"] < 0.9 * found["once"] < 0.9 * floor(pack)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import oneway
-from oneway.data import celeba, folder, webdataset
+from oneway.data.byterange import ByteRange, root_of
 from oneway.data.join import join
 from oneway.data.linked import write_spans
 from oneway.data.picture import CorruptImage
+from oneway.data.readers import celeba, folder, webdataset
 from oneway.data.source import Source, synthetic_source
-from oneway.data.span import Span, root_of
-from oneway.runs import read_tensors
+from oneway.storage.runs import read_tensors
 from test_webdataset import people, shard
 from trees import celeba_tree, photograph, truncate
 
@@ -123,7 +123,7 @@ def test_an_image_that_is_gone_or_damaged_is_named_when_it_is_used(tmp_path: Pat
 
 def relinked(pack: oneway.Pack, file: str, **more: Any) -> oneway.Pack:
     """The same pack, as a stranger may send it: all its images in one file of his choice."""
-    spans = [Span(file)] * len(pack.table)
+    spans = [ByteRange(file)] * len(pack.table)
     write_spans(pack.path / "spans.parquet", spans)
     description = json.loads((pack.path / "pack.json").read_text())
     description["linked"] |= more
@@ -226,7 +226,7 @@ def test_the_root_of_urls_is_what_they_share() -> None:
 @pytest.mark.parametrize(("offset", "size"), [(-1, 10), (0, -2), (0, 2**40), (2**62, 10)])
 def test_places_that_are_no_piece_of_a_file_are_refused(received: oneway.Pack, offset: int, size: int) -> None:
     file = next(received.path.parent.glob("root/own/1.png"))
-    write_spans(received.path / "spans.parquet", [Span(str(file), offset, size)] * len(received.table))
+    write_spans(received.path / "spans.parquet", [ByteRange(str(file), offset, size)] * len(received.table))
     with pytest.raises(oneway.InputError, match=r"are no piece of a file|it has more than|cannot be read"):
         oneway.Pack.open(received.path).test.images(slice(0, 1))
 

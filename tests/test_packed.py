@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from oneway.data import Pack, Part, Private, Public, Test, Validation, prepare
+from oneway.data.packed import Pack, Part, Private, Public, Test, Validation
+from oneway.data.prepare import prepare
 from oneway.data.splits import SPLITS, assign
 from oneway.errors import InputError
 from trees import noise_source

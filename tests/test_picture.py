@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import EpsImagePlugin, Image
 
 import oneway
-from oneway.data import CorruptImage, folder
+from oneway.data.picture import CorruptImage
+from oneway.data.readers import folder
 from trees import photograph
 
 RED, GREEN, GREY = (255, 0, 0), (0, 200, 0), (90, 90, 90)

@@ -16,9 +16,12 @@ import numpy as np
 import pyarrow.parquet as parquet
 import pytest
 
-from oneway.data import Pack, Source, celeba, folder, lfw, prepare, synthetic_source
+from oneway.data.packed import Pack
+from oneway.data.prepare import prepare
+from oneway.data.readers import celeba, folder, lfw
+from oneway.data.source import Source, synthetic_source
 from oneway.errors import InputError
-from oneway.storage import hold
+from oneway.storage.atomic import hold
 from trees import Noise, celeba_tree, folder_tree, lfw_tree, noise_source, photograph, real_data, truncate
 
 pytestmark = pytest.mark.whole
@@ -114,7 +117,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from trees import Noise, noise_source
-from oneway.data import prepare
+from oneway.data.prepare import prepare
 prepare(noise_source(2000, reader=Noise(seconds=0.002)), Path(sys.argv[1]), size=16, jobs=2, progress=False)
 """
 
@@ -405,7 +408,7 @@ def test_progress_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_synthetic(tmp_path: Path) -> None:
-    synthetic = pytest.importorskip("oneway.data.synthetic")
+    synthetic = pytest.importorskip("oneway.synthetic.faces")
     source = synthetic_source(6, 2, seed=3)
     assert source.names[:3] == ("person00000/shot00", "person00000/shot01", "person00001/shot00")
     assert source.identities is not None

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 import oneway
-from oneway.data import Pack
-from oneway.models import preprocessing
-from oneway.models.align import TEMPLATE
+from oneway.data.packed import Pack
+from oneway.judges import preprocessing
+from oneway.judges.align import TEMPLATE
+from oneway.judges.preprocessing import KNOWN, PRESETS, Preprocessing, stated
+from oneway.judges.verifier import OnnxVerifier
 from oneway.models.onnx import Graph
-from oneway.models.preprocessing import KNOWN, PRESETS, Preprocessing, stated
-from oneway.models.verifier import OnnxVerifier
 from test_verifier import averaging_network, places
 from trees import real_data
 

@@ -18,7 +18,7 @@ import torch
 
 import oneway
 from oneway.config import override, to_dict
-from oneway.runs import read_tensors
+from oneway.storage.runs import read_tensors
 
 pytestmark = pytest.mark.whole
 

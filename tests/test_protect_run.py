@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import oneway
 from oneway.data.batches import to_pictures
 from oneway.metrics.classification import utility
-from oneway.runs import read_tensors
+from oneway.storage.runs import read_tensors
 
 pytestmark = pytest.mark.whole
 

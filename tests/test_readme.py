@@ -31,7 +31,7 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     # The budgets alone are made small; every call and every name is the example's.
     defaults("oneway.auditing.attack.InversionConfig", max_steps=2, check_every=1, width=0.25)
-    defaults("oneway.models.identification.IdentificationConfig", steps=2, width=0.125)
+    defaults("oneway.judges.identification.IdentificationConfig", steps=2, width=0.125)
     short, count = re.subn(r"steps=\d+", "steps=2", example)
     assert count == 1
     exec(compile(short, "README.md", "exec"), {})

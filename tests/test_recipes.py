@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import oneway
-from oneway import runs
 from oneway.config import override, to_dict
 from oneway.models.noise import Noisy
 from oneway.protection.config import PRESETS, ProtectConfig, read, small
 from oneway.protection.recipes import RECIPES, prescribe
 from oneway.protection.run import build
+from oneway.storage import runs
 
 pytestmark = pytest.mark.whole
 

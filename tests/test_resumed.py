@@ -27,8 +27,8 @@ from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.data.source import synthetic_source
 from oneway.models.noise import Noisy
-from oneway.runs import read_json
 from oneway.runtime import launch
+from oneway.storage.runs import read_json
 
 pytestmark = pytest.mark.whole
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from oneway import runs
 from oneway.attacks.inversion import InversionConfig
 from oneway.auditing.config import AuditConfig
-from oneway.claims import claim
 from oneway.config import from_dict, override, to_dict
 from oneway.errors import InputError
 from oneway.models.encoder import EncoderConfig
 from oneway.protection.config import ProtectConfig
-from oneway.storage import whole
+from oneway.storage import runs
+from oneway.storage.atomic import whole
+from oneway.storage.claims import claim
 
 pytestmark = pytest.mark.whole
 
@@ -70,7 +70,7 @@ def test_a_kill_in_the_midst_leaves_the_old_file_whole(tmp_path: Path) -> None:
     runs.write_json(path, {"step": 1})
     code = f"""
 import os, pathlib
-from oneway.storage import whole
+from oneway.storage.atomic import whole
 with whole(pathlib.Path({str(path)!r})) as partial:
     partial.write_text('{{"step": 2, "half')
     os.kill(os.getpid(), 9)

@@ -21,15 +21,15 @@ from oneway.attacks.panel import LINEAR, attackers
 from oneway.auditing.config import AuditConfig
 from oneway.config import override, schema, text, to_dict
 from oneway.errors import InputError
-from oneway.experiments.config import ExperimentConfig
-from oneway.experiments.config import small as small_experiment
-from oneway.experiments.defences import DefencesConfig
-from oneway.experiments.executor import Executor
-from oneway.models.identification import IdentificationConfig
+from oneway.judges.identification import IdentificationConfig
 from oneway.protection.config import GameConfig, ProtectConfig, paper, small
 from oneway.protection.defences import CEM, DEFENCES
 from oneway.protection.recipes import RECIPES, prescribe
 from oneway.report.settings import law, meaning, settings_lines
+from oneway.reproduction.config import ExperimentConfig
+from oneway.reproduction.config import small as small_experiment
+from oneway.sweep.benchmark import DefencesConfig
+from oneway.sweep.executor import Executor
 
 Says = Callable[..., tuple[int, str, str]]
 SIGHT = GameConfig(decoders=2, perceptual_network="vgg16")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from oneway.errors import InputError
-from oneway.storage import new_array, reserve
+from oneway.storage.atomic import new_array, reserve
 
 
 def full(descriptor: int, offset: int, length: int) -> None:

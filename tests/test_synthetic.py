@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.metrics import matthews_corrcoef
 
-from oneway.data.synthetic import ATTRIBUTES, LANDMARKS, Face, draw, sample
 from oneway.errors import InputError
+from oneway.synthetic.faces import ATTRIBUTES, LANDMARKS, Face, draw, sample
 
 pytestmark = pytest.mark.whole
 
@@ -36,7 +36,7 @@ def test_a_picture_depends_on_nothing_but_its_numbers() -> None:
     np.random.seed(1)  # noqa: NPY002
     assert [digest(*key) for key in wanted[::-1]] == first[::-1]
     script = (
-        "from hashlib import sha256; from oneway.data.synthetic import draw, sample\n"
+        "from hashlib import sha256; from oneway.synthetic.faces import draw, sample\n"
         f"for *key, size in {wanted}: print(sha256(draw(sample(*key), size).tobytes()).hexdigest())"
     )
     fresh = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -15,7 +15,7 @@ import torch
 import oneway
 from oneway import losses
 from oneway.protection.train import Training, learning_rate
-from oneway.runs import read_tensors
+from oneway.storage.runs import read_tensors
 from trees import noise_source
 
 pytestmark = pytest.mark.whole

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.data import celeba
 from oneway.data.batches import to_pictures
+from oneway.data.readers import celeba
 from oneway.errors import InputError
+from oneway.judges.align import TEMPLATE, Points, align, similarity_transform
+from oneway.judges.preprocessing import PRESETS, Preprocessing
+from oneway.judges.verifier import OnnxVerifier, TorchVerifier
 from oneway.metrics.identity import similarity, threshold
-from oneway.models.align import TEMPLATE, Points, align, similarity_transform
-from oneway.models.preprocessing import PRESETS, Preprocessing
-from oneway.models.verifier import OnnxVerifier, TorchVerifier
 from trees import real_data
 
 SIDE = 112

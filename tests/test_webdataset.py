@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import oneway
-from oneway.data import CorruptImage, folder, webdataset
+from oneway.data.picture import CorruptImage
 from oneway.data.prepare import prepare
+from oneway.data.readers import folder, webdataset
 from oneway.errors import InputError
 from trees import photograph
 

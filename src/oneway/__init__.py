@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from oneway.errors import DivergedError as DivergedError
     from oneway.errors import InputError as InputError
     from oneway.errors import LostError as LostError
+    from oneway.judges.identification import open_verifier as open_verifier
+    from oneway.judges.preprocessing import Preprocessing as Preprocessing
     from oneway.metrics.estimate import Estimate as Estimate
     from oneway.models.encoder import EncoderConfig as EncoderConfig
-    from oneway.models.identification import open_verifier as open_verifier
-    from oneway.models.preprocessing import Preprocessing as Preprocessing
     from oneway.protection.config import GameConfig as GameConfig
     from oneway.protection.config import ProtectConfig as ProtectConfig
     from oneway.protection.loaded import Loaded as Loaded
@@ -40,14 +40,14 @@ _HOMES = {
     "Loaded": "oneway.protection.loaded",
     "LostError": "oneway.errors",
     "Pack": "oneway.data.packed",
-    "Preprocessing": "oneway.models.preprocessing",
+    "Preprocessing": "oneway.judges.preprocessing",
     "ProtectConfig": "oneway.protection.config",
     "Run": "oneway.protection.run",
     "RuntimeConfig": "oneway.runtime",
     "attack": "oneway.auditing.attack",
     "audit": "oneway.auditing.audit",
     "load_encoder": "oneway.protection.loaded",
-    "open_verifier": "oneway.models.identification",
+    "open_verifier": "oneway.judges.identification",
     "prepare": "oneway.data.prepare",
     "protect": "oneway.protection.train",
 }

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from oneway import runs
 from oneway.auditing.audit import PAGE, audit
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES
-from oneway.auditing.faces import shown
+from oneway.auditing.reconstruction import shown
 from oneway.console import console, marked
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.errors import InputError
+from oneway.judges.identification import OWN, IdentificationConfig, identify, load
+from oneway.judges.verifier import Verifier
 from oneway.metrics.estimate import Estimate
-from oneway.models.identification import OWN, IdentificationConfig, identify, load
-from oneway.models.verifier import Verifier
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.recipes import prescribe
 from oneway.protection.run import Run
@@ -27,7 +26,8 @@ from oneway.protection.train import protect
 from oneway.report.grid import draw_grid
 from oneway.report.reports import AuditReport, read_report
 from oneway.report.table import verifier_line
-from oneway.storage import whole
+from oneway.storage import runs
+from oneway.storage.atomic import whole
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT, AUDIT, PICTURE = "layer2", "audit", "faces.png"

@@ -46,7 +46,7 @@ def solve(
     place: Place,
     *,
     seed: int,
-    taught: Access | None = None,
+    fitted_on: Access | None = None,
 ) -> Fitted[Linear]:
     """Predict the verifier's features by ridge regression.
 
@@ -57,14 +57,14 @@ def solve(
         known: the verifier's features of both, unit vectors (n, d) by split.
         place: where it runs.
         seed: of the choice of public pictures, if there are many.
-        taught: what it learns from instead, see `linear.regress`.
+        fitted_on: what it learns from instead, see `linear.regress`.
 
     """
     rows = chosen_rows(public, seed)
     targets = torch.from_numpy(known["public"][rows]).to(place.fabric.device)
     linear, error = regress(
         access,
-        taught or access,
+        fitted_on or access,
         public,
         rows,
         targets,

@@ -14,12 +14,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from oneway import runs
 from oneway.attacks.access import Access
 from oneway.config import Count, Positive, Whole, checked
 from oneway.errors import DivergedError
 from oneway.progress import track
 from oneway.runtime import lay_out
+from oneway.storage import runs
 
 DROP = 0.3
 IMPROVEMENT = 0.01

@@ -17,10 +17,10 @@ from oneway.config import Count, NotNegative, Positive, checked
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError
+from oneway.models.adversarial import AdversarialLoss
 from oneway.models.decoder import Decoder, Stage, stages_of_shape
 from oneway.models.perceptual import Distance, Perceptual
 from oneway.models.residual import ResidualDecoder
-from oneway.models.rival import Rival
 from oneway.models.transformer import TransformerDecoder
 
 AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
@@ -113,7 +113,7 @@ def invert(
 
     """
     seen = _sight(config.perceptual, perceptual, place) if config.perceptual else None
-    rival = Rival(public.pack.size, seed=config.seed, fabric=place.fabric) if config.gan else None
+    rival = AdversarialLoss(public.pack.size, seed=config.seed, fabric=place.fabric) if config.gan else None
     batches = Batches(
         public,
         batch_size=config.batch_size,

@@ -70,7 +70,7 @@ def chosen_rows(public: Public, seed: int) -> NDArray[np.int64]:
 @torch.no_grad()
 def regress(
     access: Access,
-    taught: Access,
+    fitted_on: Access,
     public: Public,
     rows: NDArray[np.int64],
     targets: Tensor,
@@ -80,8 +80,8 @@ def regress(
 
     Args:
         access: the victim.
-        taught: the same for the public pictures, or averages of several of its answers. The penalty then makes up for
-            the noise of single answers, on which it is chosen, and the map is that of far more pictures.
+        fitted_on: the same for the public pictures, or averages of several of its answers. The penalty then makes up
+            for the noise of single answers, on which it is chosen, and the map is that of far more pictures.
         public: the attacker's pictures.
         rows: those of them used, (n,).
         targets: what is predicted of them, (n, k).
@@ -95,8 +95,8 @@ def regress(
     batches = np.array_split(rows, -(-len(rows) // 256))
     features = torch.cat([access.features(public, part) for part in batches])
     linear.standardise.observe(features)
-    if taught is not access:
-        features = torch.cat([taught.features(public, part) for part in batches])
+    if fitted_on is not access:
+        features = torch.cat([fitted_on.features(public, part) for part in batches])
     flat = linear.standardise(features).flatten(1)
     del features
     centre, middle = flat.mean(dim=0), targets.mean(dim=0)
@@ -135,7 +135,7 @@ def draw(
     *,
     seed: int,
     rows: NDArray[np.int64] | None = None,
-    taught: Access | None = None,
+    fitted_on: Access | None = None,
 ) -> Fitted[LinearDecoder]:
     """Invert the encoder by ridge regression.
 
@@ -146,7 +146,7 @@ def draw(
         place: where it runs.
         seed: of the choice of public pictures, if there are more than 8192.
         rows: the public pictures whose features it has, at least 2; else as many as it can use.
-        taught: what it learns from instead, see `regress`.
+        fitted_on: what it learns from instead, see `regress`.
 
     """
     rows, device = chosen_rows(public, seed) if rows is None else rows[:PICTURES], place.fabric.device
@@ -164,6 +164,6 @@ def draw(
             total += float((drawn - load(validation, part, device=device)).square().mean(dim=(1, 2, 3)).sum())
         return total / len(validation)
 
-    linear, best = regress(access, taught or access, public, rows, (pictures - mean) @ basis, error)
+    linear, best = regress(access, fitted_on or access, public, rows, (pictures - mean) @ basis, error)
     decoder = LinearDecoder(linear, basis, mean, public.pack.size).eval()
     return Fitted(network=decoder, steps=0, converged=True, validation_error=best)

@@ -33,7 +33,7 @@ class Context:
 
     Attributes:
         access: the victim: the features of public pictures, and of validation people's to choose by.
-        taught: the same for the public pictures, or averages of several answers where the encoder adds noise.
+        fitted_on: the same for the public pictures, or averages of several answers where the encoder adds noise.
         public: the attacker's pictures.
         validation: other people, on whom it is chosen when to stop and which weights are kept.
         place: where it runs and where its state is kept.
@@ -47,7 +47,7 @@ class Context:
     """
 
     access: Access
-    taught: Access
+    fitted_on: Access
     public: Public
     validation: Validation
     place: Place
@@ -93,7 +93,7 @@ def _solve(context: Context) -> Fitted[Any]:
         context.place,
         seed=context.seed,
         rows=context.rows,
-        taught=context.taught,
+        fitted_on=context.fitted_on,
     )
 
 

@@ -8,19 +8,18 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway import runs
 from oneway.auditing import conclusions, guards
 from oneway.auditing.attack_results import attacks_of, estimates_of, inferred
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
-from oneway.auditing.faces import shown
 from oneway.auditing.measures import ALONE, few_queries
-from oneway.auditing.steps import Found
+from oneway.auditing.reconstruction import shown
+from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
-from oneway.judge import FALSE_ACCEPT_RATE, Judge
+from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import mean
 from oneway.metrics.linkage import chance
 from oneway.metrics.registry import metrics
@@ -39,10 +38,11 @@ from oneway.report.values import (
     Refused,
     scores_of,
 )
+from oneway.storage import runs
 
 
 def assemble(
-    found: Mapping[str, Found],
+    found: Mapping[str, StepResult],
     victim: Victim,
     stolen: Stolen,
     judge: Judge,
@@ -94,12 +94,12 @@ def assemble(
     return conclusions.concluded(report)
 
 
-def unconverged(found: Mapping[str, Found]) -> list[str]:
+def unconverged(found: Mapping[str, StepResult]) -> list[str]:
     """Name the steps of an audit whose attacker was trained, and ended by its budget instead of by convergence."""
     return [name for name, step in found.items() if step.facts.get("converged") is False]
 
 
-def per_picture(found: Mapping[str, Found], attacks: Attacks) -> dict[str, NDArray[np.float64]]:
+def per_picture(found: Mapping[str, StepResult], attacks: Attacks) -> dict[str, NDArray[np.float64]]:
     """Give the scores of every test picture by the strongest attackers and the floors, (n,) each, by name."""
     scores = {}
     for name, attacker in _strongest(attacks).items():
@@ -114,7 +114,7 @@ def per_picture(found: Mapping[str, Found], attacks: Attacks) -> dict[str, NDArr
     return scores
 
 
-def pictures_of(found: Mapping[str, Found], report: AuditReport, pack: Pack, control: Control | None) -> Pictures:
+def pictures_of(found: Mapping[str, StepResult], report: AuditReport, pack: Pack, control: Control | None) -> Pictures:
     """Collect the pictures that the page shows."""
     drawn = {
         name.removeprefix("inversion "): step.arrays["pictures people"]
@@ -133,7 +133,7 @@ def pictures_of(found: Mapping[str, Found], report: AuditReport, pack: Pack, con
     )
 
 
-def strongest_pictures(found: Mapping[str, Found], report: AuditReport) -> NDArray[np.uint8]:
+def strongest_pictures(found: Mapping[str, StepResult], report: AuditReport) -> NDArray[np.uint8]:
     """Give the strongest attacker's pictures of the people that every report shows."""
     pictures: NDArray[np.uint8] = found[f"inversion {_first(report.attacks)}"].arrays["pictures people"]
     return pictures
@@ -150,7 +150,7 @@ def _first(attacks: Attacks) -> str:
     return strongest.get("face_similarity", strongest["mse"])
 
 
-def _validation(found: Mapping[str, Found], attacks: Attacks, judge: Judge) -> dict[str, Excess]:
+def _validation(found: Mapping[str, StepResult], attacks: Attacks, judge: Judge) -> dict[str, Excess]:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
     least = found["floors"].facts["validation"] | {"linkage": FALSE_ACCEPT_RATE}
     scores: dict[str, Excess] = {}
@@ -164,7 +164,7 @@ def _validation(found: Mapping[str, Found], attacks: Attacks, judge: Judge) -> d
     return scores
 
 
-def _floors(found: Mapping[str, Found], pack: Pack) -> dict[str, Floors]:
+def _floors(found: Mapping[str, StepResult], pack: Pack) -> dict[str, Floors]:
     floors: dict[str, Floors] = {"mean_face": {}, "random_public_face": {}}
     for key, values in found["floors"].arrays.items():
         floor, name = key.split(" ")
@@ -175,7 +175,7 @@ def _floors(found: Mapping[str, Found], pack: Pack) -> dict[str, Floors]:
     return floors | {"constant_prediction": {"mean_mcc": 0.0, "inferred_mcc": 0.0}, "chance": guessed}
 
 
-def _queries(found: Mapping[str, Found], judge: Judge, config: AuditConfig) -> OrRefused[Queries]:
+def _queries(found: Mapping[str, StepResult], judge: Judge, config: AuditConfig) -> OrRefused[Queries]:
     """Draw up the query curve; its last point is the attacker's of the panel who made it."""
     if config.alone is not None:
         return Refused(refused=ALONE)

@@ -10,7 +10,7 @@ from oneway.attacks.inversion import InversionConfig
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
 from oneway.errors import InputError
-from oneway.models.verifier import Verifier
+from oneway.judges.verifier import Verifier
 from oneway.protection.run import Run
 from oneway.report.reports import AuditReport
 from oneway.runtime import RuntimeConfig

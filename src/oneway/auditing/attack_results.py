@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.faces import strongest as strongest_of
 from oneway.auditing.measures import known_attacker
-from oneway.auditing.steps import Found
+from oneway.auditing.reconstruction import strongest as strongest_of
+from oneway.auditing.steps import StepResult
 from oneway.data.packed import Pack
-from oneway.judge import Judge
+from oneway.judges.judge import Judge
 from oneway.metrics.classification import correlations
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.fisher import least_mse
@@ -24,7 +24,7 @@ LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
 
 
-def attacks_of(found: Mapping[str, Found], pack: Pack, judge: Judge) -> Attacks:
+def attacks_of(found: Mapping[str, StepResult], pack: Pack, judge: Judge) -> Attacks:
     """Give the result of every attack, or why there is none."""
     attacks: Attacks = {"inversion": inversion_of(found, judge)}
     for name, give in {
@@ -42,7 +42,7 @@ def attacks_of(found: Mapping[str, Found], pack: Pack, judge: Judge) -> Attacks:
     return attacks
 
 
-def inversion_of(found: Mapping[str, Found], judge: Judge) -> AttackResult:
+def inversion_of(found: Mapping[str, StepResult], judge: Judge) -> AttackResult:
     """Choose for each score the attacker that is strongest on validation people, and report it on test people."""
     steps = {name.removeprefix("inversion "): step for name, step in found.items() if name.startswith("inversion ")}
 
@@ -97,22 +97,22 @@ def course_of(facts: Mapping[str, Any]) -> Course | None:
     )
 
 
-def estimates_of(judge: Judge, step: Found) -> Scores:
+def estimates_of(judge: Judge, step: StepResult) -> Scores:
     """Reduce a step's scores of test pictures over the people in them."""
     index = step.arrays.get("index")
     return dict(judge.estimates(dict(step.arrays), index))
 
 
-def _facts(step: Found, *names: str) -> dict[str, int | float | str]:
+def _facts(step: StepResult, *names: str) -> dict[str, int | float | str]:
     return {name: step.facts[name] for name in names if name in step.facts}
 
 
-def _scored(step: Found, _: Pack, judge: Judge) -> AttackResult:
+def _scored(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
     facts = _facts(step, "num_pictures", "draws", "attacker")
     return AttackResult(scores=estimates_of(judge, step), course=course_of(step.facts), facts=facts)
 
 
-def _feature(step: Found, _: Pack, judge: Judge) -> AttackResult:
+def _feature(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
     ways, strongest = step.facts["ways"], step.facts["strongest"]
     return AttackResult(
         scores=estimates_of(judge, step),
@@ -123,7 +123,7 @@ def _feature(step: Found, _: Pack, judge: Judge) -> AttackResult:
     )
 
 
-def _linkage(step: Found, _: Pack, __: Judge) -> AttackResult:
+def _linkage(step: StepResult, _: Pack, __: Judge) -> AttackResult:
     ways = {name: _linked(facts) for name, facts in step.facts["ways"].items()}
     strongest = step.facts["strongest"]
     return AttackResult(
@@ -148,7 +148,7 @@ def _read(content: Mapping[str, Any] | None) -> Estimate | None:
     return None if content is None else Estimate(**content)
 
 
-def _scatter(step: Found, _: Pack, __: Judge) -> AttackResult:
+def _scatter(step: StepResult, _: Pack, __: Judge) -> AttackResult:
     return AttackResult(scores={name: _read(step.facts[name]) for name in ("lda_score", "between", "within")})
 
 
@@ -158,17 +158,17 @@ def inferred(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Score
     return {"inferred_mcc": mean_mcc, **{f"inferred_mcc.{name}": one for name, one in each.items()}}
 
 
-def _inference(step: Found, pack: Pack, _: Judge) -> AttackResult:
+def _inference(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
     scores = inferred(step.arrays["confusion"], step.facts["attributes"], pack)
     return AttackResult(scores=scores, course=course_of(step.facts))
 
 
-def _information(step: Found, pack: Pack, _: Judge) -> AttackResult:
+def _information(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
     bits = mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits")
     return AttackResult(scores={"bits": bits}, course=course_of(step.facts), facts=_facts(step, "ceiling"))
 
 
-def _bound(step: Found, pack: Pack, _: Judge) -> AttackResult:
+def _bound(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
     dfil = mean(step.arrays["dfil"], pack.test.identities[step.arrays["index"]], unit="dFIL")
     # A falling function of the estimate turns its interval round.
     value, low, high = (least_mse(end) for end in (dfil.value, dfil.high, dfil.low))

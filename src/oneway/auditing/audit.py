@@ -9,31 +9,31 @@ import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
 
-from oneway import runs
 from oneway.auditing import guards
 from oneway.auditing.assemble import assemble, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.context import AuditContext
 from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
-from oneway.auditing.finished import require_fingerprint, without
 from oneway.auditing.measures import measure
 from oneway.auditing.order import anonymous, hidden_order
-from oneway.auditing.room import Room
+from oneway.auditing.question import require_fingerprint, without
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
-from oneway.claims import check_claim, claim, tidy
 from oneway.config import to_dict
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.judge import Judge, identified
+from oneway.judges.judge import Judge, identified
+from oneway.judges.verifier import Verifier
 from oneway.models.perceptual import open_perceptual
-from oneway.models.verifier import Verifier
 from oneway.protection.run import Run
 from oneway.report.page import write_page
 from oneway.report.reports import Asked, AuditReport, Data, Question
 from oneway.report.values import SCHEMA
 from oneway.runtime import launch
-from oneway.storage import whole
+from oneway.storage import runs
+from oneway.storage.atomic import whole
+from oneway.storage.claims import check_claim, claim, tidy
 
 PAGE, FEATURES = "report.html", "features"
 
@@ -117,8 +117,8 @@ def audit(
         stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(stolen.access, opened.pack)
-        room = Room(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
-        found = measure(room)
+        context = AuditContext(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
+        found = measure(context)
         report = assemble(found, opened, stolen, judge, config, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)
         scores = {name: values[order] for name, values in per_picture(found, report.attacks).items()}

@@ -12,7 +12,7 @@ from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.verdict import TITLES
-from oneway.judge import FALSE_ACCEPT_RATE, Judge
+from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.report import convergence

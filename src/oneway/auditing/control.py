@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway import runs
-from oneway.auditing.finished import check_same_judge, check_same_settings, without
 from oneway.auditing.order import anonymous, hidden_order
+from oneway.auditing.question import check_same_judge, check_same_settings, without
 from oneway.auditing.victim import Victim
 from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
-from oneway.files import read_array
 from oneway.protection.config import read
 from oneway.protection.run import Run
 from oneway.report.reports import Asked, AuditReport, ControlReport, Question, read_report
+from oneway.storage import runs
+from oneway.storage.inputs import read_array
 
 SCORES, PICTURES = "scores.npz", "shown.npy"
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from oneway.attacks.access import FeatureDump
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import LINEAR
-from oneway.auditing import faces, facts
+from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
-from oneway.auditing.linked import RANKS, RATES
-from oneway.auditing.room import Room
-from oneway.auditing.steps import Found, refused
+from oneway.auditing.context import AuditContext
+from oneway.auditing.linking import RANKS, RATES
+from oneway.auditing.steps import StepResult, refused
 from oneway.auditing.victim import Stolen
-from oneway.judge import Judge
+from oneway.judges.judge import Judge
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import of_reconstructions
 from oneway.report.values import Course, Decisions, OrRefused, Scores
@@ -28,40 +28,41 @@ JITTER = 0.03
 no threshold lets in one of a thousand pairs where one of a hundred is equal."""
 
 
-def attack_decisions(room: Room, place: Place) -> Found:
+def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     """Attack the task's decisions, a bit for each attribute, as if these were the features.
 
     Faces are drawn from them by the solved attacker alone; the other attacks are those on features.
     """
-    outputs = room.victim.outputs
+    outputs = context.victim.outputs
     if outputs is None:
         return refused("what the encoder's task decides is not known")
     decisions = outputs["public"] > 0
     vary = decisions.any(axis=0) & ~decisions.all(axis=0)
     if not vary.any():
         return refused("the task decides alike for every public picture")
-    drawn_from = np.random.default_rng(room.config.seed)
+    drawn_from = np.random.default_rng(context.config.seed)
     bits: dict[str, NDArray[np.generic]] = {}
     for split, logits in outputs.items():
         signs = np.where(logits[:, vary] > 0, 1.0, -1.0)
         bits[split] = (signs + JITTER * drawn_from.standard_normal(signs.shape)).astype(np.float32)
     dump = FeatureDump(bits, place.fabric.device)
-    stolen = Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
-    inner = replace(room, stolen=stolen)
-    found = {"inversion linear": faces.inversion(inner, place, replace(LINEAR, seed=room.config.seed), LINEAR.name)}
+    stolen = Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
+    inner = replace(context, stolen=stolen)
+    linear = replace(LINEAR, seed=context.config.seed)
+    found = {"inversion linear": reconstruction.inversion(inner, place, linear, linear.name)}
     drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in of_reconstructions()}
-    if room.config.alone is not None:
-        return Found(facts={"linkage": {}}, arrays=drawn)
-    found["feature"] = facts.predicted(inner, place)
-    linkage = facts.linked(inner, place, found)
+    if context.config.alone is not None:
+        return StepResult(facts={"linkage": {}}, arrays=drawn)
+    found["feature"] = inference.predicted(inner, place)
+    linkage = inference.linked(inner, place, found)
     features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
     linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
     course = {name: found["feature"].facts[name] for name in COURSE if name in found["feature"].facts}
-    return Found(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
+    return StepResult(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
 
 
 def summarise(
-    step: Found,
+    step: StepResult,
     scores: Mapping[str, NDArray[np.float64]],
     against: Mapping[str, NDArray[np.float64]],
     judge: Judge,

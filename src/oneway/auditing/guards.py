@@ -13,7 +13,7 @@ from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.metrics.estimate import Estimate
-from oneway.models import company
+from oneway.models import batch_invariance
 from oneway.report.values import Decisions, Guard, JudgeReport, OrRefused, Refused
 
 LEAST_PEOPLE = 50
@@ -122,8 +122,9 @@ def check_company(encoder: nn.Module | None, pack: Pack, device: torch.device) -
     """
     if encoder is None:
         return []
-    company.check_company(encoder, pack.public, device)
-    return [_passed("company", f"{company.ASKED} public pictures have the same features alone and in any company")]
+    batch_invariance.check_company(encoder, pack.public, device)
+    asked = batch_invariance.ASKED
+    return [_passed("company", f"{asked} public pictures have the same features alone and in any company")]
 
 
 def check_range(kind: str, pixels: str | None) -> list[Guard]:

@@ -8,56 +8,56 @@ from typing import Any
 
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import LINEAR, Attacker, attackers, trained
-from oneway.auditing import faces, facts
+from oneway.auditing import inference, reconstruction
+from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
-from oneway.auditing.room import Room
-from oneway.auditing.steps import Found, refused
+from oneway.auditing.steps import StepResult, refused
 
 ALONE = "left out: one attacker alone was asked for"
 """Why an audit by one attacker has nothing else."""
 
 
-def measure(room: Room) -> dict[str, Found]:
+def measure(context: AuditContext) -> dict[str, StepResult]:
     """Take every step of the audit, or find it taken; gives what each found, by name."""
-    found: dict[str, Found] = {}
+    found: dict[str, StepResult] = {}
 
-    def take(name: str, make: Callable[..., Found], *given: Any) -> None:
-        def made(place: Place) -> Found:
+    def take(name: str, make: Callable[..., StepResult], *given: Any) -> None:
+        def made(place: Place) -> StepResult:
             # No step depends on what those before it drew, so it is the same after a kill.
-            with room.victim.seeded(room.config.seed, name):
-                return make(room, place, *given)
+            with context.victim.seeded(context.config.seed, name):
+                return make(context, place, *given)
 
-        found[name] = room.steps.take(name.replace(" ", "-"), made)
+        found[name] = context.steps.take(name.replace(" ", "-"), made)
 
-    def unless(left_out: str | None, name: str, make: Callable[..., Found], *given: Any) -> None:
+    def unless(left_out: str | None, name: str, make: Callable[..., StepResult], *given: Any) -> None:
         """Take a step, unless there is a reason to leave it out."""
         take(name, make if left_out is None else lambda *_: refused(left_out), *given)
 
-    alone = None if room.config.alone is None else ALONE
-    brief = alone or ("left out: the audit is brief" if room.config.brief else None)
-    take("floors", faces.floors)
-    panel = _panel(room)
+    alone = None if context.config.alone is None else ALONE
+    brief = alone or ("left out: the audit is brief" if context.config.brief else None)
+    take("floors", reconstruction.floors)
+    panel = _panel(context)
     for label, attacker in panel.items():
-        take(f"inversion {label}", faces.inversion, attacker, label)
-    unless(alone, "feature", facts.predicted)
-    unless(alone, "linkage", facts.linked, found)
-    unless(alone, "scatter", facts.scattered)
+        take(f"inversion {label}", reconstruction.inversion, attacker, label)
+    unless(alone, "feature", inference.predicted)
+    unless(alone, "linkage", inference.linked, found)
+    unless(alone, "scatter", inference.scattered)
     take("decisions", attack_decisions)
-    unless(brief, "inference", facts.inferred)
-    unless(brief, "information", facts.informed)
-    unless(brief, "bound", facts.bounded)
-    unless(brief, "optimisation", faces.optimised)
-    best = faces.strongest({label: found[f"inversion {label}"] for label in panel})
-    unless(brief, "averaging", faces.averaging, panel[best], best)
+    unless(brief, "inference", inference.inferred)
+    unless(brief, "information", inference.informed)
+    unless(brief, "bound", inference.bounded)
+    unless(brief, "optimisation", reconstruction.optimised)
+    best = reconstruction.strongest({label: found[f"inversion {label}"] for label in panel})
+    unless(brief, "averaging", reconstruction.averaging, panel[best], best)
     if brief is None:
         learner = few_queries(found)
-        for number in room.config.queries:
-            if number < len(room.pack.public):
-                take(f"queries {number}", faces.queried, panel[learner], number)
+        for number in context.config.queries:
+            if number < len(context.pack.public):
+                take(f"queries {number}", reconstruction.queried, panel[learner], number)
     return found
 
 
-def few_queries(found: Mapping[str, Found]) -> str:
+def few_queries(found: Mapping[str, StepResult]) -> str:
     """Name the attacker who makes the query curve: of those who learn from few pairs the one that draws best with all.
 
     Larger decoders need more pairs than these: with few they draw worse.
@@ -67,7 +67,7 @@ def few_queries(found: Mapping[str, Found]) -> str:
         for name, step in found.items()
         if name.startswith("inversion ") and known_attacker(name.removeprefix("inversion ")).few
     }
-    return faces.strongest(plain).removeprefix("inversion ")
+    return reconstruction.strongest(plain).removeprefix("inversion ")
 
 
 def known_attacker(label: str) -> Attacker:
@@ -75,9 +75,9 @@ def known_attacker(label: str) -> Attacker:
     return attackers()[label.partition("-")[0]]
 
 
-def _panel(room: Room) -> dict[str, Attacker]:
+def _panel(context: AuditContext) -> dict[str, Attacker]:
     """List the inversion attackers by label, the linear one first."""
-    config = room.config
+    config = context.config
     if config.alone is not None:
         return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
     panel = {LINEAR.name: replace(LINEAR, seed=config.seed)}

@@ -12,17 +12,17 @@ import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
-from oneway import runs
 from oneway.attacks.fit import Place
 from oneway.report.values import Refused
-from oneway.storage import whole
+from oneway.storage import runs
+from oneway.storage.atomic import whole
 
 FOLDER = "parts"
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class StepResult:
     """What a step found.
 
     Attributes:
@@ -40,9 +40,9 @@ class Found:
         return Refused(refused=self.facts["refused"]) if "refused" in self.facts else None
 
 
-def refused(reason: str) -> Found:
+def refused(reason: str) -> StepResult:
     """Say why a step has no result."""
-    return Found(facts={"refused": reason})
+    return StepResult(facts={"refused": reason})
 
 
 class Steps:
@@ -60,7 +60,7 @@ class Steps:
         self.home, self._folder, self.fabric = folder, folder / FOLDER, fabric
         self._checkpoint_seconds, self._progress = checkpoint_seconds, progress
 
-    def take(self, name: str, make: Callable[[Place], Found]) -> Found:
+    def take(self, name: str, make: Callable[[Place], StepResult]) -> StepResult:
         """Give what the step of that name finds, from its files if it was taken before."""
         facts, arrays = self._folder / f"{name}.json", self._folder / f"{name}.npz"
         if not facts.exists():
@@ -78,4 +78,4 @@ class Steps:
             runs.write_json(facts, found.facts | {"seconds": round(time.monotonic() - begun, 1)})
             place.checkpoint.unlink(missing_ok=True)
         with np.load(arrays, allow_pickle=False) as stored:
-            return Found(facts=runs.read_json(facts), arrays=dict(stored))
+            return StepResult(facts=runs.read_json(facts), arrays=dict(stored))

@@ -15,7 +15,6 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from oneway import runs
 from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
 from oneway.data.batches import load
 from oneway.data.dump import read_dump
@@ -31,7 +30,8 @@ from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
 from oneway.report.values import Utility
 from oneway.runtime import lay_out
-from oneway.storage import new_array, whole
+from oneway.storage import runs
+from oneway.storage.atomic import new_array, whole
 
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
@@ -156,8 +156,8 @@ class Stolen:
     Attributes:
         access: the features of the public pictures to train on, and one answer for every other picture: what was
             stolen.
-        taught: the features of the public pictures that a solved attacker learns from: the average of several answers
-            for each where the encoder adds noise, else what `access` gives.
+        fitted_on: the features of the public pictures that a solved attacker learns from: the average of several
+            answers for each where the encoder adds noise, else what `access` gives.
         noisy: whether the encoder answers differently each time.
         white: the encoder itself, if it can be had.
         averaged: the same with every picture sent several times and the answers averaged; only where `noisy`.
@@ -165,7 +165,7 @@ class Stolen:
     """
 
     access: Access
-    taught: Access
+    fitted_on: Access
     noisy: bool
     white: WhiteBox | None
     averaged: Callable[[], Access] | None
@@ -181,7 +181,7 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int
     """
     if victim.encoder is None:
         dump = FeatureDump(victim.stored, fabric.device)
-        return Stolen(access=dump, taught=dump, noisy=False, white=None, averaged=None)
+        return Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
     pack = victim.pack
     asked = BlackBox(victim.encoder, fabric, pack.size)
     sample = np.arange(min(8, len(pack.public)))
@@ -193,18 +193,18 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int
     live = asked if noisy or size > RECORD_BYTES else None
     access = _record(asked, pack, folder / "single", live=live, seed=seed, progress=progress)
     if not noisy:
-        return Stolen(access=access, taught=access, noisy=False, white=white, averaged=None)
+        return Stolen(access=access, fitted_on=access, noisy=False, white=white, averaged=None)
     several = BlackBox(victim.encoder, fabric, pack.size, draws=draws)
 
     def averaged() -> Access:
         live = several if size > RECORD_BYTES else None
         return _record(several, pack, folder / "averaged", live=live, seed=seed, progress=progress)
 
-    taught: Access = several
+    fitted_on: Access = several
     if size <= RECORD_BYTES:
         parts = ("public",)
-        taught = _record(several, pack, folder / "averaged", live=None, seed=seed, progress=progress, parts=parts)
-    return Stolen(access=access, taught=taught, noisy=True, white=white, averaged=averaged)
+        fitted_on = _record(several, pack, folder / "averaged", live=None, seed=seed, progress=progress, parts=parts)
+    return Stolen(access=access, fitted_on=fitted_on, noisy=True, white=white, averaged=averaged)
 
 
 def _record(

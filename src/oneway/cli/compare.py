@@ -11,7 +11,7 @@ from oneway.cli.options import EXECUTOR, Data, Settings, open_executor, pairs, r
 from oneway.console import console
 
 if TYPE_CHECKING:
-    from oneway.experiments.estimate import Estimate
+    from oneway.sweep.timing import Estimate
 
 
 def benchmark(
@@ -51,9 +51,9 @@ def benchmark(
     """
     from oneway.config import override
     from oneway.data.packed import Pack
-    from oneway.experiments.defences import PICTURE, DefencesConfig, cells, compare_defences, foresee
     from oneway.protection.config import PRESETS
     from oneway.report.table import benchmark_table
+    from oneway.sweep.benchmark import PICTURE, DefencesConfig, cells, compare_defences, foresee
 
     assert what == "defences"
     maker, settings = open_executor(jobs, pairs(set))
@@ -88,14 +88,14 @@ def recommend(
     import shlex
     from dataclasses import replace
 
-    from oneway.experiments.choice import recommend as choose
-    from oneway.experiments.choice import unjudged
     from oneway.protection.arguments import arguments
     from oneway.protection.config import read
     from oneway.report.reports import read_report
     from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table
-    from oneway.runs import CONFIG, read_json
+    from oneway.storage.runs import CONFIG, read_json
+    from oneway.sweep.choice import recommend as choose
+    from oneway.sweep.choice import unjudged
 
     report = read_report(benchmark, BenchmarkReport, "oneway benchmark defences DATA --out NEW")
     row = choose(report, cut, utility=utility, leakage=leakage)
@@ -153,10 +153,10 @@ def experiment(
     """
     from oneway.config import override
     from oneway.data.packed import Pack
-    from oneway.experiments.config import PRESETS
-    from oneway.experiments.experiment import NAMES, PAGE, foresee
-    from oneway.experiments.experiment import experiment as run_experiments
     from oneway.report.table import experiment_table
+    from oneway.reproduction.config import PRESETS
+    from oneway.reproduction.experiment import NAMES, PAGE, foresee
+    from oneway.reproduction.experiment import experiment as run_experiments
 
     maker, settings = open_executor(jobs, pairs(set))
     names = NAMES if name == "all" else (name,)

@@ -10,8 +10,8 @@ from tyro.conf import Positional
 
 from oneway.cli.options import Data, Device, Settings, pairs, required, show
 from oneway.console import console
+from oneway.data.readers.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
 from oneway.errors import InputError
-from oneway.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
 
 if TYPE_CHECKING:
     from oneway.data.packed import Part
@@ -149,8 +149,8 @@ def verifier(
     """
     from oneway.config import override
     from oneway.data.packed import Pack
-    from oneway.judge import Judge
-    from oneway.models.identification import IdentificationConfig, identify
+    from oneway.judges.identification import IdentificationConfig, identify
+    from oneway.judges.judge import Judge
     from oneway.report.table import verifier_line
     from oneway.runtime import RuntimeConfig
 

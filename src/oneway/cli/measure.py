@@ -55,7 +55,7 @@ def attack(
     from oneway.auditing.attack import attack as attack_run
     from oneway.config import override
     from oneway.data.packed import Pack
-    from oneway.models.identification import open_verifier
+    from oneway.judges.identification import open_verifier
     from oneway.protection.run import Run
     from oneway.runtime import RuntimeConfig
 
@@ -119,7 +119,7 @@ def audit(
     from oneway.auditing.config import AuditConfig
     from oneway.config import override
     from oneway.data.packed import Pack
-    from oneway.models.identification import open_verifier
+    from oneway.judges.identification import open_verifier
     from oneway.protection.run import Run
     from oneway.report.junit import write_junit
     from oneway.report.limits import check_limits, read_limits

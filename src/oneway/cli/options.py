@@ -12,7 +12,7 @@ from oneway.console import console
 from oneway.errors import InputError
 
 if TYPE_CHECKING:
-    from oneway.experiments.executor import Executor
+    from oneway.sweep.executor import Executor
 
 Given = TypeVar("Given")
 Data = Positional[Annotated[Path | None, arg(metavar="DATA")]]
@@ -60,7 +60,7 @@ def show(config: Any, above: str = "") -> None:
 def open_executor(jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
     """Make the executor that settings name; gives those of the command's configuration too."""
     from oneway.config import override
-    from oneway.experiments.executor import Executor
+    from oneway.sweep.executor import Executor
 
     own = {name.removeprefix(EXECUTOR): value for name, value in pairs.items() if name.startswith(EXECUTOR)}
     made = override(Executor(), {"jobs": jobs} | own)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.errors import InputError
-from oneway.storage import reserve
+from oneway.storage.atomic import reserve
 
 _COPIED = 256  # rows held in memory while a file is copied
 

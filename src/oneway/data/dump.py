@@ -29,8 +29,8 @@ from safetensors.numpy import save
 from oneway.data.packed import Pack, Part
 from oneway.data.shards import READERS, Features, Shard, reading
 from oneway.errors import InputError
-from oneway.files import free_memory, regular
-from oneway.storage import whole
+from oneway.storage.atomic import whole
+from oneway.storage.inputs import free_memory, regular
 
 
 def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:

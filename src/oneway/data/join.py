@@ -16,7 +16,7 @@ from oneway.data.disk import write
 from oneway.data.packed import DESCRIPTION, IMAGES, LABELS, Pack
 from oneway.data.source import LANDMARKS, NAMING
 from oneway.errors import InputError
-from oneway.storage import clear, hold, new_array, unwritable
+from oneway.storage.atomic import clear, hold, new_array, unwritable
 
 
 def join(pack: Pack, extra: Pack, out: Path) -> Pack:

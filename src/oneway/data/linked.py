@@ -17,8 +17,8 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from PIL import Image
 
+from oneway.data.byterange import ByteRange, check_below
 from oneway.data.picture import LARGEST, decode
-from oneway.data.span import Span, check_below
 from oneway.errors import InputError
 
 SPANS = "spans.parquet"
@@ -81,7 +81,7 @@ class Linked:
         out = np.empty((len(rows), self.size, self.size, 3), dtype=np.uint8)
 
         def fill(number: int) -> None:
-            span = Span(files[number], offsets[number], sizes[number])
+            span = ByteRange(files[number], offsets[number], sizes[number])
             check_below(span.file, self.root)
             content = BytesIO(span.read())
             out[number] = decode(content, f"{span.file} at {span.offset}", self.size, self.frame, self.box)
@@ -90,7 +90,7 @@ class Linked:
         return out
 
 
-def write_spans(path: Path, spans: Sequence[Span]) -> None:
+def write_spans(path: Path, spans: Sequence[ByteRange]) -> None:
     """Write the file of spans that `Linked` reads."""
     columns: dict[str, Any] = {
         "file": pa.array([span.file for span in spans]).dictionary_encode(),

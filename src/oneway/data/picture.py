@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from oneway.errors import InputError
-from oneway.files import endless
+from oneway.storage.inputs import endless
 
 FORMATS = {
     ".jpg": "JPEG",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.data.byterange import root_of
 from oneway.data.description import describe, fingerprint
 from oneway.data.disk import ImageFile, explained, write
 from oneway.data.duplicates import duplicates
@@ -24,11 +25,10 @@ from oneway.data.linked import SPANS, write_spans
 from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
 from oneway.data.picture import CorruptImage
 from oneway.data.source import Files, Reader, Source
-from oneway.data.span import root_of
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
-from oneway.storage import clear, hold
+from oneway.storage.atomic import clear, hold
 from oneway.workers import serve
 
 CHUNK = 256

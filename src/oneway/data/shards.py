@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from oneway.errors import InputError, unknown
-from oneway.files import regular
+from oneway.storage.inputs import regular
 
 Features = NDArray[np.generic]
 _BLOCK = 2**24  # bytes read at a time

@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.data.byterange import ByteRange
 from oneway.data.picture import decode
-from oneway.data.span import Span
 from oneway.errors import InputError
 
 Landmarks = tuple[tuple[float, float], ...]
@@ -35,7 +35,7 @@ class Files(Reader, Protocol):
     """A reader of files or of pieces of files, as `Photographs` is."""
 
     @property
-    def spans(self) -> Sequence[Span]:
+    def spans(self) -> Sequence[ByteRange]:
         """Where each image lies."""
         ...
 
@@ -117,10 +117,10 @@ class Photographs:
         return decode(path, str(path), size, self.frame, self.box)
 
     @property
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[ByteRange]:
         """Where the images lie: each is a whole file."""
         root = self.root.absolute()
-        return [Span(str(root / name)) for name in self.names]
+        return [ByteRange(str(root / name)) for name in self.names]
 
 
 @dataclass(frozen=True)
@@ -132,27 +132,27 @@ class Drawings:
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return drawing `index` as (size, size, 3) uint8."""
-        from oneway.data import synthetic  # only who draws needs aggdraw
+        from oneway.synthetic import faces  # only who draws needs aggdraw
 
-        return synthetic.draw(synthetic.sample(self.seed, *divmod(index, self.shots)), size)
+        return faces.draw(faces.sample(self.seed, *divmod(index, self.shots)), size)
 
 
 def synthetic_source(identities: int, shots: int, seed: int) -> Source:
     """Return the drawn faces of `identities` people, `shots` of each, of the world `seed`; no photographs."""
-    from oneway.data import synthetic
+    from oneway.synthetic import faces
 
     for name, value in (("identities", identities), ("shots", shots)):
         if value < 1:
             raise InputError(f"{name}: must be at least 1, got {value}")
-    faces = [(identity, shot) for identity in range(identities) for shot in range(shots)]
+    drawn = [(identity, shot) for identity in range(identities) for shot in range(shots)]
     return Source(
         layout=DRAWN,
-        names=tuple(f"person{identity:05d}/shot{shot:02d}" for identity, shot in faces),
-        attributes=synthetic.ATTRIBUTES,
-        labels=np.stack([synthetic.sample(seed, identity, shot).labels() for identity, shot in faces]),
-        identities=tuple(f"person{identity:05d}" for identity, _ in faces),
+        names=tuple(f"person{identity:05d}/shot{shot:02d}" for identity, shot in drawn),
+        attributes=faces.ATTRIBUTES,
+        labels=np.stack([faces.sample(seed, identity, shot).labels() for identity, shot in drawn]),
+        identities=tuple(f"person{identity:05d}" for identity, _ in drawn),
         partition=None,
-        landmarks=synthetic.LANDMARKS,
+        landmarks=faces.LANDMARKS,
         reader=Drawings(seed, shots),
         crop=f"drawn, seed {seed}",
     )

@@ -1,1 +1,1 @@
-"""The networks of both players, and the face verifiers that judge reconstructions."""
+"""The networks of both players, and what is done to features."""

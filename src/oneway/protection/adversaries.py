@@ -9,9 +9,9 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from oneway.models.adversarial import AdversarialLoss
 from oneway.models.decoder import Decoder, mirror
 from oneway.models.perceptual import Distance
-from oneway.models.rival import Rival
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Objective, Player, Protector, adversary_steps, player
 
@@ -40,7 +40,7 @@ class Adversaries:
             player(fabric, self._draw(number, number), config.decoder_learning_rate, 0.0)
             for number in range(game.decoders)
         ]
-        self._rival = Rival(size, seed=config.seed + 1, fabric=fabric) if game.decoder_gan else None
+        self._rival = AdversarialLoss(size, seed=config.seed + 1, fabric=fabric) if game.decoder_gan else None
         self.objective: Objective = Objective(
             gan=game.decoder_gan, rival=self._rival, perceptual=game.decoder_perceptual, sight=sight
         )

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from oneway import losses
+from oneway.models.adversarial import AdversarialLoss
 from oneway.models.classifier import Classifier
 from oneway.models.decoder import Decoder
 from oneway.models.perceptual import Distance
-from oneway.models.rival import Rival
 from oneway.runtime import lay_out
 
 
@@ -83,7 +83,7 @@ class Objective:
     """
 
     gan: float = 0.0
-    rival: Rival | None = None
+    rival: AdversarialLoss | None = None
     perceptual: float = 0.0
     sight: Distance | None = None
 

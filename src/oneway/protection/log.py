@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from oneway.storage import unwritable, whole
+from oneway.storage.atomic import unwritable, whole
 
 FILE, EVENTS = "log.csv", "tensorboard"
 

@@ -14,7 +14,6 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from oneway import runs
 from oneway.config import Count, Names, checked, from_dict
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack, Part
@@ -31,6 +30,7 @@ from oneway.protection.config import ProtectConfig, current
 from oneway.protection.game import Protector
 from oneway.protection.log import EVENTS, FILE
 from oneway.report.reports import RunReport, read_report
+from oneway.storage import runs
 
 WEIGHTS = "protector.safetensors"
 SHARED = (runs.CONFIG, runs.RESULTS, FILE, EVENTS)

@@ -12,14 +12,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneway import runs
-from oneway.claims import claim_in_one, tidy
 from oneway.config import to_dict
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
-from oneway.models.company import check_company
+from oneway.models.batch_invariance import check_company
 from oneway.models.perceptual import Distance, open_perceptual
 from oneway.models.seeded import seeded
 from oneway.progress import track
@@ -32,6 +30,8 @@ from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predic
 from oneway.report.reports import RunReport, Validated
 from oneway.report.values import SCHEMA, Utility
 from oneway.runtime import launch, together
+from oneway.storage import runs
+from oneway.storage.claims import claim_in_one, tidy
 
 LOG_EVERY = 20
 COLUMNS = ("utility_loss", "protector_error", "adversary_error", "pixel_weight", "learning_rate")

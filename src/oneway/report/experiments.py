@@ -17,7 +17,7 @@ from oneway.report import figure
 from oneway.report.page import environment, uri
 from oneway.report.reproduction import SHOWN, TITLES, columns
 from oneway.report.sweeps import ExperimentReport, ExperimentRow
-from oneway.storage import whole
+from oneway.storage.atomic import whole
 
 Pixels = NDArray[np.uint8]
 PLOT = (420, 300)

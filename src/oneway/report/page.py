@@ -21,8 +21,8 @@ from oneway.report.curve import draw_curve
 from oneway.report.reports import AuditReport
 from oneway.report.table import verifier_line
 from oneway.report.values import scores_of
-from oneway.runs import flat
-from oneway.storage import whole
+from oneway.storage.atomic import whole
+from oneway.storage.runs import flat
 
 Pixels = NDArray[np.uint8]
 

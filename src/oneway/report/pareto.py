@@ -7,7 +7,7 @@ from pathlib import Path
 from oneway.metrics.estimate import Estimate
 from oneway.report.plots import ends_of
 from oneway.report.sweeps import BenchmarkReport
-from oneway.storage import whole
+from oneway.storage.atomic import whole
 
 SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
 MARKS = "osD^v<>PX*hpd"

@@ -11,7 +11,7 @@ import numpy as np
 from oneway.metrics.estimate import Estimate
 from oneway.report.reproduction import SHOWN
 from oneway.report.sweeps import ExperimentRow
-from oneway.storage import whole
+from oneway.storage.atomic import whole
 
 Rows = Sequence[ExperimentRow]
 SIDES = {"none": "unprotected", "paper": "the paper's game", "recommended": "the recommended recipe"}

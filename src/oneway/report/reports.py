@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeVar
 
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
-from oneway.files import regular
 from oneway.metrics.estimate import Estimate
 from oneway.report.values import (
     SCHEMA,
@@ -27,7 +26,8 @@ from oneway.report.values import (
     Utility,
     Verdict,
 )
-from oneway.runs import RESULTS
+from oneway.storage.inputs import regular
+from oneway.storage.runs import RESULTS
 
 
 @record

@@ -1,0 +1,49 @@
+"""What every step of an audit has at hand, and what it says of an attacker's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from oneway.attacks.fit import Fitted
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.steps import Steps
+from oneway.auditing.victim import Stolen, Victim
+from oneway.data.packed import Pack
+from oneway.judges.judge import Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditContext:
+    """Everything that a step of an audit needs.
+
+    Attributes:
+        victim: what is attacked.
+        stolen: what its attackers have.
+        judge: who scores what they draw.
+        config: their budgets.
+        steps: which are finished.
+        images: whether pictures of people are asked for, so that steps keep some.
+
+    """
+
+    victim: Victim
+    stolen: Stolen
+    judge: Judge
+    config: AuditConfig
+    steps: Steps
+    images: bool = False
+
+    @property
+    def pack(self) -> Pack:
+        """The people of the audit."""
+        return self.victim.pack
+
+
+def course(fitted: Fitted[Any]) -> dict[str, Any]:
+    """Say how an attacker's training went."""
+    return {
+        "converged": fitted.converged,
+        "steps": fitted.steps,
+        "validation_error": fitted.validation_error,
+    }

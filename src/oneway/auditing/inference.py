@@ -1,0 +1,182 @@
+"""The steps of an audit that learn facts: who it is, what attributes, how many bits; no face is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from oneway.attacks import feature, inference, information, linkage, optimisation
+from oneway.attacks.access import all_features
+from oneway.attacks.fit import Fitted, Place
+from oneway.auditing.context import AuditContext, course
+from oneway.auditing.linking import link
+from oneway.auditing.steps import StepResult, refused
+from oneway.data.batches import load
+from oneway.data.packed import Part, Test
+from oneway.metrics import identity, scatter
+from oneway.metrics.classification import confusion
+from oneway.metrics.fisher import fisher_leakage
+from oneway.metrics.information import ceiling, info_nce
+from oneway.models.noise import Noisy
+
+COMPARED = 2000
+"""Test pictures at most by which information is bounded: all their pairs are compared."""
+BOUNDED, PROBES = 64, 16
+"""Test pictures at most, each of another person, that bound the error of unbiased attackers, and probes of each."""
+
+
+def predicted(context: AuditContext, place: Place) -> StepResult:
+    """Map stolen features to the verifier's (eq. 10), by a trained network and by a solved one; the better counts."""
+    if context.judge.verifier is None:
+        return refused("there is no verifier whose features could be predicted")
+    pack, judge, access = context.pack, context.judge, context.stolen.access
+    known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
+    config = context.config.feature.within(context.config.steps)
+    ways: dict[str, Fitted[Any]] = {
+        "linear": feature.solve(
+            access,
+            pack.public,
+            pack.validation,
+            known,
+            place,
+            seed=context.config.seed,
+            fitted_on=context.stolen.fitted_on,
+        ),
+        "network": feature.learn(access, pack.public, pack.validation, known, config, place),
+    }
+    strongest = min(ways, key=lambda name: ways[name].validation_error)
+    arrays: dict[str, NDArray[Any]] = {
+        f"vectors {part.split}": feature.predict(access, ways[strongest].network, part)
+        for part in (pack.validation, pack.test)
+    }
+    arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
+    facts = {name: course(fitted) for name, fitted in ways.items()}
+    return StepResult(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
+
+
+def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> StepResult:
+    """Compare stolen features with photographs of the same people, in several ways; the best counts."""
+    pack, access = context.pack, context.stolen.access
+    if pack.test.num_people == len(pack.test):
+        return refused(f"{_alone(pack.test)}, so there is no photograph to link to")
+    cosine = linkage.Cosine(access, pack.public)
+    ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
+    components = linkage.Components(access, cosine, pack.public, seed=context.config.seed)
+    several = pack.public.num_people < len(pack.public)
+    for kept in sorted({min(kept, components.number) for kept in linkage.KEPT}):
+        ways[f"{kept} components"] = partial(components.first, kept)
+        if several:
+            ways[f"discriminant of {kept}"] = linkage.Discriminant(components, kept)
+    stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
+    photographs = dict(stolen)
+    # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
+    drawn = {
+        f"reconstruction by {name.removeprefix('inversion ')}": step
+        for name, step in found.items()
+        if name.startswith("inversion ")
+    }
+    for name, step in {"verifier features": found["feature"], **drawn}.items():
+        if "vectors test" in step.arrays:
+            mean = step.arrays["vectors validation"].mean(axis=0)
+            real = context.judge.known(pack.validation).mean(axis=0)
+            stolen[name] = {
+                split: linkage.normalise(step.arrays[f"vectors {split}"] - mean) for split in ("validation", "test")
+            }
+            photographs[name] = {
+                part.split: linkage.normalise(context.judge.known(part) - real) for part in (pack.validation, pack.test)
+            }
+    scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
+    strongest = max(scored, key=lambda name: scored[name].strength)
+    facts = {name: one.facts for name, one in scored.items()}
+    result = scored[strongest].facts | {"strongest": strongest, "ways": facts}
+    result["validation"] = scored[strongest].strength
+    return StepResult(facts=result, arrays=scored[strongest].arrays)
+
+
+def _alone(test: Test) -> str:
+    """Say why no two test pictures are of one person, as far as is known."""
+    if test.num_unknown:
+        unknown = f"whom {test.num_unknown} of {len(test)} test pictures show is unknown"
+        return f"{unknown}, and no known person appears twice"
+    return "no test person appears twice"
+
+
+def scattered(context: AuditContext, _: Place) -> StepResult:
+    """Measure how features gather by person (Table 3)."""
+    test = context.pack.test
+    if test.num_people == len(test):
+        return refused(f"{_alone(test)}, so there is no scatter within a person")
+    flat = all_features(context.stolen.access, test).reshape(len(test), -1)
+    measured = {name: value.to_dict() for name, value in scatter.scatter(flat, test.identities).items()}
+    return StepResult(facts=measured | {"chance": scatter.chance(flat, test.identities, seed=context.config.seed)})
+
+
+def inferred(context: AuditContext, place: Place) -> StepResult:
+    """Infer attributes that were not the task, from features and from the task's decisions alone."""
+    pack = context.pack
+    asked = tuple(name for name in pack.attributes if context.victim.task is None or name not in context.victim.task)
+    if not asked:
+        return refused(
+            "the pack has no attributes"
+            if not pack.attributes
+            else "every attribute of the pack is the encoder's task, so there is none to infer that it should not tell"
+        )
+    config = context.config.inference.within(context.config.steps)
+    access = context.stolen.access
+    fitted = inference.infer(access, pack.public, pack.validation, asked, config, place)
+    told_by_probe = inference.predict_attributes(access, fitted.network, pack.test)
+    labels = pack.test.labels(asked)
+    arrays = {"confusion": confusion(told_by_probe, labels)}
+    outputs = context.victim.outputs
+    if outputs is not None:
+        public, test = ((outputs[split] > 0).astype(np.float32) for split in ("public", "test"))
+        told = inference.from_decisions(public, pack.public.labels(asked), test)
+        arrays["confusion decisions"] = confusion(told, labels)
+    return StepResult(facts=course(fitted) | {"attributes": list(asked)}, arrays=arrays)
+
+
+def informed(context: AuditContext, place: Place) -> StepResult:
+    """Bound the information between picture and features from below."""
+    pack, access = context.pack, context.stolen.access
+    config = context.config.information.within(context.config.steps)
+    critic = information.new_critic(access.shape, pack.size, config)
+    fitted = information.learn(access, pack.public, pack.validation, critic, config, place)
+    # All pairs of the scored pictures are compared, so of many people only some are.
+    index = np.sort(np.random.default_rng(context.config.seed).permutation(len(pack.test))[:COMPARED])
+    bits = info_nce(information.score(access, fitted.network, pack.test, index, place))
+    return StepResult(facts=course(fitted) | {"ceiling": ceiling(len(index))}, arrays={"bits": bits, "index": index})
+
+
+def bounded(context: AuditContext, place: Place) -> StepResult:
+    """Bound the error of unbiased attackers from below, where the encoder's noise is known."""
+    encoder, config = context.victim.encoder, context.config
+    if not isinstance(encoder, Noisy) or not context.stolen.noisy:
+        return refused(_unbounded(context))
+    chosen = optimisation.victims(context.pack.test, replace(config.optimisation, num_pictures=BOUNDED))
+    dfil = fisher_leakage(
+        encoder.clean,
+        load(context.pack.test, chosen, device=place.fabric.device),
+        encoder.noise,
+        probes=PROBES,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+    if not (np.isfinite(dfil).all() and dfil.all()):
+        return refused("no bound: for some pictures the encoder has no gradient, or none that is finite")
+    return StepResult(facts={"num_pictures": len(chosen)}, arrays={"dfil": dfil, "index": chosen})
+
+
+def _unbounded(context: AuditContext) -> str:
+    """Say why there is no bound."""
+    if context.victim.encoder is None:
+        return "no bound: stored features do not say what noise they carry"
+    if not context.stolen.noisy:
+        return "no bound: the encoder is deterministic"
+    if not context.victim.white:
+        return "no bound: the encoder adds noise, but as a black box it shows neither the noise nor gradients"
+    return "no bound: the encoder adds noise, but not as its last step in a way that is known"

@@ -1,0 +1,57 @@
+"""Results of what is finished: read, and held to the question that is asked now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from oneway.errors import InputError
+from oneway.report.reports import Named
+from oneway.storage import runs
+
+
+def require_fingerprint(judge: Named, what: str) -> None:
+    """Refuse a judge that cannot be told from others, where it must be: `what` is to have been judged by it too."""
+    if judge.name is not None and judge.fingerprint is None:
+        raise InputError(
+            f"the verifier {judge.name!r} has no fingerprint, so whether it judged {what} cannot be said; give it "
+            "one, a sha256 over all that decides its features"
+        )
+
+
+def check_same_judge(path: Path, theirs: Named, ours: Named) -> None:
+    """Hold the judge of a control to ours, by their fingerprints.
+
+    Raises:
+        InputError: if they are not the same, or this cannot be said.
+
+    """
+    require_fingerprint(ours, f"the control {path}")
+    if theirs.fingerprint != ours.fingerprint:
+        raise InputError(
+            f"the control {path} was judged by {theirs}, not by {ours}; judge both by the same "
+            "verifier: give the control's with --verifier, or make the control again"
+        )
+
+
+def check_same_settings(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any], command: str) -> None:
+    """Hold the settings of a control to ours, field by field; `command` makes it anew.
+
+    Raises:
+        InputError: naming the first field that differs, and its two values.
+
+    """
+    held, asked = runs.flat(theirs), runs.flat(ours)
+    for name in [*asked, *(name for name in held if name not in asked)]:
+        if held.get(name) != asked.get(name):
+            raise InputError(
+                f"the control {path} was made with {name} = {held.get(name)!r}, not {asked.get(name)!r}: a control is "
+                "the same attack on the same network and data, without protection; give both the same settings, or "
+                f"make the control again: {command}"
+            )
+
+
+def without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Leave fields out of a configuration: those that decide no figure, such as where it runs."""
+    return {name: value for name, value in config.items() if name not in names}

@@ -1,0 +1,231 @@
+"""The steps of an audit that draw faces: floors, inversion attackers, and what they do with less or more."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.attacks import optimisation
+from oneway.attacks.access import Access
+from oneway.attacks.fit import Place
+from oneway.attacks.inversion import reconstruct
+from oneway.attacks.linear import chosen_rows
+from oneway.attacks.panel import Attacker, Context
+from oneway.auditing.context import AuditContext, course
+from oneway.auditing.steps import StepResult, refused
+from oneway.data.batches import load, mean_picture
+from oneway.data.packed import Pack, Test, Validation
+from oneway.judges.judge import Scores, in_batches
+from oneway.metrics.registry import of_reconstructions
+from oneway.models.perceptual import open_perceptual
+from oneway.models.scale import Standardise
+from oneway.storage import runs
+
+DECODER = "decoder.safetensors"
+SHOWN = 8
+"""Test people whose pictures the report shows."""
+
+
+def shown(pack: Pack) -> NDArray[np.int64]:
+    """Choose one picture each of test people spread evenly over the split, not picked: (at most 8,)."""
+    first = np.unique(pack.test.identities, return_index=True)[1]
+    spread = np.linspace(0, len(first) - 1, min(SHOWN, len(first))).astype(np.int64)
+    chosen: NDArray[np.int64] = np.sort(first)[spread]
+    return chosen
+
+
+def floors(context: AuditContext, _: Place) -> StepResult:
+    """Score attackers who know nothing."""
+    pack, judge = context.pack, context.judge
+    random = np.random.default_rng(context.config.seed).integers(len(pack.public), size=len(pack.test))
+    mean = judge.mean_face
+    seen = None if judge.verifier is None else judge.mean_face_vector
+    # One attacker alone needs no floor of features, for which a slow judge looks at every public picture.
+    public = None if judge.verifier is None or context.config.alone is not None else judge.known(pack.public)
+
+    def mean_face(part: Validation | Test, names: Collection[str]) -> Scores:
+        vectors = None if seen is None else np.broadcast_to(seen, (len(part), len(seen)))
+        return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
+
+    scores = {"mean_face": mean_face(pack.test, tuple(of_reconstructions()))}
+    vectors = None if public is None else public[random]
+    scores["random_public_face"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
+    arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
+    validation: dict[str, float] = {}
+    if public is not None:
+        constant = public.mean(axis=0)
+        constant /= max(float(np.linalg.norm(constant)), 1e-12)
+        arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
+        validation = {
+            "face_similarity": float(mean_face(pack.validation, ("face_similarity",))["face_similarity"].mean()),
+            "feature_similarity": float((judge.known(pack.validation) @ constant).mean()),
+        }
+    return StepResult(facts={"validation": validation}, arrays=arrays)
+
+
+def inversion(
+    context: AuditContext, place: Place, attacker: Attacker, label: str, access: Access | None = None
+) -> StepResult:
+    """Train one inversion attacker, or solve the linear one, and score it; which of them counts is chosen later.
+
+    Args:
+        context: what is attacked.
+        place: where it computes.
+        attacker: who is trained.
+        label: its name, with its seed if there are several.
+        access: another access than the audit's own.
+
+    """
+    fitted_on = context.stolen.fitted_on if access is None else access
+    access = context.stolen.access if access is None else access
+    fitted = attacker.fit(_context(context, place, attacker, access, label, fitted_on=fitted_on))
+    if attacker.config is not None and attacker.config.keep:
+        runs.write_tensors(context.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
+    pack, judge, decoder = context.pack, context.judge, fitted.network
+    names = ("mse", "face_similarity", "vectors")
+    validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
+    wanted = (*of_reconstructions(), "vectors")
+    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, wanted)
+    vectors = {
+        f"vectors {split}": scores.pop("vectors")
+        for split, scores in (("validation", validation), ("test", test))
+        if "vectors" in scores
+    }
+    best = _best_recovered(test, pack.test)
+    drawn = {"people": shown(pack), "best": best} if context.images else {}
+    if attacker.solved:
+        queries = len(chosen_rows(pack.public, context.config.seed)) * (
+            context.config.draws if context.stolen.noisy else 1
+        )
+    else:
+        queries = len(pack.public) * (2 if access.mirrors else 1)
+    return StepResult(
+        facts=course(fitted)
+        | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
+        arrays=test
+        | vectors
+        | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
+        | {"index best": best},
+    )
+
+
+def strongest(found: Mapping[str, StepResult]) -> str:
+    """Name the inversion attacker that draws faces most like the validation people's, or has the smallest error.
+
+    The latter counts without a verifier.
+    """
+
+    def strength(name: str) -> float:
+        validation = found[name].facts["validation"]
+        return float(validation.get("face_similarity", -validation["mse"]))
+
+    return max(found, key=strength)
+
+
+def optimised(context: AuditContext, place: Place) -> StepResult:
+    """Optimise pictures until a known encoder maps them to the stolen features."""
+    white, config, pack = context.stolen.white, context.config.optimisation, context.pack
+    if white is None:
+        return refused("the encoder's weights were not given")
+    chosen = optimisation.victims(pack.test, config)
+    public = np.sort(np.random.default_rng(context.config.seed).permutation(len(pack.public))[:256])
+    standardise = Standardise(context.stolen.access.shape)
+    standardise.observe(context.stolen.access.features(pack.public, public).cpu())
+    scale = standardise.variance[None].to(place.fabric.device)
+    stolen = context.stolen.access.features(pack.test, chosen)
+    start = mean_picture(pack.public, place.fabric.device)
+    drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress).cpu()
+    originals = load(pack.test, chosen)
+    scores = context.judge.measure([(drawn, originals)], pack.test, index=chosen)
+    return StepResult(facts={"num_pictures": len(chosen)}, arrays=scores | {"index": chosen})
+
+
+def averaging(context: AuditContext, place: Place, attacker: Attacker, label: str) -> StepResult:
+    """Attack a noisy encoder by the average of several answers for one picture, by the strongest of the panel."""
+    if context.stolen.averaged is None:
+        return refused("the encoder answers alike each time, so there is nothing to average")
+    found = inversion(context, place, attacker, "averaging", context.stolen.averaged())
+    return StepResult(facts=found.facts | {"draws": context.config.draws, "attacker": label}, arrays=found.arrays)
+
+
+def queried(context: AuditContext, place: Place, attacker: Attacker, number: int) -> StepResult:
+    """Attack with the features of a few public pictures only."""
+    access = context.stolen.access
+    chosen = np.sort(np.random.default_rng(context.config.seed).permutation(len(context.pack.public))[:number])
+    fitted = attacker.fit(_context(context, place, attacker, access, f"{number} queries", rows=chosen))
+    names = ("mse", "face_similarity", "recognised")
+    pictures = decoded_pictures(access, fitted.network, context.pack.test, place)
+    return StepResult(
+        facts=course(fitted) | {"queries": number}, arrays=context.judge.measure(pictures, context.pack.test, names)
+    )
+
+
+def _context(
+    context: AuditContext,
+    place: Place,
+    attacker: Attacker,
+    access: Access,
+    label: str,
+    *,
+    fitted_on: Access | None = None,
+    rows: NDArray[np.int64] | None = None,
+) -> Context:
+    """Give an attacker what it may have."""
+    perceptual = None
+    if attacker.sees and context.config.perceptual is not None:
+        perceptual = open_perceptual(context.config.perceptual).to(place.fabric.device)
+    return Context(
+        access=access,
+        fitted_on=access if fitted_on is None else fitted_on,
+        public=context.pack.public,
+        validation=context.pack.validation,
+        place=place,
+        stages=context.victim.stages,
+        seed=attacker.seed,
+        steps=context.config.steps,
+        perceptual=perceptual,
+        rows=rows,
+        name=label,
+    )
+
+
+def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:
+    """Find the test people best recovered, one picture each, the best first."""
+    value = scores.get("face_similarity", -scores["mse"])
+    order = np.argsort(-value, kind="stable")
+    first = np.unique(test.identities[order], return_index=True)[1]
+    best: NDArray[np.int64] = order[np.sort(first)[:SHOWN]]
+    return best
+
+
+def decoded_pictures(
+    access: Access, decoder: nn.Module, part: Validation | Test, place: Place
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Decode a part's pictures, in batches: the reconstructions and the originals."""
+    for index in in_batches(part):
+        yield reconstruct(access, decoder, part, index, place)
+
+
+def repeated_pictures(picture: Tensor, part: Validation | Test) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give one picture for every picture of a part, in batches, beside the originals."""
+    for index in in_batches(part):
+        pictures = load(part, index)
+        yield picture.expand_as(pictures), pictures
+
+
+def chosen_pictures(index: NDArray[np.int64], pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give a public picture for every test picture, in batches, beside the originals."""
+    for batch in in_batches(pack.test):
+        yield load(pack.public, index[batch]), load(pack.test, batch)
+
+
+def pixels_of(
+    access: Access, decoder: nn.Module, part: Test, index: NDArray[np.int64], place: Place
+) -> NDArray[np.uint8]:
+    """Decode pictures of a part to bytes: (k, size, size, 3) in 0..255."""
+    drawn, _ = reconstruct(access, decoder, part, index, place)
+    pixels: NDArray[np.uint8] = (drawn.permute(0, 2, 3, 1).cpu().numpy() * 255).round().astype(np.uint8)
+    return pixels

@@ -1,1 +1,0 @@
-"""Sweeps over configurations: one engine, and the questions that are asked with it."""

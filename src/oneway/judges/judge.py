@@ -1,0 +1,231 @@
+"""The judge: scores reconstructions of the test people, with the same eyes for every attack, floor and control."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from oneway.data.batches import mean_picture
+from oneway.data.finite import check_finite
+from oneway.data.packed import Part, Public, Test, Validation
+from oneway.errors import InputError
+from oneway.judges.cache import known_features
+from oneway.judges.verifier import Verifier
+from oneway.metrics import identity
+from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.image import affine
+from oneway.metrics.registry import metrics, of_reconstructions
+from oneway.report.reports import Named
+from oneway.report.values import JudgeReport, Similarity
+
+FALSE_ACCEPT_RATE = 1e-3
+LEAST_ACCEPTED = 0.1
+"""Share of real pairs of one person that a judge must accept at that rate: by fewer it is taken for blind."""
+LEAST_APART = 0.5
+"""Part of the way from strangers to pairs of one person that the mean face must stay below, or the judge is blind."""
+Scores = dict[str, NDArray[Any]]
+Batched = Iterable[tuple[Tensor, Tensor]]
+
+
+class Judge:
+    """Compares reconstructions with the pictures they are of.
+
+    Args:
+        test: the people to be scored on.
+        validation: other people, on whom the verifier's threshold is set.
+        verifier: compares faces; without one there are no identity scores.
+        progress: show a bar while it looks at real pictures for the first time.
+
+    Attributes:
+        threshold: the similarity above which the verifier takes two pictures for one person; none where the
+            validation people are too few to find it, and then nothing is counted as recognised.
+
+    Raises:
+        InputError: if the verifier's features say nothing whoever is shown: not finite, all zero, or always the same.
+
+    """
+
+    def __init__(
+        self, test: Test, validation: Validation, verifier: Verifier | None, *, progress: bool = False
+    ) -> None:
+        self.test, self.verifier, self._progress = test, verifier, progress
+        self.threshold: float | None = None
+        self._known: dict[str, NDArray[np.float32]] = {}
+        if verifier is not None:
+            self.threshold = identity.threshold(
+                self.known(validation), validation.identities, false_accept_rate=FALSE_ACCEPT_RATE
+            )
+
+    def known(self, part: Public | Validation | Test) -> NDArray[np.float32]:
+        """Give the verifier's features of the real pictures of a part: (n, d)."""
+        assert self.verifier is not None
+        if part.split not in self._known:
+            features = known_features(self.verifier, part, progress=self._progress)
+            _check(features, part, self.verifier)
+            self._known[part.split] = features
+        return self._known[part.split]
+
+    @cached_property
+    def mean_face(self) -> Tensor:
+        """The mean of the public pictures, what an attacker draws who knows nothing else: (1, 3, size, size)."""
+        return mean_picture(self.test.pack.public, torch.device("cpu"))
+
+    @cached_property
+    def mean_face_vector(self) -> NDArray[np.float32]:
+        """The verifier's features of the mean face, with its points where those of public people lie: (d,)."""
+        assert self.verifier is not None
+        public = self.test.pack.public.landmarks(slice(None))
+        vector: NDArray[np.float32] = self.verifier(
+            self.mean_face, None if public is None else public.mean(axis=0, keepdims=True)
+        )[0]
+        return vector
+
+    def measure(
+        self,
+        reconstructions: Batched,
+        part: Validation | Test,
+        names: Collection[str] | None = None,
+        *,
+        index: NDArray[np.int64] | None = None,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> Scores:
+        """Score every picture of a part: (n,) for each name, without the reduction over people.
+
+        Args:
+            reconstructions: batches in the order of the part's pictures, each the reconstructions and the originals,
+                (n, 3, size, size) in 0..1.
+            part: whose pictures they are.
+            names: the scores wanted, of `metrics.registry`; all by default. `vectors` are the verifier's features of
+                the reconstructions, (n, d).
+            index: which of the part's pictures they are; all by default.
+            vectors: the verifier's features of the reconstructions, (n, d), where they are known: an attacker who
+                shows real pictures, or one picture always, need not be looked at again.
+
+        """
+        names = tuple(of_reconstructions()) if names is None else names
+        measured: list[Scores] = []
+        done = 0
+        for reconstructed, pictures in reconstructions:
+            rows = np.arange(done, done + len(pictures)) if index is None else index[done : done + len(pictures)]
+            seen = None if vectors is None else vectors[done : done + len(pictures)]
+            measured.append(self._measure(reconstructed, pictures, part, rows, names, seen))
+            done += len(pictures)
+        return {name: np.concatenate([scores[name] for scores in measured]) for name in measured[0]}
+
+    def _measure(
+        self,
+        reconstructed: Tensor,
+        pictures: Tensor,
+        part: Validation | Test,
+        rows: NDArray[np.int64],
+        names: Collection[str],
+        seen: NDArray[np.float32] | None,
+    ) -> Scores:
+        asked = {name: metric for name, metric in of_reconstructions().items() if name in names}
+        corrects = any(metric.corrected for metric in asked.values())
+        corrected = affine(reconstructed, pictures) if corrects else reconstructed
+        scores: Scores = {
+            name: metric.measure(corrected if metric.corrected else reconstructed, pictures)
+            for name, metric in asked.items()
+            if metric.measure is not None
+        }
+        if self.verifier is not None:
+            vectors = self.verifier(reconstructed, part.landmarks(rows)) if seen is None else seen
+            check_finite(vectors, part, f"the features of the verifier {self.verifier.name} of reconstructions", rows)
+            similarity = identity.similarity(vectors, self.known(part)[rows])
+            scores |= {"vectors": vectors, "face_similarity": similarity}
+            if self.threshold is not None:
+                scores["recognised"] = (similarity > self.threshold).astype(np.float64)
+        return {name: scores[name] for name in names if name in scores}
+
+    def estimates(self, scores: Scores, index: NDArray[np.int64] | None = None) -> dict[str, Estimate]:
+        """Reduce scores of the test pictures, or of those at `index`, over the people in them."""
+        people = self.test.identities if index is None else self.test.identities[index]
+        known = metrics()
+        return {name: mean(values, people, unit=known[name].unit) for name, values in scores.items() if name in known}
+
+    @cached_property
+    def report(self) -> JudgeReport | None:
+        """How good the verifier itself is on the real test pictures, which bounds what its scores can show."""
+        if self.verifier is None:
+            return None
+        people, known = self.test.identities, self.known(self.test)
+        cosine = known @ known.T
+        different = people[:, None] != people[None, :]
+        same = ~different & ~np.eye(len(people), dtype=bool)
+        similarity = Similarity(
+            same=float(cosine[same].mean()) if same.any() else None,
+            different=float(cosine[different].mean()) if different.any() else None,
+            mean_face=float((known @ self.mean_face_vector).mean()),
+        )
+        rate = None
+        if self.threshold is not None and same.any():
+            accepted = same & (cosine > self.threshold)
+            totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
+            rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
+        return JudgeReport(
+            name=self.verifier.name,
+            fingerprint=self.verifier.fingerprint,
+            false_accept_rate=FALSE_ACCEPT_RATE,
+            threshold=self.threshold,
+            true_accept_rate=rate,
+            similarity=similarity,
+            blind=_blind(rate, similarity),
+        )
+
+    @property
+    def blind(self) -> str | None:
+        """Why the verifier cannot tell who is shown; nothing where it can, or there is none, or it cannot be said."""
+        return None if self.report is None else self.report.blind
+
+
+def identified(verifier: Verifier | None) -> Named:
+    """Say which verifier it is."""
+    if verifier is None:
+        return Named(name=None, fingerprint=None)
+    return Named(name=verifier.name, fingerprint=verifier.fingerprint)
+
+
+def _blind(rate: Estimate | None, similarity: Similarity) -> str | None:
+    """Say why a verifier of these figures cannot tell who is shown."""
+    if rate is not None and rate.low < LEAST_ACCEPTED:
+        return (
+            f"it accepts {rate} of real pairs of one person at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
+            f"accept {LEAST_ACCEPTED:g}"
+        )
+    same, different, mean_face = similarity.same, similarity.different, similarity.mean_face
+    if same is not None and different is not None and mean_face - different >= LEAST_APART * (same - different):
+        return (
+            f"it finds the mean face {mean_face:.3f} similar to a person, where two pictures of one person are "
+            f"{same:.3f} and of two people {different:.3f}"
+        )
+    return None
+
+
+def _check(features: NDArray[np.float32], part: Part, verifier: Verifier) -> None:
+    """Refuse a verifier that says nothing, whoever is shown."""
+    name = f"verifier {verifier.name!r} on the {part.split} pictures of {part.pack.path}"
+    zero = ~features.any(axis=1)
+    if zero.any():
+        wrong = part.names[int(np.flatnonzero(zero)[0])]
+        raise InputError(
+            f"{name}: its features of {wrong!r} are all zero; judge with another verifier, or state how it takes "
+            "pictures (docs/judges.md)"
+        )
+    if len(features) > 1 and np.allclose(features, features[:1], atol=1e-6):
+        raise InputError(
+            f"{name}: it gives the same features for all of them, so it can judge nobody; judge with another, or state "
+            "how it takes pictures (docs/judges.md)"
+        )
+
+
+def in_batches(part: Part) -> Iterable[slice]:
+    """Divide a part into slices of at most 256 pictures."""
+    for start in range(0, len(part), 256):
+        yield slice(start, start + 256)

@@ -1,0 +1,170 @@
+"""Face verifiers: networks that say whether two pictures show one person, by the cosine of their features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.config import to_dict
+from oneway.data.batches import load
+from oneway.data.packed import Pack, Public
+from oneway.errors import InputError
+from oneway.judges.preprocessing import Preprocessing, stated
+from oneway.models.onnx import DTYPES, Graph, chosen_output
+
+_CENTRED_ON = 2048
+"""Public pictures at most of whose features the mean is taken."""
+_BATCH = 256
+
+
+class Verifier(Protocol):
+    """Anything that maps pictures to identity features."""
+
+    @property
+    def name(self) -> str:
+        """Say which verifier it is, for the provenance of a result."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """A sha256 over all that decides its features; none where that cannot be said, and then none are kept."""
+
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None, /) -> NDArray[np.float32]:
+        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d).
+
+        Where the pack knows them, `landmarks` are the five points of each picture, (n, 5, 2), as fractions of its side.
+        """
+
+
+class OnnxVerifier:
+    """A face-verification network in an ONNX file: pictures n x 3 x side x side, or colours last, to one vector each.
+
+    Args:
+        path: the file.
+        preprocessing: how it takes pictures; by default as `preprocessing.stated` finds it.
+        others: public people whose mean feature is subtracted, where the network's features are to be centred.
+
+    Raises:
+        InputError: if the file is no such network, or nothing says how it takes pictures.
+
+    """
+
+    def __init__(self, path: Path, preprocessing: Preprocessing | None = None, *, others: Public | None = None) -> None:
+        if not path.is_file():
+            raise InputError(
+                f"verifier {str(path)!r} is not a file; give an ONNX file, or a file made by `oneway verifier`"
+            )
+        self._graph = Graph(path, "verifier")
+        self._hash = self._graph.fingerprint
+        self.name = path.name
+        self.preprocessing = preprocessing or stated(path, self._hash)
+        self._side, self._last = _taken(f"verifier {str(path)!r}", self._graph.input, self.preprocessing.side)
+        self._output = chosen_output(f"verifier {str(path)!r}", self._graph.outputs, self.preprocessing.output)
+        self._others = others if self.preprocessing.centred else None
+        if self.preprocessing.centred and others is None:
+            raise InputError(
+                f"verifier {str(path)!r} is to be centred by other people's mean feature, and none are given; open it "
+                "with oneway.open_verifier(pack, path)"
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over the file, its weights, how it takes pictures, and the people by whom it is centred."""
+        others = None if self._others is None else [self._others.pack.hash, len(self._others)]
+        told = [self._hash, to_dict(self.preprocessing), others]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
+        features = self._features(pictures, landmarks)
+        if self._others is not None:
+            features = features - self._mean
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = features / np.maximum(length, np.finfo(np.float32).tiny)
+        return unit
+
+    def check(self, pack: Pack) -> None:
+        """Look at one picture of a pack, so that what is missing is said before anything else is done.
+
+        Raises:
+            InputError: if the pack has no landmarks and the network needs them, or the network fails.
+
+        """
+        first = slice(0, 1)
+        try:
+            self._features(load(pack.public, first), pack.public.landmarks(first))
+        except InputError as error:
+            raise InputError(f"verifier {self.name!r} on {pack.path}: {error}") from error
+        except Exception as error:  # onnxruntime raises its own untyped errors
+            raise InputError(f"verifier {self.name!r} fails on a picture of {pack.path}: {error}") from error
+
+    def _features(self, pictures: Tensor, landmarks: NDArray[np.float64] | None) -> NDArray[np.float32]:
+        inputs = self.preprocessing(pictures, landmarks, self._side)
+        if self._last:
+            inputs = inputs.transpose(0, 2, 3, 1)
+        given = np.ascontiguousarray(inputs, dtype=DTYPES[self._graph.input.type])
+        found = self._graph.run(given, self._output)
+        return found.reshape(len(found), -1).astype(np.float32, copy=False)
+
+    @cached_property
+    def _mean(self) -> NDArray[np.float32]:
+        """The mean feature of other people's pictures, spread evenly over the part: (d,)."""
+        others = self._others
+        assert others is not None
+        chosen = np.unique(np.linspace(0, len(others) - 1, _CENTRED_ON).astype(np.int64))
+        total: NDArray[np.float64] = np.zeros(1)
+        for start in range(0, len(chosen), _BATCH):
+            index = chosen[start : start + _BATCH]
+            total = total + self._features(load(others, index), others.landmarks(index)).sum(axis=0, dtype=np.float64)
+        return (total / len(chosen)).astype(np.float32)
+
+
+def _taken(name: str, taken: Any, side: int | None) -> tuple[int, bool]:
+    """Give the side of the pictures that a network takes, and whether their colours come last."""
+    shape = taken.shape
+    last = len(shape) == 4 and shape[1] != 3 and shape[3] == 3
+    sides = (shape[1:3] if last else shape[2:]) if len(shape) == 4 else []
+    if len(sides) != 2 or not (last or shape[1] == 3):
+        raise InputError(f"{name} takes {shape}; it must take n x 3 x side x side, or n x side x side x 3")
+    if taken.type not in DTYPES:
+        raise InputError(f"{name} takes {taken.type}; it must take {', '.join(DTYPES)}")
+    fixed = {each for each in sides if isinstance(each, int)}
+    if not fixed and side is None:
+        raise InputError(f"{name} leaves the side of its pictures free; state it as side beside pixels")
+    wanted = fixed if side is None else fixed | {side}
+    if len(wanted) != 1:
+        taken = " x ".join(map(str, sides))
+        raise InputError(f"{name} takes pictures of {taken} pixels, not of side {side}; leave side out")
+    return next(iter(wanted)), last
+
+
+class TorchVerifier:
+    """A torch module from pictures in 0..1 to features of any length; it needs no landmarks."""
+
+    def __init__(self, network: nn.Module, name: str) -> None:
+        self._network = network.eval()
+        self.name = name
+
+    @property
+    def fingerprint(self) -> str:
+        """A sha256 over the network's layers and weights."""
+        digest = hashlib.sha256(repr(self._network).encode())
+        for name, tensor in self._network.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""
+        device = next(self._network.parameters()).device
+        features: NDArray[np.float32] = F.normalize(self._network(pictures.to(device)).float(), dim=1).cpu().numpy()
+        return features

@@ -1,0 +1,208 @@
+"""The benchmark of defences: each at several strengths, audited by the same panel, as one table and one picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from oneway.auditing.config import AuditConfig
+from oneway.config import Names, checked, override, to_dict
+from oneway.data.packed import Pack
+from oneway.errors import InputError
+from oneway.judges.identification import open_verifier
+from oneway.judges.judge import identified
+from oneway.metrics.estimate import Estimate
+from oneway.protection.config import ProtectConfig
+from oneway.protection.recipes import RECIPES, prescribe, read_recipe
+from oneway.report.limits import LEAKAGES
+from oneway.report.pareto import draw_pareto
+from oneway.report.reports import Excess
+from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
+from oneway.report.values import AttackResult, Refused, scores_of
+from oneway.storage import runs
+from oneway.storage.atomic import whole
+from oneway.storage.claims import check_claim, claim
+from oneway.sweep import timing as plan_time
+from oneway.sweep.executor import HERE, Executor
+from oneway.sweep.store import Setting, Store, absolute
+
+TABLE, PICTURE = "table.csv", "pareto.png"
+CONTROL = "none"
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class DefencesConfig:
+    """What is compared.
+
+    Attributes:
+        cuts: layers after which the features leave the device.
+        defences: each the NAME of one of `protection.recipes` at all strengths worth comparing, or NAME=STRENGTH; all
+            by default.
+        protect: the network and its budget, which every defence has.
+        audit: the panel, which every defence meets; what leakage is not made of is left out by default.
+
+    """
+
+    cuts: Names = ("layer2",)
+    defences: Names = ()
+    protect: ProtectConfig = field(default_factory=ProtectConfig)
+    audit: AuditConfig = field(default_factory=partial(AuditConfig, brief=True))
+
+    def __post_init__(self) -> None:
+        for name, _ in map(read_recipe, self.defences):
+            if name not in RECIPES or name == CONTROL:
+                raise InputError(
+                    f"defences must be of {', '.join(known for known in RECIPES if known != CONTROL)}, not {name!r}; "
+                    "the unprotected control is always there"
+                )
+        if not self.cuts:
+            raise InputError("cuts must name at least one layer, such as layer2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One setting by the names of its row."""
+
+    cut: str
+    defence: str
+    strength: float
+    setting: Setting
+
+
+def cells(config: DefencesConfig, data: Path) -> list[Cell]:
+    """List the settings on the pack `data`, the control of each cut first."""
+    plan = []
+    for cut in config.cuts:
+        base = override(config.protect, {"network.cut": cut})
+        given: dict[str, Any] = {"audit": config.audit, "data": data, "attacked": data}
+        control = Setting(protect=prescribe(base, CONTROL), **given)
+        plan.append(Cell(cut=cut, defence=CONTROL, strength=0.0, setting=control))
+        for name, only in map(read_recipe, config.defences or [name for name in RECIPES if name != CONTROL]):
+            for strength in RECIPES[name].strengths if only is None else (only,):
+                made = Setting(protect=prescribe(base, name, strength), control=control, **given)
+                plan.append(Cell(cut=cut, defence=name, strength=strength, setting=made))
+    return plan
+
+
+def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | None = None) -> plan_time.Estimate:
+    """Say how long what is not made yet will take on this machine; arguments as `compare_defences` takes them."""
+    data = pack.path.absolute()
+    store = Store(path=out.absolute(), pack=data, verifier=absolute(verifier))
+    settings = [cell.setting for cell in cells(config, data)]
+    store.check(settings)
+    return plan_time.estimate(settings, store)
+
+
+def compare_defences(
+    pack: Pack,
+    out: Path,
+    config: DefencesConfig | None = None,
+    *,
+    verifier: Path | None = None,
+    executor: Executor = HERE,
+    resume: bool = False,
+    progress: bool = True,
+) -> BenchmarkReport:
+    """Train and audit every setting, and write the table and the picture of utility against leakage.
+
+    Args:
+        pack: the data.
+        out: a new folder; runs and audits are kept in it, named by their settings.
+        config: what is compared.
+        verifier: judge of faces, as `open_verifier` takes it.
+        executor: who makes the settings; by default this process, one after the other.
+        resume: continue an unfinished benchmark: what is finished is not made again.
+        progress: show a bar over the settings, and with one job over the steps of each.
+
+    Returns:
+        the report, which `results.json` holds too.
+
+    Raises:
+        InputError: for anything that cannot be used.
+
+    """
+    config = config or DefencesConfig()
+    plan = cells(config, pack.path.absolute())
+    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
+    store.check([cell.setting for cell in plan])
+    check_claim(out, resume=resume)
+    described = {
+        "defences": runs.named(config),
+        "verifier": to_dict(identified(open_verifier(pack, verifier, progress=progress))),
+        "data": pack.about,
+    }
+    with claim(out, described, resume=resume):
+        store.make([cell.setting for cell in plan], executor=executor, progress=progress)
+        report = BenchmarkReport(
+            rows=[_row(store, cell) for cell in plan],
+            decisions={cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
+            provenance=runs.provenance(**described),
+        )
+        _write_table(out / TABLE, report.rows)
+        draw_pareto(report, out / PICTURE)
+        runs.write_json(out / runs.RESULTS, to_dict(report))
+        return report
+
+
+def _row(store: Store, cell: Cell) -> BenchmarkRow:
+    """Sum up a setting: utility and leakage on test people, and on validation people what it may be chosen by."""
+    run, report = store.trained(cell.setting), store.audited(cell.setting)
+    twin = cell.setting.control or cell.setting
+    beside, control = store.trained(twin), store.audited(twin)
+    inversion = report.attacks["inversion"]
+    assert isinstance(inversion, AttackResult)
+    return BenchmarkRow(
+        cut=cell.cut,
+        defence=cell.defence,
+        strength=cell.strength,
+        mean_mcc=run.utility.mean_mcc,
+        control_mean_mcc=beside.utility.mean_mcc,
+        leakage=report.leakage,
+        strongest=inversion.strongest.get("face_similarity"),
+        face_similarity=inversion.scores.get("face_similarity"),
+        linked=scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3"),
+        verdict=report.verdict.level,
+        unconverged=report.unconverged,
+        validation=Choice(
+            utility=run.validation.mean_mcc / beside.validation.mean_mcc,
+            leakage=_shares(report.validation, control.validation),
+        ),
+        run=str(store.run(cell.setting).relative_to(store.path)),
+        audit=str(store.report(cell.setting).relative_to(store.path)),
+    )
+
+
+def _decisions(store: Store, control: Cell) -> Shares:
+    """Give what the task's decisions alone give away, as the control takes them."""
+    decisions = store.audited(control.setting).decisions
+    if isinstance(decisions, Refused):
+        return dict.fromkeys(LEAKAGES, decisions)
+    return decisions.leakage
+
+
+def _shares(ours: Mapping[str, Excess], theirs: Mapping[str, Excess]) -> dict[str, float]:
+    """Give the leakages of validation people, where the control leaks at all."""
+    return {
+        name: (ours[name].score - ours[name].floor) / (theirs[name].score - theirs[name].floor)
+        for name in LEAKAGES
+        if name in ours and name in theirs and theirs[name].score > theirs[name].floor
+    }
+
+
+def _write_table(path: Path, rows: Sequence[BenchmarkRow]) -> None:
+    """Write the rows as CSV: value and ends of the interval of every figure."""
+    figures = ("mean_mcc", *(f"leakage.{name}" for name in LEAKAGES))
+    header = ["cut", "defence", "strength", *(f"{name}{end}" for name in figures for end in ("", " low", " high"))]
+    lines = []
+    for row in rows:
+        line: list[float | str] = [row.cut, row.defence, row.strength]
+        for figure in (row.mean_mcc, *(row.leakage[name] for name in LEAKAGES)):
+            line += [figure.value, figure.low, figure.high] if isinstance(figure, Estimate) else ["", "", ""]
+        lines.append(line)
+    with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *lines])

@@ -1,0 +1,244 @@
+"""Settings to be trained and audited: each is made once, and kept where every experiment of a store finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from oneway.auditing.audit import audit
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.guards import check_people
+from oneway.config import to_dict
+from oneway.data.packed import Pack
+from oneway.errors import InputError
+from oneway.judges.identification import OWN, open_verifier
+from oneway.judges.judge import identified
+from oneway.models.perceptual import VGG, open_perceptual
+from oneway.progress import track
+from oneway.protection.config import ProtectConfig
+from oneway.protection.run import Run, check
+from oneway.protection.train import protect
+from oneway.report.reports import AuditReport, RunReport, read_report
+from oneway.report.values import SCHEMA
+from oneway.storage import runs
+from oneway.storage.atomic import check_place
+from oneway.sweep.executor import Executor
+from oneway.sweep.gather import Gathering, scratch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One encoder and its attackers.
+
+    Attributes:
+        protect: how the encoder is trained.
+        audit: how it is attacked.
+        data: the pack that it is trained on.
+        attacked: the pack whose public people the attackers have, the same or one that `data.join` made of it.
+        control: the setting of its unprotected twin, which is made first, if there is a leakage to be given.
+
+    """
+
+    protect: ProtectConfig
+    audit: AuditConfig
+    data: Path
+    attacked: Path
+    control: Setting | None = None
+
+    @property
+    def run(self) -> str:
+        """Name the run by all that decides it, so that equal runs are one."""
+        config = _deciding(self.protect)
+        what = self.protect.defence.name if self.protect.active and self.protect.defence else "game"
+        kind = what if self.protect.protects else "none"
+        return f"{self.protect.network.cut}-{kind}-{runs.digest([config, _hash(self.data)])}"
+
+    @property
+    def report(self) -> str:
+        """Name the audit by all that decides it but the store's judge, and by the layout of its results."""
+        config = _deciding(self.audit)
+        beside = None if self.control is None else self.control.report
+        return f"{self.run}-{runs.digest([SCHEMA, config, _hash(self.attacked), beside])}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """A folder of runs and audits, all judged by one verifier.
+
+    Attributes:
+        path: the folder.
+        pack: the data.
+        verifier: as `open_verifier` takes it; the pack's own by default.
+        images: keep pictures of test people in the audits.
+
+    """
+
+    path: Path
+    pack: Path
+    verifier: Path | None = None
+    images: bool = False
+
+    def run(self, setting: Setting) -> Path:
+        """Say where the run of a setting is."""
+        return self.path / "runs" / setting.run
+
+    def report(self, setting: Setting) -> Path:
+        """Say where the audit of a setting is."""
+        return self.path / "audits" / setting.report
+
+    def trained(self, setting: Setting) -> RunReport:
+        """Read what a setting's run is good for."""
+        return read_report(self.run(setting), RunReport, "oneway protect PACK --out NEW")
+
+    def audited(self, setting: Setting) -> AuditReport:
+        """Read what the audit of a setting found."""
+        return read_report(self.report(setting), AuditReport, "oneway audit RUN --out NEW")
+
+    def made(self, setting: Setting) -> bool:
+        """Say whether a setting is finished."""
+        return _finished(self._folders(setting, audits=True))
+
+    def check(self, settings: Sequence[Setting], *, audits: bool = True) -> None:
+        """Refuse settings that cannot be made, before any is begun; nothing is left of it.
+
+        Args:
+            settings: those wanted.
+            audits: whether they are to be audited.
+
+        Raises:
+            InputError: for a folder that cannot be written, people who cannot be audited, a network, a cut, a task, a
+                perceptual network or a verifier that cannot be used.
+
+        """
+        check_place(self.path / runs.RESULTS)
+        for attacked in {each.attacked for each in settings} if audits else ():
+            check_people(Pack.open(attacked))
+        for setting in {each.run: each for each in (*_controls(settings, audits=True), *settings)}.values():
+            check(Pack.open(setting.data), setting.protect)
+        for network in {each.audit.perceptual for each in settings} - {None, VGG}:
+            open_perceptual(str(network))
+        if self.verifier is not None:
+            open_verifier(Pack.open(self.pack), self.verifier)
+
+    def make(self, settings: Sequence[Setting], *, executor: Executor, progress: bool, audits: bool = True) -> None:
+        """Train and audit every setting that is not made yet, controls first; what was begun is continued.
+
+        Args:
+            settings: those wanted; equal ones are made once.
+            executor: who makes them.
+            progress: show a bar over the settings, and over the steps of each where they are made here in turn.
+            audits: audit them too; else only train them.
+
+        """
+        every = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
+        wanted = [setting for setting in every if not _finished(self._folders(setting, audits))]
+        identified(open_verifier(Pack.open(self.pack), self.verifier, progress=progress))  # trained once, here
+        judged = replace(self, verifier=self.verifier or _own(self.pack))  # no node trains another
+        gathering = None if executor.gather is None else Gathering(f"{executor.gather.rstrip('/')}/{judged.kind}")
+        if gathering is None:
+            work = partial(_make, judged, audits, progress and executor.alone)
+        else:
+            work = partial(_make_apart, judged, audits, gathering)
+        before = len(every) - len(wanted)
+        with track("settings", len(every), "settings", enabled=progress, before=before) as advance:
+            for stage in _stages(wanted):
+                for setting in executor.each(work, stage):
+                    if gathering is not None:
+                        for folder in self._folders(setting, audits):
+                            gathering.pull(str(folder.relative_to(self.path)), folder)
+                    for folder in self._folders(setting, audits):
+                        if not (folder / runs.RESULTS).exists():
+                            raise InputError(
+                                f"{folder} was not made here; the pack must be the same and lie at the same path on "
+                                "every node, and without executor.gather so must the results"
+                            )
+                    advance(1)
+
+    @property
+    def kind(self) -> str:
+        """Name all that decides results beside the settings, so that sweeps that differ in it share no place."""
+        judge = None if self.verifier is None else open_verifier(Pack.open(self.pack), self.verifier)
+        return runs.digest([None if judge is None else judge.fingerprint, self.images, version("oneway")])
+
+    def _folders(self, setting: Setting, audits: bool) -> list[Path]:
+        """Say where a setting is kept: its run, and its audit if it has one."""
+        return [self.run(setting), self.report(setting)] if audits else [self.run(setting)]
+
+
+def _finished(folders: Sequence[Path]) -> bool:
+    return all((folder / runs.RESULTS).exists() for folder in folders)
+
+
+def _controls(settings: Sequence[Setting], audits: bool) -> list[Setting]:
+    return [setting.control for setting in settings if setting.control is not None] if audits else []
+
+
+def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
+    """Divide settings so that no two of a stage share a run or need one another: each waits for those before it."""
+    stages: list[list[Setting]] = []
+    for setting in settings:
+        needs = {setting.run} | ({setting.control.report} if setting.control is not None else set())
+        after = [
+            place
+            for place, stage in enumerate(stages)
+            if any(other.run in needs or other.report in needs for other in stage)
+        ]
+        place = after[-1] + 1 if after else 0
+        if place == len(stages):
+            stages.append([])
+        stages[place].append(setting)
+    return stages
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Give a path that means the same in every process."""
+    return None if path is None else path.absolute()
+
+
+def _own(pack: Path) -> Path | None:
+    """Give the pack's own verifier, so that a pack joined to it is judged by no other."""
+    return pack / OWN if (pack / OWN).is_file() else None
+
+
+def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, Any]:
+    """Give what decides the outcome: everything but where it is computed."""
+    return {name: value for name, value in to_dict(config).items() if name != "runtime"}
+
+
+@cache
+def _hash(path: Path) -> str:
+    return Pack.open(path).hash
+
+
+def _make(store: Store, audits: bool, bars: bool, setting: Setting) -> None:
+    """Train and audit one setting, unless that is done."""
+    run, report = store.run(setting), store.report(setting)
+    if not (run / runs.RESULTS).exists():
+        protect(Pack.open(setting.data), run, setting.protect, resume=True, progress=bars)
+    if audits and not (report / runs.RESULTS).exists():
+        attacked = Pack.open(setting.attacked)
+        audit(
+            Run.open(run, attacked),
+            control=None if setting.control is None else store.report(setting.control),
+            out=report,
+            config=setting.audit,
+            verifier=open_verifier(attacked, store.verifier or _own(store.pack)),
+            images=store.images,
+            resume=True,
+            progress=bars,
+        )
+
+
+def _make_apart(store: Store, audits: bool, gathering: Gathering, setting: Setting) -> None:
+    """Make a setting on a node's own disk, with what others left at the gathering, and leave it there too."""
+    here = replace(store, path=scratch(gathering))
+    own = here._folders(setting, audits)
+    for folder in own if setting.control is None else [here.report(setting.control), *own]:
+        gathering.pull(str(folder.relative_to(here.path)), folder)
+    _make(here, audits, False, setting)
+    for folder in own:
+        gathering.push(folder, str(folder.relative_to(here.path)))

@@ -1,0 +1,1 @@
+"""Faces that are drawn, for tests, the demonstration and pictures that may be shown."""
