@@ -63,7 +63,7 @@ def demo(out: Path, *, seed: int = 0) -> None:
     if not (out / PICTURE).exists():
         with whole(out / PICTURE) as partial:
             draw_grid(rows, partial)
-    said.print(verifier_line(report.verifier))
+    said.print(verifier_line(report.judge))
     said.print(f"{conclusion(report)}\n")
     said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
     said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)

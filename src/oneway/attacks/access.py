@@ -172,11 +172,20 @@ class WhiteBox:
         encoder: the frozen victim.
         device: where it runs.
 
+    Attributes:
+        noise: deviation of the noise that it adds last, as its own code says; none if it says none.
+
     """
 
     def __init__(self, encoder: nn.Module, device: torch.device) -> None:
         self._encoder = encoder.eval().requires_grad_(False).to(device)
         self.device = device
+        self.noise = encoder.noise if isinstance(encoder, Noisy) else None
+
+    def clean(self, pictures: Tensor) -> Tensor:
+        """Map pictures to their features before the noise that it adds last, with gradients for the pictures."""
+        asked = self._encoder.clean if isinstance(self._encoder, Noisy) else self._encoder
+        return numbers(asked(pictures), len(pictures))
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Map pictures (n, 3, size, size) in 0..1 to their features, with gradients for the pictures."""

@@ -57,9 +57,16 @@ class LinearDecoder(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         with torch.autocast(features.device.type, enabled=False):
-            drawn = self.linear(features) @ self.basis.T + self.mean
-        pictures: Tensor = drawn.view(-1, 3, self.size, self.size).clamp(0, 1)
-        return pictures
+            return self.picture(self.linear(features))
+
+    def picture(self, components: Tensor) -> Tensor:
+        """Draw pictures (n, 3, size, size) in 0..1 from their principal components, (n, components)."""
+        drawn = components @ self.basis.T + self.mean
+        return drawn.view(-1, 3, self.size, self.size).clamp(0, 1)
+
+    def components(self, pictures: Tensor) -> Tensor:
+        """Give the principal components, (n, components), of pictures (n, 3, size, size)."""
+        return (pictures.flatten(1) - self.mean) @ self.basis
 
 
 def chosen_rows(public: Public, seed: int) -> NDArray[np.int64]:

@@ -1,4 +1,8 @@
-"""The white-box attack: no network is trained, the picture itself is moved until its features are the stolen ones."""
+"""The white-box attack: no network is trained, the picture itself is moved until its features are the stolen ones.
+
+It starts from what a ridge regression draws. Where the encoder's noise is known, it looks for the most probable picture
+instead: a face whose features differ from the stolen ones by no more than that noise.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.attacks.access import WhiteBox
+from oneway.attacks.linear import LinearDecoder
 from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.data.packed import Part
 from oneway.progress import track
@@ -28,7 +33,8 @@ class OptimisationConfig:
 
     Attributes:
         steps: of Adam.
-        learning_rate: the first, of the logits of pixels; it falls to 0 as a cosine.
+        learning_rate: the first, of the logits of pixels, or of principal components in units of their deviation; it
+            falls to 0 as a cosine.
         total_variation: the first weight of the smoothness, beside a mismatch of 1 for features like another
             picture's; it falls to a thousandth of itself, so that faces come out coarse first.
         num_pictures: how many pictures are attacked, each of another person.
@@ -127,6 +133,54 @@ def optimise(
             if (step + 1) % 20 == 0 or step + 1 == config.steps:
                 advance(step % 20 + 1, mismatch=float(distance.detach().mean()))
     return _draw(ground, layers).detach()
+
+
+def most_probable(
+    access: WhiteBox,
+    stolen: Tensor,
+    start: LinearDecoder,
+    spread: Tensor,
+    config: OptimisationConfig,
+    *,
+    progress: bool = True,
+) -> Tensor:
+    """Look for the most probable pictures, given noisy features and what faces are like: maximum a posteriori.
+
+    A picture is a mean and principal components of public ones, each normally distributed; features differ from those of
+    the picture by the encoder's own Gaussian noise. Adam minimises the mismatch in units of that noise plus half the
+    squared components in units of their deviation, from where a ridge regression puts them.
+
+    Args:
+        access: the victim, whose noise is known.
+        stolen: (n, ...), the features of the pictures to be found.
+        start: the ridge regression.
+        spread: deviation of each component over public pictures, (components,).
+        config: the search.
+        progress: show a bar.
+
+    Returns:
+        (n, 3, size, size) in 0..1.
+
+    """
+    assert access.noise is not None
+    scale = spread.clamp(min=1e-6)
+    with torch.no_grad():
+        components = start.linear(stolen) / scale
+    components.requires_grad_(True)
+    optimizer = torch.optim.Adam([components], lr=config.learning_rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    with track("optimise", config.steps, "steps", enabled=progress) as advance:
+        for step in range(config.steps):
+            features = access.clean(start.picture(components * scale))
+            distance = ((features - stolen) / access.noise).square().flatten(1).sum(dim=1) / 2
+            prior = components.square().sum(dim=1) / 2
+            optimizer.zero_grad()
+            (distance + prior).sum().backward()
+            optimizer.step()
+            falling.step()
+            if (step + 1) % 20 == 0 or step + 1 == config.steps:
+                advance(step % 20 + 1, mismatch=float(distance.detach().mean()))
+    return start.picture(components.detach() * scale)
 
 
 def _draw(ground: Tensor, layers: list[Tensor]) -> Tensor:

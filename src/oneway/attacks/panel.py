@@ -19,6 +19,7 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.data.packed import Public, Validation
 from oneway.errors import InputError
+from oneway.judges.surrogate import Surrogate
 from oneway.models.decoder import Stage
 from oneway.models.perceptual import Perceptual
 from oneway.plugins import entries
@@ -41,6 +42,7 @@ class Context:
         seed: of the initial weights and of the order of the pictures.
         steps: the most that it may be trained for; none for its own budget.
         perceptual: a network to see with, if one was given.
+        surrogates: face verifiers to train with, if there are any.
         rows: the public pictures whose features it has, (n,); all by default.
         name: of the attack, for the bar and for errors.
 
@@ -55,6 +57,7 @@ class Context:
     seed: int
     steps: int | None = None
     perceptual: Perceptual | None = None
+    surrogates: tuple[Surrogate, ...] = ()
     rows: NDArray[np.int64] | None = None
     name: str = "attack"
 
@@ -70,6 +73,7 @@ class Attacker:
         solved: whether no optimiser can fail it: it asks for every public picture it uses as often as it may.
         few: whether it learns from a few pairs, so that it can make the query curve.
         sees: whether it needs a perceptual network.
+        surrogate: whether it needs a face verifier to train with.
         config: of the decoder that is trained, by which its time is foretold, if it is one of ours.
         seed: of its weights.
 
@@ -81,6 +85,7 @@ class Attacker:
     solved: bool = False
     few: bool = False
     sees: bool = False
+    surrogate: bool = False
     config: InversionConfig | None = None
     seed: int = 0
 

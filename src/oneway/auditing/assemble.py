@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing import conclusions, guards
+from oneway.auditing import conclusions, guards, judged
 from oneway.auditing.attack_results import attacks_of, estimates_of, inferred
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
 from oneway.auditing.measures import ALONE, few_queries
-from oneway.auditing.reconstruction import shown
+from oneway.auditing.monotonicity import check_monotonicity
+from oneway.auditing.reconstruction import FACES, panel_of, shown, strongest
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
@@ -45,7 +46,7 @@ def assemble(
     found: Mapping[str, StepResult],
     victim: Victim,
     stolen: Stolen,
-    judge: Judge,
+    judges: Sequence[Judge],
     config: AuditConfig,
     passed: list[Guard],
     doubts: list[str],
@@ -54,17 +55,21 @@ def assemble(
 ) -> AuditReport:
     """Put together the report; `passed` are the guards of before, `doubts` are why no verdict is `low`."""
     late = unconverged(found)
-    attacks = attacks_of(found, victim.pack, judge)
-    scores, theirs = per_picture(found, attacks), None if control is None else control.scores
-    leakage = conclusions.leakage_of(scores, theirs, judge)
-    decisions = summarise(found["decisions"], scores, scores if theirs is None else theirs, judge)
+    attacks = attacks_of(found, victim.pack, judges)
+    scores, theirs = per_picture(found, attacks, judges), None if control is None else control.scores
+    counts = judged.counting(judges, scores, theirs)
+    seen = judged.reports(judges, found, scores, theirs, counts)
+    attacks = judged.as_judged(attacks, seen, counts)
+    leakage = conclusions.leakage_of(scores, theirs, judges[0], counts)
+    against = scores if theirs is None else theirs
+    decisions = summarise(found["decisions"], scores, against, judges[0], counts)
     confused = found["inference"].arrays.get("confusion decisions")
     if confused is not None and isinstance(decisions, Decisions):
         told = inferred(confused, found["inference"].facts["attributes"], victim.pack)
         decisions = replace(decisions, scores=decisions.scores | told)
-    beside = guards.check_decisions(leakage, decisions)
+    beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
-    more = [guard.message for guard in beside if not guard.passed] + convergence.doubts(late)
+    more = [guard.message for guard in beside if guard.passed is False] + convergence.doubts(late)
     report = AuditReport(
         victim=Subject(
             name=victim.name,
@@ -77,14 +82,14 @@ def assemble(
         ),
         utility=victim.utility,
         attacks=attacks,
-        queries=_queries(found, judge, config),
-        floors=_floors(found, victim.pack),
-        validation=_validation(found, attacks, judge),
-        control=None if control is None else control.beside(),
-        verifier=judge.report,
+        queries=_queries(found, judges[0], config),
+        floors=_floors(found, victim.pack, counts),
+        validation=_validation(found, attacks, counts),
+        control=None if control is None else control.beside(counts),
+        judges=seen,
         unconverged=late,
-        guards=passed + guards.check_judge(judge.report) + guards.check_convergence(late) + beside,
-        untested=conclusions.untested(attacks, config, control, judge),
+        guards=passed + guards.check_judges(seen) + guards.check_convergence(late) + beside,
+        untested=conclusions.untested(attacks, config, control, judges[0]),
         seconds={name: step.facts["seconds"] for name, step in found.items()},
         leakage=leakage,
         decisions=decisions,
@@ -99,11 +104,18 @@ def unconverged(found: Mapping[str, StepResult]) -> list[str]:
     return [name for name, step in found.items() if step.facts.get("converged") is False]
 
 
-def per_picture(found: Mapping[str, StepResult], attacks: Attacks) -> dict[str, NDArray[np.float64]]:
+def per_picture(
+    found: Mapping[str, StepResult], attacks: Attacks, judges: Sequence[Judge]
+) -> dict[str, NDArray[np.float64]]:
     """Give the scores of every test picture by the strongest attackers and the floors, (n,) each, by name."""
     scores = {}
     for name, attacker in _strongest(attacks).items():
         scores[f"inversion {name}"] = found[f"inversion {attacker}"].arrays[name]
+    for judge in judges[1:]:
+        arrays = found[f"inversion {strongest(panel_of(found), judge)}"].arrays
+        for name in FACES:
+            if judge.key(name) in arrays:
+                scores[f"inversion {judge.key(name)}"] = arrays[judge.key(name)]
     for name, values in found["floors"].arrays.items():
         scores[f"floor {name}"] = values
     if "feature_similarity" in found["feature"].arrays:
@@ -150,7 +162,7 @@ def _first(attacks: Attacks) -> str:
     return strongest.get("face_similarity", strongest["mse"])
 
 
-def _validation(found: Mapping[str, StepResult], attacks: Attacks, judge: Judge) -> dict[str, Excess]:
+def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Judge) -> dict[str, Excess]:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
     least = found["floors"].facts["validation"] | {"linkage": FALSE_ACCEPT_RATE}
     scores: dict[str, Excess] = {}
@@ -158,16 +170,22 @@ def _validation(found: Mapping[str, StepResult], attacks: Attacks, judge: Judge)
         result = attacks[attack]
         if isinstance(result, Refused) or result.validation is None:
             continue
-        if name != "linkage" and judge.blind is not None:
+        if name != "linkage" and counts.blind is not None:
             continue
-        scores[name] = Excess(score=result.validation, floor=least[name])
+        key = counts.key(name) if name == "face_similarity" else name
+        scores[name] = Excess(score=result.validation, floor=least[key])
     return scores
 
 
-def _floors(found: Mapping[str, StepResult], pack: Pack) -> dict[str, Floors]:
+def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Judge) -> dict[str, Floors]:
     floors: dict[str, Floors] = {"mean_face": {}, "random_public_face": {}}
     for key, values in found["floors"].arrays.items():
-        floor, name = key.split(" ")
+        floor, name = key.split(" ", 1)
+        if floor == "mean_face" and counts.key("face_similarity") != "face_similarity" and name in FACES:
+            continue  # another judge's
+        name = next((face for face in FACES if counts.key(face) == name), name)
+        if name not in metrics():
+            continue  # another judge's
         floors.setdefault(floor, {})[name] = mean(values, pack.test.identities, unit=metrics()[name].unit)
     guessed: Floors = dict(chance(pack.test.num_people))
     if "chance" in found["scatter"].facts:
@@ -179,7 +197,7 @@ def _queries(found: Mapping[str, StepResult], judge: Judge, config: AuditConfig)
     """Draw up the query curve; its last point is the attacker's of the panel who made it."""
     if config.alone is not None:
         return Refused(refused=ALONE)
-    attacker = few_queries(found)
+    attacker = few_queries(found, judge)
     points = [step for name, step in found.items() if name.startswith("queries ")] + [found[f"inversion {attacker}"]]
     curve = [
         Point(queries=step.facts["queries"], converged=step.facts["converged"], scores=estimates_of(judge, step))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.auditing.judged import by_judge
 from oneway.auditing.measures import known_attacker
+from oneway.auditing.reconstruction import panel_of
 from oneway.auditing.reconstruction import strongest as strongest_of
 from oneway.auditing.steps import StepResult
 from oneway.data.packed import Pack
@@ -24,9 +26,9 @@ LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
 
 
-def attacks_of(found: Mapping[str, StepResult], pack: Pack, judge: Judge) -> Attacks:
-    """Give the result of every attack, or why there is none."""
-    attacks: Attacks = {"inversion": inversion_of(found, judge)}
+def attacks_of(found: Mapping[str, StepResult], pack: Pack, judges: Sequence[Judge]) -> Attacks:
+    """Give the result of every attack, or why there is none; of faces as the first judge sees them."""
+    attacks: Attacks = {"inversion": inversion_of(found, judges)}
     for name, give in {
         "feature": _feature,
         "linkage": _linkage,
@@ -38,19 +40,19 @@ def attacks_of(found: Mapping[str, StepResult], pack: Pack, judge: Judge) -> Att
         "bound": _bound,
     }.items():
         step = found[name]
-        attacks[name] = step.refusal or replace(give(step, pack, judge), seconds=step.facts["seconds"])
+        attacks[name] = step.refusal or replace(give(step, pack, judges[0]), seconds=step.facts["seconds"])
     return attacks
 
 
-def inversion_of(found: Mapping[str, StepResult], judge: Judge) -> AttackResult:
+def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> AttackResult:
     """Choose for each score the attacker that is strongest on validation people, and report it on test people."""
-    steps = {name.removeprefix("inversion "): step for name, step in found.items() if name.startswith("inversion ")}
+    steps = panel_of(found)
 
     def error(name: str) -> float:
         return float(steps[name].facts["validation"]["mse"])
 
     by_error = min(steps, key=error)
-    by_face = strongest_of(steps)
+    by_face = strongest_of(steps, judges[0])
     floor = float(found["floors"].arrays["mean_face mse"].mean())
     ways = {}
     for name, step in steps.items():
@@ -61,7 +63,8 @@ def inversion_of(found: Mapping[str, StepResult], judge: Judge) -> AttackResult:
         if error(name) >= floor:
             flags.append("no better than the mean face")
         ways[name] = Way(
-            scores=estimates_of(judge, step),
+            scores=estimates_of(judges[0], step),
+            judged=by_judge(step, judges),
             course=course_of(step.facts),
             validation=step.facts["validation"],
             flags=flags,
@@ -108,7 +111,7 @@ def _facts(step: StepResult, *names: str) -> dict[str, int | float | str]:
 
 
 def _scored(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
-    facts = _facts(step, "num_pictures", "draws", "attacker")
+    facts = _facts(step, "num_pictures", "draws", "attacker", "strongest")
     return AttackResult(scores=estimates_of(judge, step), course=course_of(step.facts), facts=facts)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -24,6 +26,7 @@ from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.judge import Judge, identified
+from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Verifier
 from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import Run
@@ -47,7 +50,7 @@ def audit(
     control: Path | str | None = None,
     out: Path | str | None = None,
     config: AuditConfig | None = None,
-    verifier: Verifier | None = None,
+    verifier: Verifier | Sequence[Verifier] | None = None,
     network: nn.Module | None = None,
     images: bool = False,
     resume: bool = False,
@@ -64,7 +67,8 @@ def audit(
             then audited first, in its own folder, unless it was before.
         out: a new folder; `audit` in the run's own, or here, by default.
         config: the attacks and their budgets.
-        verifier: compares faces; without one there are no identity scores of reconstructions.
+        verifier: compares faces, one or several; without one there are no identity scores of reconstructions. Attackers
+            train with the first, see `AuditConfig.surrogates`; figures of faces are the worst by the others.
         network: a module of the class that a run protects, if it is one of your own.
         images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
             Without, none is written anywhere; drawn faces are shown all the same.
@@ -92,22 +96,25 @@ def audit(
         open_perceptual(config.perceptual)
     images = images or opened.pack.drawn
     question = Question(audit=runs.named(config), victim=opened.identity, data=Data(**opened.pack.about), images=images)
+    verifiers = _several(verifier)
     if control is not None:
         check_question(Path(control), opened, question)
     doubled = duplicates(opened.pack, progress=progress)
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
-    asked = Asked(**vars(question), verifier=identified(verifier))
+    surrogates = _surrogates(verifiers, config, opened.pack, fabric.device)
+    asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
         unkept = config if config.alone is None else replace(config, alone=replace(config.alone, keep=False))
-        again = _Again(config=unkept, verifier=verifier, network=network, images=images, progress=progress)
+        again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, asked, again)
-    judge = Judge(opened.pack.test, opened.pack.validation, verifier, progress=progress)
+    judges = open_judges(opened.pack, verifiers, config, progress=progress)
     with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
-            require_fingerprint(asked.verifier, f"what is finished in {folder}")
+            for judge in asked.judges:
+                require_fingerprint(judge, f"what is finished in {folder}")
         steps = Steps(
             folder,
             fabric,
@@ -117,11 +124,19 @@ def audit(
         stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(stolen.access, opened.pack)
-        context = AuditContext(victim=opened, stolen=stolen, judge=judge, config=config, steps=steps, images=images)
+        context = AuditContext(
+            victim=opened,
+            stolen=stolen,
+            judges=judges,
+            surrogates=surrogates,
+            config=config,
+            steps=steps,
+            images=images,
+        )
         found = measure(context)
-        report = assemble(found, opened, stolen, judge, config, passed, doubts, beside, asked)
+        report = assemble(found, opened, stolen, judges, config, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)
-        scores = {name: values[order] for name, values in per_picture(found, report.attacks).items()}
+        scores = {name: values[order] for name, values in per_picture(found, report.attacks, judges).items()}
         people = anonymous(opened.pack.test.identities[order])
         with whole(folder / SCORES) as partial, partial.open("wb") as file:
             np.savez_compressed(file, people=people, **scores)  # type: ignore[arg-type]
@@ -132,6 +147,36 @@ def audit(
         runs.write_json(folder / runs.RESULTS, to_dict(report))
         tidy(folder, FEATURES, FOLDER)
         return report
+
+
+def _several(verifier: Verifier | Sequence[Verifier] | None) -> tuple[Verifier, ...]:
+    """Give the verifiers as a tuple, each with a name of its own."""
+    if verifier is None:
+        return ()
+    verifiers = tuple(verifier) if isinstance(verifier, Sequence) else (verifier,)
+    names = [each.name for each in verifiers]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise InputError(f"two verifiers are called {doubled!r}; give each once, in files of different names")
+    return verifiers
+
+
+def open_judges(pack: Pack, verifiers: Sequence[Verifier], config: AuditConfig, *, progress: bool) -> tuple[Judge, ...]:
+    """Make the judges of an audit, at least one, which may have no verifier."""
+    number = config.surrogates if config.trains_with_judges else 0
+    return tuple(
+        Judge(pack.test, pack.validation, each, progress=progress, first=place == 0, trained_with=place < number)
+        for place, each in enumerate(verifiers or (None,))
+    )
+
+
+def _surrogates(
+    verifiers: Sequence[Verifier], config: AuditConfig, pack: Pack, device: torch.device
+) -> tuple[Surrogate, ...]:
+    """Open the verifiers that attackers train with, before anything else is done."""
+    if not config.trains_with_judges:
+        return ()
+    return tuple(Surrogate(each, pack, device) for each in verifiers[: config.surrogates])
 
 
 def _open(
@@ -169,7 +214,7 @@ class _Again:
     """How to audit a control: as its victim."""
 
     config: AuditConfig
-    verifier: Verifier | None
+    verifiers: tuple[Verifier, ...]
     network: nn.Module | None
     images: bool
     progress: bool
@@ -177,17 +222,18 @@ class _Again:
 
 def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control:
     """Open the audit of the control; an unprotected run is audited first, unless it was before."""
-    require_fingerprint(asked.verifier, f"the control {path}")
+    for judge in asked.judges:
+        require_fingerprint(judge, f"the control {path}")
     if is_run(path):
         run = Run.open(path, victim.pack)
-        settings = [without(runs.named(again.config), "runtime"), asked.verifier.fingerprint, SCHEMA]
+        settings = [without(runs.named(again.config), "runtime"), [judge.fingerprint for judge in asked.judges], SCHEMA]
         path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
             audit(
                 run,
                 out=path,
                 config=again.config,
-                verifier=again.verifier,
+                verifier=again.verifiers,
                 network=again.network,
                 images=again.images,
                 resume=True,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
+from oneway.auditing.judged import leakage_by
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
@@ -34,22 +35,23 @@ def leakage_of(
     scores: Mapping[str, NDArray[np.float64]],
     control: Mapping[str, NDArray[np.float64]] | None,
     judge: Judge,
+    counts: Judge,
 ) -> dict[str, OrRefused[Estimate]]:
     """Give the three leakages of docs/audit.md, or why there is none.
 
     Args:
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
-        judge: who measured them; by one that is blind nothing is said of faces and features. Linkage needs no judge:
-            the encoder's own features are compared with each other.
+        judge: whose features are predicted; by one that is blind nothing is said of them. Linkage needs no judge: the
+            encoder's own features are compared with each other.
+        counts: the judge by whom faces in reconstructions count.
 
     """
     names = {
-        "face_similarity": ("inversion face_similarity", "floor mean_face face_similarity"),
         "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
         "linkage": ("linkage accepted", "linkage pairs"),
     }
-    shares: dict[str, OrRefused[Estimate]] = {}
+    shares = {"face_similarity": leakage_by(counts, scores, control)}
     for name, (score, floor) in names.items():
         if control is None:
             shares[name] = Refused(refused="there is no control to take a share of; give one with --control")

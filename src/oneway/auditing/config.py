@@ -38,6 +38,8 @@ class AuditConfig:
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
         alone: one inversion attacker, trained instead of the panel and of every other attack, as `oneway attack` does.
+        surrogates: how many of the verifiers, the first ones, attackers train with. What these see of faces is then an
+            upper bound; the worst of the others counts, or where there is no other the worst of these.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
@@ -59,6 +61,7 @@ class AuditConfig:
     draws: Several = 16
     brief: bool = False
     alone: InversionConfig | None = None
+    surrogates: Whole = 1
     steps: Count | None = None
     pixels: Range | None = None
     output: str | None = None
@@ -68,6 +71,12 @@ class AuditConfig:
     information: InformationConfig = field(default_factory=InformationConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    @property
+    def trains_with_judges(self) -> bool:
+        """Whether any attacker trains with the first judges."""
+        trained = any(attackers()[name].surrogate for name in self.attackers)
+        return trained and self.surrogates > 0 and self.alone is None
 
     def __post_init__(self) -> None:
         for name in self.attackers:

@@ -11,6 +11,7 @@ from oneway.auditing.steps import Steps
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
+from oneway.judges.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,8 @@ class AuditContext:
     Attributes:
         victim: what is attacked.
         stolen: what its attackers have.
-        judge: who scores what they draw.
+        judges: who score what they draw; attackers train with those that say so, the first ones.
+        surrogates: these, with gradients.
         config: their budgets.
         steps: which are finished.
         images: whether pictures of people are asked for, so that steps keep some.
@@ -29,10 +31,16 @@ class AuditContext:
 
     victim: Victim
     stolen: Stolen
-    judge: Judge
+    judges: tuple[Judge, ...]
+    surrogates: tuple[Surrogate, ...] = ()
     config: AuditConfig
     steps: Steps
     images: bool = False
+
+    @property
+    def judge(self) -> Judge:
+        """The first judge: whose features are predicted, and with whom photographs are compared."""
+        return self.judges[0]
 
     @property
     def pack(self) -> Pack:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.auditing.judged import as_judged
 from oneway.auditing.order import anonymous, hidden_order
-from oneway.auditing.question import check_same_judge, check_same_settings, without
+from oneway.auditing.question import check_same_judges, check_same_settings, without
 from oneway.auditing.victim import Victim
 from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
+from oneway.judges.judge import Judge
 from oneway.protection.config import read
 from oneway.protection.run import Run
 from oneway.report.reports import Asked, AuditReport, ControlReport, Question, read_report
@@ -41,13 +43,13 @@ class Control:
     scores: dict[str, NDArray[np.float64]]
     pictures: NDArray[np.uint8] | None
 
-    def beside(self) -> ControlReport:
-        """Give what stands in the report of the audit that it is the control of."""
+    def beside(self, counts: Judge) -> ControlReport:
+        """Give what stands in the report of the audit that it is the control of, faces as the judge there sees them."""
         return ControlReport(
             name=self.report.victim.name,
             audit=self.path.absolute().name,
             utility=self.report.utility,
-            attacks=self.report.attacks,
+            attacks=as_judged(self.report.attacks, self.report.judges, counts),
         )
 
 
@@ -140,7 +142,7 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
 
     """
     report = _read_audit(path, victim, asked)
-    check_same_judge(path, report.provenance.verifier, asked.verifier)
+    check_same_judges(path, report.provenance.judges, asked.judges)
     stored = read_scores(path / SCORES)
     order = hidden_order(victim.pack.test)
     people = anonymous(victim.pack.test.identities[order])

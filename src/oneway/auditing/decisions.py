@@ -15,6 +15,7 @@ from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
 from oneway.auditing.linking import RANKS, RATES
+from oneway.auditing.reconstruction import FACES
 from oneway.auditing.steps import StepResult, refused
 from oneway.auditing.victim import Stolen
 from oneway.judges.judge import Judge
@@ -50,10 +51,11 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     inner = replace(context, stolen=stolen)
     linear = replace(LINEAR, seed=context.config.seed)
     found = {"inversion linear": reconstruction.inversion(inner, place, linear, linear.name)}
-    drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in of_reconstructions()}
+    wanted = {*of_reconstructions(), *(judge.key(name) for judge in context.judges for name in FACES)}
+    drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in wanted}
     if context.config.alone is not None:
         return StepResult(facts={"linkage": {}}, arrays=drawn)
-    found["feature"] = inference.predicted(inner, place)
+    found["feature"] = inference.predicted(inner, place, found)
     linkage = inference.linked(inner, place, found)
     features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
     linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
@@ -66,6 +68,7 @@ def summarise(
     scores: Mapping[str, NDArray[np.float64]],
     against: Mapping[str, NDArray[np.float64]],
     judge: Judge,
+    counts: Judge,
 ) -> OrRefused[Decisions]:
     """Give the scores of the decisions, and their leakages.
 
@@ -73,7 +76,8 @@ def summarise(
         step: what `attack_decisions` found.
         scores: of every test picture, of the encoder and the floors, as in `scores.npz`.
         against: those of the control, or, where there is none, the encoder's own.
-        judge: who measured them.
+        judge: the first, whose features are predicted.
+        counts: the judge by whom faces in reconstructions count.
 
     """
     if step.refusal is not None:
@@ -81,17 +85,18 @@ def summarise(
     arrays = step.arrays
     theirs = {name: values for name, values in scores.items() if name.startswith("floor ")}
     names = {
-        "face_similarity": "inversion face_similarity",
+        counts.key("face_similarity"): f"inversion {counts.key('face_similarity')}",
         "feature_similarity": "feature_similarity",
         "accepted": "linkage accepted",
         "pairs": "linkage pairs",
     }
     theirs |= {name: arrays[key] for key, name in names.items() if key in arrays}
+    faces = {name: arrays[counts.key(name)] for name in FACES if counts.key(name) in arrays}
     linked: Scores = {name: None if one is None else Estimate(**one) for name, one in step.facts["linkage"].items()}
     course = {name: step.facts[name] for name in COURSE if name in step.facts}
     return Decisions(
-        scores={**judge.estimates(dict(arrays)), **linked},
-        leakage=leakage_of(theirs, against, judge),
+        scores={**judge.estimates({**arrays, **faces}), **linked},
+        leakage=leakage_of(theirs, against, judge, counts),
         course=Course(**course) if course else None,
         seconds=step.facts["seconds"],
     )

@@ -146,22 +146,33 @@ def check_convergence(late: Sequence[str]) -> list[Guard]:
     return [_passed("convergence", "every trained attacker ended by convergence")]
 
 
-def check_judge(judge: JudgeReport | None) -> list[Guard]:
-    """Mark a verifier that cannot tell who is shown, or of which that cannot be said."""
-    if judge is None:
+def check_judges(judges: Sequence[JudgeReport]) -> list[Guard]:
+    """Mark verifiers that cannot tell who is shown, or of which that cannot be said, and that are not independent."""
+    if not judges:
         message = "there is no verifier, so whether people are recognised is unknown; give one (docs/judges.md)"
         return [Guard(name="judge", passed=None, message=message)]
+    checked = [_check_judge(judge) for judge in judges]
+    if all(judge.trained_with for judge in judges):
+        message = (
+            "attackers trained with every judge, so what these see of faces is an upper bound; give a further "
+            "--verifier, which no attacker trains with"
+        )
+        checked.append(Guard(name="independent judge", passed=None, message=message))
+    return checked
+
+
+def _check_judge(judge: JudgeReport) -> Guard:
     if judge.blind is not None:
         message = (
             f"the verifier {judge.name} cannot tell who is shown: {judge.blind}; so leakage of faces and of features "
             "is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
         )
-        return [Guard(name="judge", passed=False, message=message)]
+        return Guard(name="judge", passed=False, message=message)
     if judge.true_accept_rate is None:
         message = f"how well the verifier {judge.name} tells people apart is unknown: there are too few to say"
-        return [Guard(name="judge", passed=None, message=message)]
+        return Guard(name="judge", passed=None, message=message)
     told = f"accepts {judge.true_accept_rate} of real pairs at a false accept rate of 1e-3"
-    return [_passed("judge", f"{judge.name} {told}")]
+    return _passed("judge", f"{judge.name} {told}")
 
 
 def check_decisions(leakage: Mapping[str, OrRefused[Estimate]], decisions: OrRefused[Decisions]) -> list[Guard]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.linking import link
+from oneway.auditing.reconstruction import panel_of
 from oneway.auditing.steps import StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Part, Test
@@ -31,8 +32,11 @@ BOUNDED, PROBES = 64, 16
 """Test pictures at most, each of another person, that bound the error of unbiased attackers, and probes of each."""
 
 
-def predicted(context: AuditContext, place: Place) -> StepResult:
-    """Map stolen features to the verifier's (eq. 10), by a trained network and by a solved one; the better counts."""
+def predicted(context: AuditContext, place: Place, found: Mapping[str, StepResult]) -> StepResult:
+    """Map stolen features to the verifier's (eq. 10); of several ways the best on validation people counts.
+
+    By a trained network, by a solved one, and by letting the verifier look at what was drawn.
+    """
     if context.judge.verifier is None:
         return refused("there is no verifier whose features could be predicted")
     pack, judge, access = context.pack, context.judge, context.stolen.access
@@ -50,13 +54,19 @@ def predicted(context: AuditContext, place: Place) -> StepResult:
         ),
         "network": feature.learn(access, pack.public, pack.validation, known, config, place),
     }
-    strongest = min(ways, key=lambda name: ways[name].validation_error)
+    facts = {name: course(fitted) for name, fitted in ways.items()}
+    drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
+    for name, step in drawn.items():
+        facts[name] = {"validation_error": 1 - step.facts["validation"]["face_similarity"]}
+    strongest = min(facts, key=lambda name: float(facts[name]["validation_error"]))
+    parts = (pack.validation, pack.test)
     arrays: dict[str, NDArray[Any]] = {
-        f"vectors {part.split}": feature.predict(access, ways[strongest].network, part)
-        for part in (pack.validation, pack.test)
+        f"vectors {part.split}": drawn[strongest].arrays[f"vectors {part.split}"]
+        if strongest in drawn
+        else feature.predict(access, ways[strongest].network, part)
+        for part in parts
     }
     arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
-    facts = {name: course(fitted) for name, fitted in ways.items()}
     return StepResult(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
 
 
@@ -76,11 +86,7 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
     photographs = dict(stolen)
     # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
-    drawn = {
-        f"reconstruction by {name.removeprefix('inversion ')}": step
-        for name, step in found.items()
-        if name.startswith("inversion ")
-    }
+    drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
     for name, step in {"verifier features": found["feature"], **drawn}.items():
         if "vectors test" in step.arrays:
             mean = step.arrays["vectors validation"].mean(axis=0)

@@ -12,6 +12,7 @@ from oneway.auditing import inference, reconstruction
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.steps import StepResult, refused
+from oneway.judges.judge import Judge
 
 ALONE = "left out: one attacker alone was asked for"
 """Why an audit by one attacker has nothing else."""
@@ -39,25 +40,25 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     panel = _panel(context)
     for label, attacker in panel.items():
         take(f"inversion {label}", reconstruction.inversion, attacker, label)
-    unless(alone, "feature", inference.predicted)
+    unless(alone, "feature", inference.predicted, found)
     unless(alone, "linkage", inference.linked, found)
     unless(alone, "scatter", inference.scattered)
     take("decisions", attack_decisions)
     unless(brief, "inference", inference.inferred)
     unless(brief, "information", inference.informed)
     unless(brief, "bound", inference.bounded)
-    unless(brief, "optimisation", reconstruction.optimised)
-    best = reconstruction.strongest({label: found[f"inversion {label}"] for label in panel})
+    unless(brief, "optimisation", reconstruction.optimised, found)
+    best = reconstruction.strongest(reconstruction.panel_of(found), context.judge)
     unless(brief, "averaging", reconstruction.averaging, panel[best], best)
     if brief is None:
-        learner = few_queries(found)
+        learner = few_queries(found, context.judge)
         for number in context.config.queries:
             if number < len(context.pack.public):
                 take(f"queries {number}", reconstruction.queried, panel[learner], number)
     return found
 
 
-def few_queries(found: Mapping[str, StepResult]) -> str:
+def few_queries(found: Mapping[str, StepResult], judge: Judge) -> str:
     """Name the attacker who makes the query curve: of those who learn from few pairs the one that draws best with all.
 
     Larger decoders need more pairs than these: with few they draw worse.
@@ -67,7 +68,7 @@ def few_queries(found: Mapping[str, StepResult]) -> str:
         for name, step in found.items()
         if name.startswith("inversion ") and known_attacker(name.removeprefix("inversion ")).few
     }
-    return reconstruction.strongest(plain).removeprefix("inversion ")
+    return reconstruction.strongest(plain, judge).removeprefix("inversion ")
 
 
 def known_attacker(label: str) -> Attacker:
@@ -82,6 +83,8 @@ def _panel(context: AuditContext) -> dict[str, Attacker]:
         return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
     panel = {LINEAR.name: replace(LINEAR, seed=config.seed)}
     for name in config.attackers:
+        if attackers()[name].surrogate and not context.surrogates:
+            continue  # there is no verifier to train with, which the report says
         for turn in range(config.seeds):
             label = name if config.seeds == 1 else f"{name}-{turn + 1}"
             panel[label] = replace(attackers()[name], seed=config.seed + turn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,24 @@ def require_fingerprint(judge: Named, what: str) -> None:
         )
 
 
-def check_same_judge(path: Path, theirs: Named, ours: Named) -> None:
-    """Hold the judge of a control to ours, by their fingerprints.
+def check_same_judges(path: Path, theirs: Sequence[Named], ours: Sequence[Named]) -> None:
+    """Hold the judges of a control to ours, by their fingerprints, in their order: attackers train with the first.
 
     Raises:
         InputError: if they are not the same, or this cannot be said.
 
     """
-    require_fingerprint(ours, f"the control {path}")
-    if theirs.fingerprint != ours.fingerprint:
+    for judge in ours:
+        require_fingerprint(judge, f"the control {path}")
+    if [judge.fingerprint for judge in theirs] != [judge.fingerprint for judge in ours]:
         raise InputError(
-            f"the control {path} was judged by {theirs}, not by {ours}; judge both by the same "
-            "verifier: give the control's with --verifier, or make the control again"
+            f"the control {path} was judged by {_all(theirs)}, not by {_all(ours)}; judge both by the same "
+            "verifier, several in the same order: give the control's with --verifier, or make the control again"
         )
+
+
+def _all(judges: Sequence[Named]) -> str:
+    return " and ".join(map(str, judges)) or "no verifier"
 
 
 def check_same_settings(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any], command: str) -> None:

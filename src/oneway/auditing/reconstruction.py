@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -12,19 +13,23 @@ from oneway.attacks import optimisation
 from oneway.attacks.access import Access
 from oneway.attacks.fit import Place
 from oneway.attacks.inversion import reconstruct
-from oneway.attacks.linear import chosen_rows
-from oneway.attacks.panel import Attacker, Context
+from oneway.attacks.linear import LinearDecoder, chosen_rows
+from oneway.attacks.panel import LINEAR, Attacker, Context
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.steps import StepResult, refused
-from oneway.data.batches import load, mean_picture
+from oneway.data.batches import load
 from oneway.data.packed import Pack, Test, Validation
-from oneway.judges.judge import Scores, in_batches
+from oneway.judges.judge import Judge, Scores, in_batches
 from oneway.metrics.registry import of_reconstructions
 from oneway.models.perceptual import open_perceptual
 from oneway.models.scale import Standardise
 from oneway.storage import runs
 
 DECODER = "decoder.safetensors"
+FACES = ("face_similarity", "recognised")
+"""The scores that a judge gives."""
+SAMPLE = 1024
+"""Public pictures by which a white-box attacker knows the scale of features, and what faces are like."""
 SHOWN = 8
 """Test people whose pictures the report shows."""
 
@@ -55,15 +60,24 @@ def floors(context: AuditContext, _: Place) -> StepResult:
     scores["random_public_face"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
     validation: dict[str, float] = {}
+    for other in context.judges[1:]:
+        for name, values in mean_face_scores(other, pack.test).items():
+            arrays[f"mean_face {other.key(name)}"] = values
+        seen_there = mean_face_scores(other, pack.validation)["face_similarity"]
+        validation[other.key("face_similarity")] = float(seen_there.mean())
     if public is not None:
         constant = public.mean(axis=0)
         constant /= max(float(np.linalg.norm(constant)), 1e-12)
         arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
-        validation = {
-            "face_similarity": float(mean_face(pack.validation, ("face_similarity",))["face_similarity"].mean()),
-            "feature_similarity": float((judge.known(pack.validation) @ constant).mean()),
-        }
+        validation["face_similarity"] = float(mean_face_scores(judge, pack.validation)["face_similarity"].mean())
+        validation["feature_similarity"] = float((judge.known(pack.validation) @ constant).mean())
     return StepResult(facts={"validation": validation}, arrays=arrays)
+
+
+def mean_face_scores(judge: Judge, part: Validation | Test) -> Scores:
+    """Score the mean face by the judge's features alone."""
+    vectors = np.broadcast_to(judge.mean_face_vector, (len(part), len(judge.mean_face_vector)))
+    return judge.measure(repeated_pictures(judge.mean_face, part), part, FACES, vectors=vectors)
 
 
 def inversion(
@@ -84,63 +98,110 @@ def inversion(
     fitted = attacker.fit(_context(context, place, attacker, access, label, fitted_on=fitted_on))
     if attacker.config is not None and attacker.config.keep:
         runs.write_tensors(context.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
-    pack, judge, decoder = context.pack, context.judge, fitted.network
-    names = ("mse", "face_similarity", "vectors")
-    validation = judge.measure(decoded_pictures(access, decoder, pack.validation, place), pack.validation, names)
-    wanted = (*of_reconstructions(), "vectors")
-    test = judge.measure(decoded_pictures(access, decoder, pack.test, place), pack.test, wanted)
-    vectors = {
-        f"vectors {split}": scores.pop("vectors")
-        for split, scores in (("validation", validation), ("test", test))
-        if "vectors" in scores
-    }
+    pack, decoder = context.pack, fitted.network
+    validation = _scores(context, place, access, decoder, pack.validation, ("mse", "face_similarity", "vectors"))
+    test = _scores(context, place, access, decoder, pack.test, (*of_reconstructions(), "vectors"))
+    means = {name: float(values.mean()) for name, values in validation.items() if name != "vectors"}
+    kept = {f"validation {name}": validation[name] for name in ("mse", "face_similarity") if name in validation}
+    if "vectors" in test:
+        kept |= {"vectors validation": validation["vectors"], "vectors test": test.pop("vectors")}
     best = _best_recovered(test, pack.test)
     drawn = {"people": shown(pack), "best": best} if context.images else {}
+    queries = len(pack.public) * (2 if access.mirrors else 1)
     if attacker.solved:
-        queries = len(chosen_rows(pack.public, context.config.seed)) * (
-            context.config.draws if context.stolen.noisy else 1
-        )
-    else:
-        queries = len(pack.public) * (2 if access.mirrors else 1)
+        queries = len(chosen_rows(pack.public, context.config.seed))
+        queries *= context.config.draws if context.stolen.noisy else 1
     return StepResult(
-        facts=course(fitted)
-        | {"queries": queries, "validation": {name: float(values.mean()) for name, values in validation.items()}},
+        facts=course(fitted) | {"queries": queries, "validation": means},
         arrays=test
-        | vectors
+        | kept
         | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
         | {"index best": best},
     )
 
 
-def strongest(found: Mapping[str, StepResult]) -> str:
+def _scores(
+    context: AuditContext,
+    place: Place,
+    access: Access,
+    decoder: nn.Module,
+    part: Validation | Test,
+    names: Collection[str],
+) -> Scores:
+    """Score what a decoder draws of a part: by the first judge, and what the others see of faces."""
+    scores = context.judge.measure(decoded_pictures(access, decoder, part, place), part, names)
+    for other in context.judges[1:]:
+        seen = other.measure(decoded_pictures(access, decoder, part, place), part, FACES)
+        scores |= {other.key(name): values for name, values in seen.items()}
+    return scores
+
+
+def panel_of(found: Mapping[str, StepResult]) -> dict[str, StepResult]:
+    """Give the steps of the inversion attackers by their labels."""
+    return {name.removeprefix("inversion "): step for name, step in found.items() if name.startswith("inversion ")}
+
+
+def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
     """Name the inversion attacker that draws faces most like the validation people's, or has the smallest error.
 
     The latter counts without a verifier.
     """
+    wanted = judge.key("face_similarity")
 
     def strength(name: str) -> float:
         validation = found[name].facts["validation"]
-        return float(validation.get("face_similarity", -validation["mse"]))
+        return float(validation.get(wanted, -validation["mse"]))
 
     return max(found, key=strength)
 
 
-def optimised(context: AuditContext, place: Place) -> StepResult:
-    """Optimise pictures until a known encoder maps them to the stolen features."""
+def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResult]) -> StepResult:
+    """Optimise pictures until a known encoder maps them to the stolen features.
+
+    Who has the weights has all that the panel has: where validation people say that its search is no better, its
+    pictures are those of the strongest of the panel.
+    """
     white, config, pack = context.stolen.white, context.config.optimisation, context.pack
     if white is None:
         return refused("the encoder's weights were not given")
+    linear = LINEAR.fit(_context(context, place, LINEAR, context.stolen.access, "white box")).network
+    tried = optimisation.victims(pack.validation, config)
     chosen = optimisation.victims(pack.test, config)
-    public = np.sort(np.random.default_rng(context.config.seed).permutation(len(pack.public))[:256])
-    standardise = Standardise(context.stolen.access.shape)
-    standardise.observe(context.stolen.access.features(pack.public, public).cpu())
-    scale = standardise.variance[None].to(place.fabric.device)
-    stolen = context.stolen.access.features(pack.test, chosen)
-    start = mean_picture(pack.public, place.fabric.device)
-    drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress).cpu()
-    originals = load(pack.test, chosen)
-    scores = context.judge.measure([(drawn, originals)], pack.test, index=chosen)
-    return StepResult(facts={"num_pictures": len(chosen)}, arrays=scores | {"index": chosen})
+    best = strongest(panel_of(found), context.judge)
+    panel = found[f"inversion {best}"].arrays
+    name = "face_similarity" if context.judge.verifier is not None else "mse"
+    judged = context.judge.measure(
+        _searched(context, place, linear, pack.validation, tried), pack.validation, (name,), index=tried
+    )
+    gain = float((judged[name] - panel[f"validation {name}"][tried]).mean()) * (-1 if name == "mse" else 1)
+    if gain < 0:
+        scores = {name: panel[name][chosen] for name in of_reconstructions() if name in panel}
+        facts = {"num_pictures": len(chosen), "strongest": best}
+    else:
+        scores = context.judge.measure(_searched(context, place, linear, pack.test, chosen), pack.test, index=chosen)
+        facts = {"num_pictures": len(chosen), "strongest": "search"}
+    return StepResult(facts=facts, arrays=scores | {"index": chosen})
+
+
+def _searched(
+    context: AuditContext, place: Place, linear: LinearDecoder, part: Validation | Test, index: NDArray[np.int64]
+) -> list[tuple[Tensor, Tensor]]:
+    """Search for pictures of a part, and give them beside the originals."""
+    white, config, pack = context.stolen.white, context.config.optimisation, context.pack
+    assert white is not None
+    stolen = context.stolen.access.features(part, index)
+    public = np.sort(np.random.default_rng(context.config.seed).permutation(len(pack.public))[:SAMPLE])
+    if white.noise is not None and context.stolen.noisy:
+        spread = linear.components(load(pack.public, public, device=place.fabric.device)).std(dim=0)
+        drawn = optimisation.most_probable(white, stolen, linear, spread, config, progress=place.progress)
+    else:
+        standardise = Standardise(context.stolen.access.shape)
+        standardise.observe(context.stolen.access.features(pack.public, public).cpu())
+        scale = standardise.variance[None].to(place.fabric.device)
+        with torch.no_grad():
+            start = linear(stolen)
+        drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress)
+    return [(drawn.cpu(), load(part, index))]
 
 
 def averaging(context: AuditContext, place: Place, attacker: Attacker, label: str) -> StepResult:
@@ -187,6 +248,7 @@ def _context(
         seed=attacker.seed,
         steps=context.config.steps,
         perceptual=perceptual,
+        surrogates=context.surrogates,
         rows=rows,
         name=label,
     )

@@ -77,6 +77,6 @@ def _places(side: int) -> NDArray[np.float64]:
 
 def _sampled(pictures: Tensor, places: NDArray[np.float64]) -> Tensor:
     """Read pictures at places (side, side, 2) or (n, side, side, 2), fractions (x, y) of their side."""
-    grid = torch.as_tensor(places * 2 - 1, dtype=torch.float32)
+    grid = torch.as_tensor(places * 2 - 1, dtype=torch.float32, device=pictures.device)
     grid = grid if grid.dim() == 4 else grid.expand(len(pictures), -1, -1, -1)
-    return F.grid_sample(pictures.float().cpu().contiguous(), grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(pictures.float().contiguous(), grid, padding_mode="border", align_corners=False)

@@ -19,7 +19,7 @@ from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
 from oneway.errors import DivergedError, InputError
 from oneway.judges.preprocessing import Preprocessing
-from oneway.judges.verifier import OnnxVerifier, TorchVerifier, Verifier
+from oneway.judges.verifier import Embedding, OnnxVerifier, TorchVerifier, Verifier
 from oneway.models.encoder import EncoderConfig, backbone
 from oneway.progress import track
 from oneway.runtime import RuntimeConfig, launch, lay_out
@@ -192,6 +192,10 @@ class OwnVerifier:
     def fingerprint(self) -> str:
         """That of its network."""
         return self._trained.fingerprint
+
+    def differentiable(self, device: torch.device) -> Embedding:
+        """Give its network, see `surrogate.Differentiable`."""
+        return self._trained.differentiable(device)
 
     def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
         """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d)."""

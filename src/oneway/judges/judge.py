@@ -41,6 +41,8 @@ class Judge:
         validation: other people, on whom the verifier's threshold is set.
         verifier: compares faces; without one there are no identity scores.
         progress: show a bar while it looks at real pictures for the first time.
+        first: whether it is the only judge, or the first of several.
+        trained_with: whether attackers train with it, so that its figures are upper bounds.
 
     Attributes:
         threshold: the similarity above which the verifier takes two pictures for one person; none where the
@@ -52,15 +54,30 @@ class Judge:
     """
 
     def __init__(
-        self, test: Test, validation: Validation, verifier: Verifier | None, *, progress: bool = False
+        self,
+        test: Test,
+        validation: Validation,
+        verifier: Verifier | None,
+        *,
+        progress: bool = False,
+        first: bool = True,
+        trained_with: bool = False,
     ) -> None:
-        self.test, self.verifier, self._progress = test, verifier, progress
+        self.test, self.validation, self.verifier, self._progress = test, validation, verifier, progress
+        self.first, self.trained_with = first, trained_with
         self.threshold: float | None = None
         self._known: dict[str, NDArray[np.float32]] = {}
         if verifier is not None:
-            self.threshold = identity.threshold(
-                self.known(validation), validation.identities, false_accept_rate=FALSE_ACCEPT_RATE
-            )
+            self.threshold = self.threshold_at(FALSE_ACCEPT_RATE)
+
+    def threshold_at(self, false_accept_rate: float) -> float | None:
+        """Give the similarity that so large a share of pairs of validation people exceeds; none if they are too few."""
+        known = self.known(self.validation)
+        return identity.threshold(known, self.validation.identities, false_accept_rate=false_accept_rate)
+
+    def key(self, name: str) -> str:
+        """Name a score of this judge's among those of several."""
+        return name if self.first or self.verifier is None else f"{name} by {self.verifier.name}"
 
     def known(self, part: Public | Validation | Test) -> NDArray[np.float32]:
         """Give the verifier's features of the real pictures of a part: (n, d)."""
@@ -164,11 +181,7 @@ class Judge:
             different=float(cosine[different].mean()) if different.any() else None,
             mean_face=float((known @ self.mean_face_vector).mean()),
         )
-        rate = None
-        if self.threshold is not None and same.any():
-            accepted = same & (cosine > self.threshold)
-            totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
-            rate = estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
+        rate = self.true_accept_rate(self.threshold)
         return JudgeReport(
             name=self.verifier.name,
             fingerprint=self.verifier.fingerprint,
@@ -178,6 +191,16 @@ class Judge:
             similarity=similarity,
             blind=_blind(rate, similarity),
         )
+
+    def true_accept_rate(self, at: float | None) -> Estimate | None:
+        """Estimate the share of real pairs of one test person above a similarity; nothing, if nobody appears twice."""
+        people, known = self.test.identities, self.known(self.test)
+        same = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
+        if at is None or not same.any():
+            return None
+        accepted = same & (known @ known.T > at)
+        totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
+        return estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
 
     @property
     def blind(self) -> str | None:

@@ -82,8 +82,8 @@ class Preprocessing:
             if not holds:
                 raise InputError(f"{name} must be {law}, not {getattr(self, name)}")
 
-    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None, side: int) -> NDArray[np.float32]:
-        """Make pictures ready: (n, 3, side, side).
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None, side: int) -> Tensor:
+        """Make pictures ready, where they are and with gradients for them: (n, 3, side, side).
 
         Args:
             pictures: (n, 3, size, size) in 0..1, red first.
@@ -105,14 +105,13 @@ class Preprocessing:
                 "prepare folder` as columns of --labels, or judge with a verifier that was trained on the pack"
             )
         placed = _less(placed, *RANGES[self.pixels])
-        placed = _less(placed.flip(1) if self.colours == "BGR" else placed, self.mean, self.deviation)
-        ready: NDArray[np.float32] = placed.numpy()
-        return ready
+        return _less(placed.flip(1) if self.colours == "BGR" else placed, self.mean, self.deviation)
 
 
 def _less(pictures: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
     """Take off a mean and divide by a deviation, of each colour."""
-    return (pictures - torch.tensor(mean)[:, None, None]) / torch.tensor(deviation)[:, None, None]
+    centre, scale = (torch.tensor(each, device=pictures.device)[:, None, None] for each in (mean, deviation))
+    return (pictures - centre) / scale
 
 
 def _points(*coordinates: float) -> Points:

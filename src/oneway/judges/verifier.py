@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +26,10 @@ from oneway.models.onnx import DTYPES, Graph, chosen_output
 _CENTRED_ON = 2048
 """Public pictures at most of whose features the mean is taken."""
 _BATCH = 256
+
+
+Embedding = Callable[[Tensor, NDArray[np.float64] | None], Tensor]
+"""A function from pictures (n, 3, size, size) in 0..1, and their five points, to unit vectors (n, d)."""
 
 
 class Verifier(Protocol):
@@ -68,6 +74,7 @@ class OnnxVerifier:
         self.preprocessing = preprocessing or stated(path, self._hash)
         self._side, self._last = _taken(f"verifier {str(path)!r}", self._graph.input, self.preprocessing.side)
         self._output = chosen_output(f"verifier {str(path)!r}", self._graph.outputs, self.preprocessing.output)
+        self._place = [output.name for output in self._graph.outputs].index(self._output)
         self._others = others if self.preprocessing.centred else None
         if self.preprocessing.centred and others is None:
             raise InputError(
@@ -107,12 +114,27 @@ class OnnxVerifier:
             raise InputError(f"verifier {self.name!r} fails on a picture of {pack.path}: {error}") from error
 
     def _features(self, pictures: Tensor, landmarks: NDArray[np.float64] | None) -> NDArray[np.float32]:
-        inputs = self.preprocessing(pictures, landmarks, self._side)
+        inputs = self.preprocessing(pictures.cpu(), landmarks, self._side).numpy()
         if self._last:
             inputs = inputs.transpose(0, 2, 3, 1)
         given = np.ascontiguousarray(inputs, dtype=DTYPES[self._graph.input.type])
         found = self._graph.run(given, self._output)
         return found.reshape(len(found), -1).astype(np.float32, copy=False)
+
+    def differentiable(self, device: torch.device) -> Embedding:
+        """Give the network in torch, see `surrogate.Differentiable`."""
+        from oneway.judges.surrogate import to_torch, unit
+
+        network = to_torch(self._graph.path).to(device)
+        mean = None if self._others is None else torch.from_numpy(self._mean).to(device)
+
+        def embed(pictures: Tensor, landmarks: NDArray[np.float64] | None) -> Tensor:
+            inputs = self.preprocessing(pictures, landmarks, self._side)
+            found = network(inputs.permute(0, 2, 3, 1) if self._last else inputs)
+            features = (found if isinstance(found, Tensor) else found[self._place]).flatten(1)
+            return unit(features if mean is None else features - mean)
+
+        return embed
 
     @cached_property
     def _mean(self) -> NDArray[np.float32]:
@@ -161,6 +183,11 @@ class TorchVerifier:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+    def differentiable(self, device: torch.device) -> Embedding:
+        """Give the network, see `surrogate.Differentiable`."""
+        network = copy.deepcopy(self._network).to(device).requires_grad_(False)
+        return lambda pictures, _: F.normalize(network(pictures).float(), dim=1)
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, _: NDArray[np.float64] | None = None) -> NDArray[np.float32]:

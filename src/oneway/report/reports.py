@@ -120,9 +120,9 @@ class Question:
 @record
 @dataclass(frozen=True, kw_only=True)
 class Asked(Question):
-    """The same with the judge: all that decides an audit's figures."""
+    """The same with the judges, the first of whom attackers train with: all that decides an audit's figures."""
 
-    verifier: Named
+    judges: list[Named]
 
 
 @record
@@ -165,7 +165,7 @@ class AuditReport:
         decisions: what the task's decisions alone give away.
         validation: what the leakages are made of, on validation people: a setting is chosen by these.
         control: the unprotected encoder beside it.
-        verifier: the judge of faces.
+        judges: of faces.
         unconverged: the steps whose trained attacker ended by its budget.
         guards: checks of the audit itself.
         untested: what it does not show.
@@ -174,7 +174,7 @@ class AuditReport:
 
     """
 
-    schema: Literal[4] = SCHEMA
+    schema: Literal[5] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None
@@ -186,12 +186,17 @@ class AuditReport:
     decisions: OrRefused[Decisions]
     validation: dict[str, Excess]
     control: ControlReport | None
-    verifier: JudgeReport | None
+    judges: list[JudgeReport]
     unconverged: list[str]
     guards: list[Guard]
     untested: list[str]
     seconds: dict[str, float]
     provenance: Provenance
+
+    @property
+    def judge(self) -> JudgeReport | None:
+        """The judge of faces that counts; none where there is no verifier."""
+        return next((judge for judge in self.judges if judge.counts), None)
 
     def __str__(self) -> str:
         from oneway.console import as_text

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Tag
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 
-SCHEMA: Literal[4] = 4
+SCHEMA: Literal[5] = 5
 """Version of the layout of `results.json`."""
 T = TypeVar("T")
 Level = Literal["low", "partial", "open", "undecided"]
@@ -98,6 +98,7 @@ class Way:
         flags: why it may be weaker than it looks.
         facts: further figures that are no estimates.
         seconds: what it took; none where it is timed with the others.
+        judged: scores of faces by the name of each judge.
 
     """
 
@@ -107,6 +108,7 @@ class Way:
     flags: list[str] = field(default_factory=list)
     facts: Facts = field(default_factory=dict)
     seconds: float | None = None
+    judged: dict[str, Scores] = field(default_factory=dict)
 
 
 @record
@@ -197,6 +199,52 @@ class Similarity:
 
 @record
 @dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """How many reconstructions a judge takes for the person, at one false accept rate.
+
+    Attributes:
+        false_accept_rate: share of pairs of different validation people above the threshold.
+        threshold: that cosine; none where they are too few to find it, and then there are no shares.
+        true_accept_rate: share of pairs of real pictures of one test person above it.
+        share: of the reconstructions above it.
+        floor: the same of the mean face.
+        control: the same of reconstructions from the unprotected encoder.
+
+    """
+
+    false_accept_rate: float
+    threshold: float | None
+    true_accept_rate: Estimate | None
+    share: Estimate | None
+    floor: Estimate | None
+    control: Estimate | None
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class JudgedFaces:
+    """What one judge sees in the reconstructions.
+
+    Attributes:
+        attacker: the strongest, as this judge found on validation people.
+        face_similarity: its mean cosine between reconstructions and originals.
+        floor: the same of the mean face.
+        control: the same from the unprotected encoder.
+        leakage: the share of that which is left.
+        recognised: at each false accept rate.
+
+    """
+
+    attacker: str
+    face_similarity: Estimate
+    floor: Estimate
+    control: Estimate | None
+    leakage: OrRefused[Estimate]
+    recognised: list[Recognised]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
 class JudgeReport:
     """How good a judge of faces is on real test pictures, which bounds what its scores can show.
 
@@ -208,6 +256,10 @@ class JudgeReport:
         true_accept_rate: share of pairs of pictures of one test person above it.
         similarity: of its features.
         blind: why it cannot tell who is shown; none where it can, or nobody can say.
+        trained_with: whether attackers trained with it, so that what it sees is an upper bound.
+        counts: whether leakage and the figures of faces are by this judge: the worst of those that no attacker trained
+            with, or of all where there is none.
+        faces: what it sees in the reconstructions.
 
     """
 
@@ -218,6 +270,9 @@ class JudgeReport:
     true_accept_rate: Estimate | None
     similarity: Similarity
     blind: str | None = None
+    trained_with: bool = False
+    counts: bool = True
+    faces: JudgedFaces | None = None
 
 
 @record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from oneway.storage.runs import CONFIG, RESULTS, flat, read_json, write_json
 KEPT = (".safetensors", ".npz")
 """Suffixes of what an interrupted run is continued from."""
 PLACES = (
-    *("run.name", "data.name", "data.path", "extra.name", "verifier.name"),
+    *("run.name", "data.name", "data.path", "extra.name", "verifier.name", "judges.name"),
     *("victim.run", "victim.onnx", "victim.features"),
 )
 """What a run was made of and its judge are called, and where they lay: the same elsewhere is the same, as the hash
@@ -94,7 +95,7 @@ def _compare(folder: Path, config: Mapping[str, Any]) -> None:
     """Hold a configuration to the one that a run was started with."""
     asked, held = flat(config), flat(read_json(folder / CONFIG))
     apart = [name for name in asked if held.get(name) != asked[name]]
-    differing = [name for name in apart if ".runtime." not in name and name not in PLACES]
+    differing = [name for name in apart if ".runtime." not in name and re.sub(r"\.\d+\.", ".", name) not in PLACES]
     if differing:
         name = differing[0]
         raise InputError(

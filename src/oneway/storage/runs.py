@@ -119,6 +119,8 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Name every value of nested JSON content like `game.pixel`."""
     named: dict[str, Any] = {}
     for name, value in content.items():
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            value = {str(place): each for place, each in enumerate(value, 1)}
         if isinstance(value, Mapping):
             named |= flat(value, f"{prefix}{name}.")
         else:

@@ -1,0 +1,152 @@
+"""What each judge of faces sees in the reconstructions, and which of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.auditing.reconstruction import FACES, panel_of, strongest
+from oneway.auditing.steps import StepResult
+from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
+from oneway.metrics.estimate import Estimate, mean
+from oneway.metrics.leakage import NoLeakError, leakage
+from oneway.report.values import Attacks, JudgedFaces, JudgeReport, OrRefused, Recognised, Refused, Scores
+
+RATES = (1e-2, 1e-3, 1e-4)
+"""False accept rates at which faces count as recognised."""
+PerPicture = Mapping[str, NDArray[np.float64]]
+
+
+def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | None) -> Judge:
+    """Choose the judge that counts: of those that no attacker trained with, the one by which most leaks.
+
+    If attackers trained with all of them it is the worst of these, and its figures are upper bounds. A judge that
+    cannot tell who is shown counts where there is no other.
+
+    Args:
+        judges: all of them.
+        scores: of every test picture, as in `scores.npz`.
+        control: the same of the unprotected encoder.
+
+    """
+    unseen = [judge for judge in judges if not judge.trained_with] or list(judges)
+    seeing = [judge for judge in unseen if judge.blind is None] or unseen
+
+    def high(judge: Judge) -> float:
+        share = leakage_by(judge, scores, control)
+        return share.high if isinstance(share, Estimate) else -np.inf
+
+    return max(seeing, key=high)
+
+
+def leakage_by(judge: Judge, scores: PerPicture, control: PerPicture | None) -> OrRefused[Estimate]:
+    """Give the leakage of faces as a judge sees them, or why there is none."""
+    score, floor = f"inversion {judge.key('face_similarity')}", f"floor mean_face {judge.key('face_similarity')}"
+    if control is None:
+        return Refused(refused="there is no control to take a share of; give one with --control")
+    if judge.blind is not None:
+        return Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
+    if score not in scores or score not in control:
+        return Refused(refused=f"{'this audit' if score not in scores else 'the control'} did not measure it")
+    try:
+        return leakage(scores[score], control[score], scores[floor], judge.test.identities)
+    except NoLeakError as error:
+        return Refused(refused=str(error))
+
+
+def reports(
+    judges: Sequence[Judge],
+    found: Mapping[str, StepResult],
+    scores: PerPicture,
+    control: PerPicture | None,
+    counts: Judge,
+) -> list[JudgeReport]:
+    """Say of each judge how good it is on real pictures, and what it sees in the reconstructions.
+
+    Args:
+        judges: all of them; none is left out.
+        found: what the steps found.
+        scores: of every test picture, as in `scores.npz`.
+        control: the same of the unprotected encoder.
+        counts: the judge that counts.
+
+    """
+    made = []
+    for judge in judges:
+        if judge.report is None:
+            continue
+        key = judge.key("face_similarity")
+        ours, floor = scores[f"inversion {key}"], scores[f"floor mean_face {key}"]
+        theirs = None if control is None else control.get(f"inversion {key}")
+        people = judge.test.identities
+        faces = JudgedFaces(
+            attacker=strongest(panel_of(found), judge),
+            face_similarity=mean(ours, people, unit="cosine"),
+            floor=mean(floor, people, unit="cosine"),
+            control=None if theirs is None else mean(theirs, people, unit="cosine"),
+            leakage=leakage_by(judge, scores, control),
+            recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
+        )
+        made.append(replace(judge.report, trained_with=judge.trained_with, counts=judge is counts, faces=faces))
+    return made
+
+
+def _recognised(
+    judge: Judge,
+    rate: float,
+    ours: NDArray[np.float64],
+    floor: NDArray[np.float64],
+    control: NDArray[np.float64] | None,
+) -> Recognised:
+    """Give the share of reconstructions that a judge takes for the person at a false accept rate."""
+    at, people = judge.threshold_at(rate), judge.test.identities
+
+    def share(values: NDArray[np.float64] | None) -> Estimate | None:
+        return None if values is None or at is None else mean((values > at).astype(np.float64), people, unit="share")
+
+    return Recognised(
+        false_accept_rate=rate,
+        threshold=at,
+        true_accept_rate=judge.true_accept_rate(at),
+        share=share(ours),
+        floor=share(floor),
+        control=share(control),
+    )
+
+
+def by_judge(step: StepResult, judges: Sequence[Judge]) -> dict[str, Scores]:
+    """Reduce what each judge saw in one attacker's reconstructions over the test people."""
+    seen: dict[str, Scores] = {}
+    for judge in judges:
+        keyed = {name: judge.key(name) for name in FACES if judge.key(name) in step.arrays}
+        if keyed:
+            arrays = {name: step.arrays[key] for name, key in keyed.items()}
+            seen[_name(judge)] = dict(judge.estimates(arrays, step.arrays.get("index")))
+    return seen
+
+
+def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], judge: Judge) -> Attacks:
+    """Give attacks with the figures of faces in reconstructions as one of their judges saw them."""
+    inversion = attacks["inversion"]
+    faces = next((each.faces for each in reports if each.name == _name(judge)), None)
+    if isinstance(inversion, Refused) or faces is None:
+        return attacks
+    recognised = next(each.share for each in faces.recognised if each.false_accept_rate == FALSE_ACCEPT_RATE)
+    seen: Scores = {"face_similarity": faces.face_similarity}
+    if recognised is not None:
+        seen["recognised"] = recognised
+    return attacks | {
+        "inversion": replace(
+            inversion,
+            scores=inversion.scores | seen,
+            strongest=inversion.strongest | dict.fromkeys(seen, faces.attacker),
+            validation=inversion.ways[faces.attacker].validation[judge.key("face_similarity")],
+        )
+    }
+
+
+def _name(judge: Judge) -> str:
+    return "" if judge.verifier is None else judge.verifier.name

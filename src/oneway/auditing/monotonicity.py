@@ -1,0 +1,62 @@
+"""An attacker who is given more never gets less: where one does, that attack failed, whatever the encoder holds back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oneway.auditing.reconstruction import panel_of, strongest
+from oneway.auditing.steps import StepResult
+from oneway.judges.judge import Judge
+from oneway.metrics.estimate import mean
+from oneway.report.values import Guard
+
+Scores = NDArray[np.float64]
+
+
+def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
+    """Hold every attacker to one who has less, on the same test pictures.
+
+    One has lost where the 95 % interval over people of the mean difference lies below 0. The task's decisions are held
+    to the panel by `guards.check_decisions`.
+
+    Args:
+        found: what the steps found.
+        judge: by whom faces are compared; without a verifier it is the error that is.
+
+    """
+    people = judge.test.identities
+    lost, held = [], []
+    for more, less, difference, index in _pairs(found, judge):
+        apart = mean(difference, people[index], unit="cosine")
+        if apart.high < 0:
+            lost.append(f"{more} gets less than {less}, by {-apart.value:.3f}, so that attack has failed")
+        else:
+            held.append(more)
+    if lost:
+        return Guard(name="monotonicity", passed=False, message="; ".join(lost))
+    message = f"who has more gets no less: {', '.join(held)}" if held else "no two attackers could be compared"
+    return Guard(name="monotonicity", passed=True if held else None, message=message)
+
+
+def _pairs(
+    found: Mapping[str, StepResult], judge: Judge
+) -> Iterator[tuple[str, str, Scores, slice | NDArray[np.int64]]]:
+    """Give who has more, who has less, by how much the first gets more of each picture, and which pictures."""
+    name, sign = ("face_similarity", 1.0) if judge.verifier is not None else ("mse", -1.0)
+    panel = panel_of(found)
+    best = panel[strongest(panel, judge)].arrays[name]
+    everything = slice(None)
+    if "linear" in panel:
+        yield "the panel", "a ridge regression", sign * (best - panel["linear"].arrays[name]), everything
+    predicted = found["feature"].arrays.get("feature_similarity")
+    if predicted is not None:
+        yield "the feature attack", "the verifier on what was drawn", predicted - best, everything
+    white = found["optimisation"].arrays
+    if name in white:
+        yield "the white box", "the black box", sign * (white[name] - best[white["index"]]), white["index"]
+    several = found["averaging"].arrays.get(name)
+    if several is not None:
+        yield "who has several answers", "who has one", sign * (several - best), everything

@@ -1,0 +1,120 @@
+"""A face verifier as attackers train with it: the same network in torch, with gradients for the pictures."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import onnxruntime
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from oneway.data.batches import load
+from oneway.data.packed import Pack, Part
+from oneway.errors import InputError
+from oneway.judges.cache import known_features
+from oneway.judges.verifier import Embedding, Verifier
+
+Points = NDArray[np.float64]
+AGREE = 0.99
+"""Least cosine of the features of one picture by the verifier and by the network that attackers train with."""
+MIRRORED = (1, 0, 2, 4, 3)
+"""The order of the five points of a face in the mirrored picture."""
+
+
+@runtime_checkable
+class Differentiable(Protocol):
+    """A verifier whose network can be had in torch."""
+
+    def differentiable(self, device: torch.device) -> Embedding:
+        """Give a function from pictures (n, 3, size, size) in 0..1, and their five points, to unit vectors (n, d)."""
+
+
+class Surrogate:
+    """What an attacker who trains with a verifier has: its features of pictures, and gradients of them.
+
+    Args:
+        verifier: the verifier.
+        pack: on whose pictures it is held to be the same network.
+        device: where it runs.
+
+    Raises:
+        InputError: if the verifier gives no gradients, or gives other features with them.
+
+    """
+
+    def __init__(self, verifier: Verifier, pack: Pack, device: torch.device) -> None:
+        self._verifier, self.name = verifier, verifier.name
+        other = "give another verifier first, or none to train with: --set surrogates=0"
+        if not isinstance(verifier, Differentiable):
+            raise InputError(f"no attacker can train with the verifier {verifier.name!r}, without gradients; {other}")
+        try:
+            self._embed = verifier.differentiable(device)
+            index = slice(0, 2)
+            points, pictures = pack.public.landmarks(index), load(pack.public, index, device=device)
+            with torch.no_grad():
+                ours = self._embed(pictures, points).cpu().numpy()
+        except InputError:
+            raise
+        except Exception as error:  # whatever a converted network raises
+            raise InputError(f"the verifier {verifier.name!r} cannot be trained with ({error}); {other}") from error
+        theirs = verifier(pictures.cpu(), points)
+        if ours.shape != theirs.shape or float((ours * theirs).sum(axis=1).min()) < AGREE:
+            raise InputError(f"the verifier {verifier.name!r} has other features as a network in torch; {other}")
+
+    def __call__(self, pictures: Tensor, points: Points | None, mirrored: NDArray[np.bool_] | None = None) -> Tensor:
+        """Map pictures (n, 3, size, size) in 0..1 to unit vectors (n, d).
+
+        Args:
+            pictures: the pictures.
+            points: the five points of each, (n, 5, 2), before mirroring; none where the pack knows none.
+            mirrored: (n,) which of the pictures are mirrored.
+
+        """
+        if points is not None and mirrored is not None and mirrored.any():
+            turned = points[:, MIRRORED] * [-1, 1] + [1, 0]
+            points = np.where(mirrored[:, None, None], turned, points)
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self._embed(pictures.float(), points)
+
+    def known(self, part: Part, device: torch.device) -> Tensor:
+        """Give the verifier's features of the real pictures of a part: (n, d) unit vectors."""
+        return torch.from_numpy(known_features(self._verifier, part)).to(device)
+
+
+def to_torch(path: Path) -> nn.Module:
+    """Convert the network in an ONNX file to torch, frozen.
+
+    What is computed of weights alone, such as those kept in half precision, is computed first. A reshape to one row,
+    `[1, -1]`, which exporters write for a batch of one, becomes one to as many rows as come in.
+    """
+    import onnx
+    from onnx import numpy_helper
+    from onnx2torch import convert  # only who trains with a judge needs these
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(options.optimized_model_filepath)
+    reshapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
+    shapes = [tensor for tensor in model.graph.initializer if tensor.name in reshapes]
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.output[0] in reshapes:
+            shapes += [attribute.t for attribute in node.attribute if attribute.name == "value"]
+    for tensor in shapes:
+        if numpy_helper.to_array(tensor).tolist() == [1, -1]:
+            tensor.CopyFrom(numpy_helper.from_array(np.array([0, -1], dtype=np.int64), tensor.name))
+    network: nn.Module = convert(model)
+    return network.eval().requires_grad_(False)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Scale features (n, ...) to unit vectors (n, d)."""
+    return F.normalize(features.flatten(1).float(), dim=1)
