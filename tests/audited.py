@@ -16,7 +16,7 @@ from oneway.data.packed import Pack
 from oneway.metrics.estimate import Estimate
 from oneway.report.page import Pictures
 from oneway.report.reports import AuditReport
-from oneway.report.values import scores_of
+from oneway.report.values import SCHEMA, scores_of
 
 UNITS = {
     "face_similarity": "cosine",
@@ -122,6 +122,40 @@ def _information(bits: float, seconds: float) -> Results:
     }
 
 
+def _judge(name: str, face: float, share: float, *, trained_with: bool = False, counts: bool = False) -> Results:
+    """A judge, and what it sees: at a false accept rate of 1e-4 its people are too few."""
+    rates = {1e-2: 2.2 * share, 1e-3: share, 1e-4: None}
+    return {
+        "name": name,
+        "false_accept_rate": 1e-3,
+        "threshold": 0.3651,
+        "true_accept_rate": figure(0.845, "share", 0.014),
+        "fingerprint": "0" * 64,
+        "similarity": {"same": 0.54, "different": 0.02, "mean_face": 0.05},
+        "blind": None,
+        "trained_with": trained_with,
+        "counts": counts,
+        "faces": {
+            "attacker": "transformer",
+            "face_similarity": figure(face),
+            "floor": figure(0.05),
+            "control": figure(0.66),
+            "leakage": figure((face - 0.05) / 0.61, "leakage", 0.031),
+            "recognised": [
+                {
+                    "false_accept_rate": rate,
+                    "threshold": None if found is None else 0.3,
+                    "true_accept_rate": None if found is None else figure(0.845, "share", 0.014),
+                    "share": None if found is None else figure(found, "share"),
+                    "floor": None if found is None else figure(0.002, "share"),
+                    "control": None if found is None else figure(0.71, "share"),
+                }
+                for rate, found in rates.items()
+            ],
+        },
+    }
+
+
 def audited() -> Results:
     """An encoder that was protected to some degree, with a control; every block was measured."""
     attackers = {
@@ -187,7 +221,7 @@ def audited() -> Results:
         (40_960, 0.352, 0.171, 0.0236, True),
     ]
     results: Results = {
-        "schema": 4,
+        "schema": SCHEMA,
         "kind": "audit",
         "victim": {
             "name": "faces64-layer2-pixel3",
@@ -282,15 +316,7 @@ def audited() -> Results:
             "feature_similarity": figure(0.541, "leakage", 0.046),
             "linkage": figure(0.516, "leakage", 0.031),
         },
-        "verifier": {
-            "name": "own",
-            "false_accept_rate": 1e-3,
-            "threshold": 0.3651,
-            "true_accept_rate": figure(0.845, "share", 0.014),
-            "fingerprint": "0" * 64,
-            "similarity": {"same": 0.54, "different": 0.02, "mean_face": 0.05},
-            "blind": None,
-        },
+        "judges": [_judge("own", 0.412, 0.262, trained_with=True), _judge("other.onnx", 0.356, 0.166, counts=True)],
         "untested": [
             "other initial weights of the attackers: each was trained once",
             "generative priors (a GAN or diffusion model of faces) that fill in what the features lack",
@@ -300,7 +326,7 @@ def audited() -> Results:
         "validation": {},
         "provenance": {
             "victim": {},
-            "verifier": {"name": "own", "fingerprint": "0" * 64},
+            "judges": [{"name": "own", "fingerprint": "0" * 64}, {"name": "other.onnx", "fingerprint": "1" * 64}],
             "images": False,
             "oneway": "0.1.0",
             "torch": "2.12.0",
@@ -367,7 +393,7 @@ def refused() -> Results:
         "decisions": because("decisions"),
         "control": None,
         "leakage": {name: because(f"leakage of {name}") for name in found["leakage"]},
-        "verifier": None,
+        "judges": [],
         "untested": [],
         "seconds": {},
     }

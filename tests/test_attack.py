@@ -69,7 +69,7 @@ def test_the_report_is_an_audits_by_one_attacker_and_has_the_runs_utility(
     protected: oneway.Run, attacked: Attacked
 ) -> None:
     report = attacked.report
-    assert (report.schema, report.kind, report.victim.kind) == (4, "audit", "run")
+    assert (report.schema, report.kind, report.victim.kind) == (5, "audit", "run")
     assert report.utility == protected.report.utility
     assert list(report.attacks["inversion"].ways) == ["mirror"]
     left_out = Refused(refused="left out: one attacker alone was asked for")
@@ -113,7 +113,7 @@ def test_the_course_of_the_attack_is_told(
 
 def test_the_verifier_says_how_good_it_is(attacked: Attacked, verifier: Verifier) -> None:
     # 48 validation pictures make about a thousand pairs: too few for a false accept rate of one in a thousand.
-    judge = attacked.report.verifier
+    judge = attacked.report.judge
     assert (judge.name, judge.fingerprint) == ("judge.safetensors", verifier.fingerprint)
     assert (judge.false_accept_rate, judge.threshold, judge.true_accept_rate) == (1e-3, None, None)
     assert -1 <= judge.similarity.different < judge.similarity.same <= 1
@@ -202,7 +202,7 @@ def test_the_attack_and_its_scores_need_no_private_person(
 
     monkeypatch.setattr(Private, "images", seen, raising=False)
     report = oneway.attack(early, tmp_path / "attack", QUICK, runtime=runtime, progress=False)
-    assert report.verifier is None
+    assert report.judges == []
     assert "face_similarity" not in report.attacks["inversion"].scores
     text = (tmp_path / "attack" / "results.json").read_text()
     assert json.loads(text) == to_dict(report) == json.loads(report.to_json()), "the file holds what the call returns"
@@ -276,7 +276,7 @@ def test_a_control_of_another_layout_is_refused_with_the_command_that_makes_it_a
     old = shutil.copytree(control.path, tmp_path / "old")
     results = json.loads((old / "results.json").read_text())
     (old / "results.json").write_text(json.dumps(results | {"schema": schema}))
-    wanted = rf"schema must be 4, not {schema}; .*`oneway attack CONTROL .*, or make it anew"
+    wanted = rf"schema must be 5, not {schema}; .*`oneway attack CONTROL .*, or make it anew"
     with pytest.raises(oneway.InputError, match=wanted):
         against(old)
 

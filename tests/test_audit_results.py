@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ PEOPLE = np.repeat(np.arange(30), 2)
 class Judge:
     """Stands for a judge: only what the reduction over people needs."""
 
-    verifier = object()
+    verifier = SimpleNamespace(name="judge")
+
+    def key(self, name: str) -> str:
+        return name
 
     def estimates(self, scores: dict[str, Any], _: Any) -> dict[str, Any]:
         from oneway.metrics.estimate import mean
@@ -46,7 +50,7 @@ def attacker(mse: float, face: float, *, converged: bool = True, test_face: floa
 def chosen(**attackers: StepResult) -> AttackResult:
     floors = StepResult(facts={}, arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
     found = {"floors": floors} | {f"inversion {name.replace('_', '-')}": step for name, step in attackers.items()}
-    return inversion_of(found, Judge())  # type: ignore[arg-type]
+    return inversion_of(found, [Judge()])  # type: ignore[arg-type]
 
 
 def value(found: AttackResult, name: str) -> float:

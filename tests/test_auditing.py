@@ -102,7 +102,7 @@ def audit(people: oneway.Pack, judge: Verifier, control: Path, tmp_path: Path) -
 def test_the_results_hold_what_is_promised(control: Path, people: oneway.Pack) -> None:
     results = json.loads((control / "results.json").read_text())
     assert results["kind"] == "audit"
-    assert {"victim", "utility", "verdict", "attacks", "queries", "floors", "control", "verifier", "leakage"} < set(
+    assert {"victim", "utility", "verdict", "attacks", "queries", "floors", "control", "judges", "leakage"} < set(
         results
     )
     assert {"guards", "untested", "seconds", "provenance", "schema"} < set(results)

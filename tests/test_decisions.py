@@ -85,7 +85,7 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
     context = AuditContext(
         victim=victim,
         stolen=steal(victim, fabric, tmp_path, draws=2, seed=0, progress=False),
-        judge=Judge(people.test, people.validation, judge),
+        judges=(Judge(people.test, people.validation, judge),),
         config=CONFIG,
         steps=steps,
     )

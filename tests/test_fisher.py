@@ -181,7 +181,7 @@ def context(
             white=None if encoder is None else WhiteBox(encoder, fabric.device),
             averaged=None,
         ),
-        judge=Judge(pack.test, pack.validation, None),
+        judges=(Judge(pack.test, pack.validation, None),),
         config=AuditConfig(runtime=RUNTIME),
         steps=Steps(path, fabric, checkpoint_seconds=math.inf, progress=False),
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.auditing.conclusions import leakage_of
-from oneway.auditing.guards import check_judge
+from oneway.auditing.guards import check_judges
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
@@ -223,7 +223,7 @@ def test_a_blind_judge_fails_its_guard_and_is_said_to_be(
     assert about is not None
     assert judge.blind is not None
     assert judge.blind.startswith(reason)
-    (guard,) = check_judge(about)
+    (guard,) = check_judges([about])
     assert (guard.name, guard.passed) == ("judge", False)
     assert "leakage of faces and of features is refused" in guard.message
     assert "cannot tell who is shown" in verifier_line(about)
@@ -233,7 +233,7 @@ def test_a_judge_that_sees_passes_its_guard(pack: Pack) -> None:
     judge = Judge(pack.test, pack.validation, Colours())
     about = judge.report
     assert about is not None
-    assert (judge.blind, check_judge(about)[0].passed) == (None, True)
+    assert (judge.blind, check_judges([about])[0].passed) == (None, True)
     assert about.true_accept_rate is not None
     assert about.true_accept_rate.low > 0.1
     similarity = about.similarity
@@ -247,7 +247,7 @@ def test_a_judge_that_sees_passes_its_guard(pack: Pack) -> None:
 
 def test_of_a_judge_whom_too_few_people_measure_it_is_said_that_it_is_unknown(few: Pack) -> None:
     judge = Judge(few.test, few.validation, Colours())
-    (guard,) = check_judge(judge.report)
+    (guard,) = check_judges([judge.report])
     assert guard.passed is None
     assert "is unknown: there are too few to say" in guard.message
 
@@ -263,8 +263,10 @@ def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_i
         "linkage pairs": np.full(n, 3.0),
     }
     control = scores | {"inversion face_similarity": np.full(n, 0.9), "feature_similarity": np.full(n, 0.9)}
-    seeing = leakage_of(scores, control, Judge(pack.test, pack.validation, Colours()))
-    blind = leakage_of(scores, control, Judge(pack.test, pack.validation, Seen("blind", chance)))
+    colours = Judge(pack.test, pack.validation, Colours())
+    unseeing = Judge(pack.test, pack.validation, Seen("blind", chance))
+    seeing = leakage_of(scores, control, colours, colours)
+    blind = leakage_of(scores, control, unseeing, unseeing)
     face = seeing["face_similarity"]
     assert isinstance(face, Estimate)
     assert face.value == pytest.approx(0.25)
@@ -289,7 +291,7 @@ def test_a_judge_that_says_nothing_is_refused(pack: Pack, make: Callable[[Tensor
 
 
 def test_what_needs_a_judge_is_unknown_without_one() -> None:
-    (guard,) = check_judge(None)
+    (guard,) = check_judges([])
     assert (guard.name, guard.passed) == ("judge", None)
     assert "whether people are recognised is unknown" in guard.message
     assert "unknown" in verifier_line(None)

@@ -345,7 +345,7 @@ def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) 
     for way in inversion["ways"].values():
         del way["validation"]["face_similarity"]
     silent = {"refused": "there is no control"}
-    results |= {"verifier": None, "control": None, "leakage": dict.fromkeys(results["leakage"], silent)}
+    results |= {"judges": [], "control": None, "leakage": dict.fromkeys(results["leakage"], silent)}
     page = read(tmp_path, results)
     assert "SSIM" in page.sections["leakage"]
     assert "face similarity ↓" not in page.text

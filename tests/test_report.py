@@ -65,7 +65,7 @@ def test_an_audit_is_a_row_a_figure_beside_control_floors_and_leakage() -> None:
 
 
 def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
-    found = audited()
+    found = audited() | {"judges": []}
     assert audit_table(typed(found)).caption == (
         "ended by the budget before they converged, so more may be had: inversion transformer, queries 10000"
     )
@@ -78,6 +78,13 @@ def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
         "not measured: linkage, no person appears twice",
         "ended by the budget before they converged, so more may be had: inversion transformer, queries 10000",
     ]
+
+
+def test_below_an_audit_stands_what_each_judge_sees_and_which_of_them_is_an_upper_bound() -> None:
+    first, second = str(audit_table(typed(audited())).caption).split("\n")[:2]
+    assert first.startswith("judge own (attackers trained with it, so at most): face similarity 0.412 [")
+    assert "recognised 0.576 [0.558, 0.594] at FAR 0.01, 0.262 [0.244, 0.280] at FAR 0.001" in first
+    assert second.startswith("judge other.onnx (no attacker trained with it; counts): face similarity 0.356 [")
 
 
 def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted
-from oneway.attacks.panel import LINEAR, Attacker, Context
+from oneway.attacks.panel import LINEAR, Attacker
 from oneway.metrics.registry import Metric
 
 

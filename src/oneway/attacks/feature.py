@@ -46,6 +46,7 @@ def solve(
     place: Place,
     *,
     seed: int,
+    rows: NDArray[np.int64] | None = None,
     fitted_on: Access | None = None,
 ) -> Fitted[Linear]:
     """Predict the verifier's features by ridge regression.
@@ -57,10 +58,11 @@ def solve(
         known: the verifier's features of both, unit vectors (n, d) by split.
         place: where it runs.
         seed: of the choice of public pictures, if there are many.
+        rows: the public pictures whose features it has; as many as it can use by default.
         fitted_on: what it learns from instead, see `linear.regress`.
 
     """
-    rows = chosen_rows(public, seed)
+    rows = chosen_rows(public, seed) if rows is None else rows
     targets = torch.from_numpy(known["public"][rows]).to(place.fabric.device)
     linear, error = regress(
         access,

@@ -146,8 +146,8 @@ def most_probable(
 ) -> Tensor:
     """Look for the most probable pictures, given noisy features and what faces are like: maximum a posteriori.
 
-    A picture is a mean and principal components of public ones, each normally distributed; features differ from those of
-    the picture by the encoder's own Gaussian noise. Adam minimises the mismatch in units of that noise plus half the
+    A picture is a mean and principal components of public ones, each normally distributed; features differ from those
+    of the picture by the encoder's own Gaussian noise. Adam minimises the mismatch in units of that noise plus half the
     squared components in units of their deviation, from where a ridge regression puts them.
 
     Args:

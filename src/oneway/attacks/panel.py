@@ -10,56 +10,16 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from oneway.attacks import linear
-from oneway.attacks.access import Access
-from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.context import Context
+from oneway.attacks.fit import Fitted
+from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
-from oneway.data.packed import Public, Validation
 from oneway.errors import InputError
-from oneway.judges.surrogate import Surrogate
-from oneway.models.decoder import Stage
-from oneway.models.perceptual import Perceptual
 from oneway.plugins import entries
 
 FEW = 100
 """Steps at most between two checks of an attacker who has few pairs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What an inversion attacker has at hand.
-
-    Attributes:
-        access: the victim: the features of public pictures, and of validation people's to choose by.
-        fitted_on: the same for the public pictures, or averages of several answers where the encoder adds noise.
-        public: the attacker's pictures.
-        validation: other people, on whom it is chosen when to stop and which weights are kept.
-        place: where it runs and where its state is kept.
-        stages: the encoder's resolutions, for a decoder that mirrors it; none if they are unknown.
-        seed: of the initial weights and of the order of the pictures.
-        steps: the most that it may be trained for; none for its own budget.
-        perceptual: a network to see with, if one was given.
-        surrogates: face verifiers to train with, if there are any.
-        rows: the public pictures whose features it has, (n,); all by default.
-        name: of the attack, for the bar and for errors.
-
-    """
-
-    access: Access
-    fitted_on: Access
-    public: Public
-    validation: Validation
-    place: Place
-    stages: list[Stage] | None
-    seed: int
-    steps: int | None = None
-    perceptual: Perceptual | None = None
-    surrogates: tuple[Surrogate, ...] = ()
-    rows: NDArray[np.int64] | None = None
-    name: str = "attack"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +34,7 @@ class Attacker:
         few: whether it learns from a few pairs, so that it can make the query curve.
         sees: whether it needs a perceptual network.
         surrogate: whether it needs a face verifier to train with.
+        start: the attacker from whose decoder of a map of features it goes on, which is trained before it.
         config: of the decoder that is trained, by which its time is foretold, if it is one of ours.
         seed: of its weights.
 
@@ -86,6 +47,7 @@ class Attacker:
     few: bool = False
     sees: bool = False
     surrogate: bool = False
+    start: str | None = None
     config: InversionConfig | None = None
     seed: int = 0
 
@@ -100,6 +62,10 @@ def _solve(context: Context) -> Fitted[Any]:
         rows=context.rows,
         fitted_on=context.fitted_on,
     )
+
+
+def _draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
+    return draw_person(replace(config, seed=context.seed).within(context.steps), context)
 
 
 def _train(config: InversionConfig, context: Context) -> Fitted[Any]:
@@ -145,10 +111,17 @@ _OWN = (
         InversionConfig(drops=2, decoder="transformer", width=1.5, learning_rate=2e-3),
         at_least=_SMALL,
     ),
+    Attacker(
+        name="identity",
+        fit=partial(_draw_person, IdentityConfig()),
+        surrogate=True,
+        start="residual",
+    ),
     trained("gan", InversionConfig(drops=2, gan=2e-4), at_least=("linear",)),
     trained("perceptual", InversionConfig(drops=2, perceptual=1e-2), at_least=("linear",)),
 )
-"""Three decoders, each with the learning rate that suits it, and the mirror with the paper's further losses."""
+"""Three decoders, each with the learning rate that suits it, one trained for the person instead of the pixels, and the
+mirror with the paper's further losses."""
 
 
 @cache

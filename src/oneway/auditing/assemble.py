@@ -194,11 +194,12 @@ def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Judge) -> dict[
 
 
 def _queries(found: Mapping[str, StepResult], judge: Judge, config: AuditConfig) -> OrRefused[Queries]:
-    """Draw up the query curve; its last point is the attacker's of the panel who made it."""
+    """Draw up the query curve: of who learns from few pairs, and last of the panel's strongest with all it has."""
     if config.alone is not None:
         return Refused(refused=ALONE)
     attacker = few_queries(found, judge)
-    points = [step for name, step in found.items() if name.startswith("queries ")] + [found[f"inversion {attacker}"]]
+    last = found[f"inversion {strongest(panel_of(found), judge)}"]
+    points = [step for name, step in found.items() if name.startswith("queries ")] + [last]
     curve = [
         Point(queries=step.facts["queries"], converged=step.facts["converged"], scores=estimates_of(judge, step))
         for step in points

@@ -53,7 +53,7 @@ class AuditConfig:
 
     """
 
-    attackers: Names = ("mirror", "residual", "transformer")
+    attackers: Names = ("mirror", "residual", "transformer", "identity")
     seeds: Count = 1
     perceptual: str | None = None
     queries: Annotated[tuple[Several, ...], AsTuple] = (100, 300, 1000, 3000, 10_000)

@@ -28,7 +28,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
             with context.victim.seeded(context.config.seed, name):
                 return make(context, place, *given)
 
-        found[name] = context.steps.take(name.replace(" ", "-"), made)
+        found[name] = context.steps.take(name, made)
 
     def unless(left_out: str | None, name: str, make: Callable[..., StepResult], *given: Any) -> None:
         """Take a step, unless there is a reason to leave it out."""

@@ -1,4 +1,4 @@
-"""An attacker who is given more never gets less: where one does, that attack failed, whatever the encoder holds back."""
+"""An attacker who is given more never gets less: where one does, that attack failed, and the encoder may leak more."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from oneway.metrics.estimate import mean
 from oneway.report.values import Guard
 
 Scores = NDArray[np.float64]
+Index = slice | NDArray[np.int64]
 
 
 def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
@@ -41,9 +42,7 @@ def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
     return Guard(name="monotonicity", passed=True if held else None, message=message)
 
 
-def _pairs(
-    found: Mapping[str, StepResult], judge: Judge
-) -> Iterator[tuple[str, str, Scores, slice | NDArray[np.int64]]]:
+def _pairs(found: Mapping[str, StepResult], judge: Judge) -> Iterator[tuple[str, str, Scores, Index]]:
     """Give who has more, who has less, by how much the first gets more of each picture, and which pictures."""
     name, sign = ("face_similarity", 1.0) if judge.verifier is not None else ("mse", -1.0)
     panel = panel_of(found)

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from oneway.attacks import optimisation
 from oneway.attacks.access import Access
+from oneway.attacks.context import Context
 from oneway.attacks.fit import Place
-from oneway.attacks.inversion import reconstruct
+from oneway.attacks.inversion import draw_decoder, reconstruct
 from oneway.attacks.linear import LinearDecoder, chosen_rows
-from oneway.attacks.panel import LINEAR, Attacker, Context
+from oneway.attacks.panel import LINEAR, Attacker, attackers
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.steps import StepResult, refused
 from oneway.data.batches import load
@@ -98,6 +99,8 @@ def inversion(
     fitted = attacker.fit(_context(context, place, attacker, access, label, fitted_on=fitted_on))
     if attacker.config is not None and attacker.config.keep:
         runs.write_tensors(context.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
+    if any(other.start == attacker.name for other in attackers().values()):
+        runs.write_tensors(context.steps.path(f"inversion {label}", "decoder.safetensors"), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network
     validation = _scores(context, place, access, decoder, pack.validation, ("mse", "face_similarity", "vectors"))
     test = _scores(context, place, access, decoder, pack.test, (*of_reconstructions(), "vectors"))
@@ -170,11 +173,10 @@ def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResul
     best = strongest(panel_of(found), context.judge)
     panel = found[f"inversion {best}"].arrays
     name = "face_similarity" if context.judge.verifier is not None else "mse"
-    judged = context.judge.measure(
-        _searched(context, place, linear, pack.validation, tried), pack.validation, (name,), index=tried
-    )
-    gain = float((judged[name] - panel[f"validation {name}"][tried]).mean()) * (-1 if name == "mse" else 1)
-    if gain < 0:
+    searched = _searched(context, place, linear, pack.validation, tried)
+    judged = context.judge.measure(searched, pack.validation, (name,), index=tried)[name]
+    gain = float((judged - panel[f"validation {name}"][tried]).mean())
+    if (gain > 0) == (name == "mse"):
         scores = {name: panel[name][chosen] for name in of_reconstructions() if name in panel}
         facts = {"num_pictures": len(chosen), "strongest": best}
     else:
@@ -235,6 +237,9 @@ def _context(
     rows: NDArray[np.int64] | None = None,
 ) -> Context:
     """Give an attacker what it may have."""
+    start = None
+    if attacker.start is not None and len(access.shape) == 3 and access.shape[-1] > 1:
+        start = _trained_before(context, label.replace(attacker.name, attacker.start), attackers()[attacker.start])
     perceptual = None
     if attacker.sees and context.config.perceptual is not None:
         perceptual = open_perceptual(context.config.perceptual).to(place.fabric.device)
@@ -249,9 +254,21 @@ def _context(
         steps=context.config.steps,
         perceptual=perceptual,
         surrogates=context.surrogates,
+        start=start,
         rows=rows,
         name=label,
     )
+
+
+def _trained_before(context: AuditContext, label: str, attacker: Attacker) -> nn.Module | None:
+    """Give the decoder of an attacker that was trained before, if it was."""
+    path = context.steps.path(f"inversion {label}", "decoder.safetensors")
+    if attacker.config is None or not path.exists():
+        return None
+    shape, size = context.stolen.access.shape, context.pack.size
+    decoder = draw_decoder(attacker.config, shape, context.victim.stages, size)
+    decoder.load_state_dict(runs.read_tensors(path)[0])
+    return decoder
 
 
 def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:

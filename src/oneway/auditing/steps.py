@@ -60,14 +60,18 @@ class Steps:
         self.home, self._folder, self.fabric = folder, folder / FOLDER, fabric
         self._checkpoint_seconds, self._progress = checkpoint_seconds, progress
 
+    def path(self, name: str, suffix: str) -> Path:
+        """Name a file of a step, which is removed when the audit has finished."""
+        return self._folder / f"{name.replace(' ', '-')}.{suffix}"
+
     def take(self, name: str, make: Callable[[Place], StepResult]) -> StepResult:
         """Give what the step of that name finds, from its files if it was taken before."""
-        facts, arrays = self._folder / f"{name}.json", self._folder / f"{name}.npz"
+        facts, arrays = self.path(name, "json"), self.path(name, "npz")
         if not facts.exists():
             begun = time.monotonic()
             place = Place(
                 fabric=self.fabric,
-                checkpoint=self._folder / f"{name}.safetensors",
+                checkpoint=self.path(name, "safetensors"),
                 checkpoint_seconds=self._checkpoint_seconds,
                 progress=self._progress,
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from oneway.cli.options import Device, Settings, pairs, required, show
+from oneway.cli.options import Device, Paths, Settings, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
@@ -87,7 +87,7 @@ def audit(
     features: Path | None = None,
     data: Path | None = None,
     control: Path | None = None,
-    verifier: Path | None = None,
+    verifier: Paths = (),
     fail_above: Settings = (),
     images: bool = False,
     set: Settings = (),
@@ -106,7 +106,8 @@ def audit(
         data: The pack to audit on; a run's own by default.
         control: The unprotected run, or the audit of an unprotected encoder, to compare with.
         verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
-            which is trained on its identities the first time.
+            which is trained on its identities the first time. Give it several times for several judges: attackers
+            train with the first, and the worst of the others counts.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
@@ -119,7 +120,7 @@ def audit(
     from oneway.auditing.config import AuditConfig
     from oneway.config import override
     from oneway.data.packed import Pack
-    from oneway.judges.identification import open_verifier
+    from oneway.judges.identification import open_verifiers
     from oneway.protection.run import Run
     from oneway.report.junit import write_junit
     from oneway.report.limits import check_limits, read_limits
@@ -144,7 +145,7 @@ def audit(
         control=control,
         out=out,
         config=config,
-        verifier=open_verifier(pack, verifier),
+        verifier=open_verifiers(pack, verifier),
         images=images,
         resume=resume,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Given = TypeVar("Given")
 Data = Positional[Annotated[Path | None, arg(metavar="DATA")]]
 Settings = UseAppendAction[tuple[str, ...]]
+Paths = UseAppendAction[tuple[Path, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EXECUTOR = "executor."
 """Begins the settings of an executor, beside those of a command's configuration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -236,6 +237,12 @@ def open_verifier(
     if pack.private.num_people == len(pack.private) and not (pack.path / OWN).is_file():
         return None
     return OwnVerifier(pack, progress=progress)
+
+
+def open_verifiers(pack: Pack, paths: Sequence[Path | str], *, progress: bool = True) -> list[Verifier]:
+    """Open the verifiers at paths, each as `open_verifier` does; without a path the pack's own, if it can have one."""
+    opened = [open_verifier(pack, path, progress=progress) for path in paths or (None,)]
+    return [verifier for verifier in opened if verifier is not None]
 
 
 def _network(config: IdentificationConfig, size: int) -> nn.Module:

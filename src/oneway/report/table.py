@@ -56,8 +56,21 @@ def audit_table(report: AuditReport) -> Table:
             table.add_row(label, *(_text(figures.get(key)) for figures in named.values()))
     if isinstance(report.queries, Queries):
         _add_queries(table, report.queries)
-    table.caption = "\n".join(_remarks(report)) or None
+    table.caption = "\n".join([*map(_seen_by, report.judges), *_remarks(report)]) or None
     return table
+
+
+def _seen_by(judge: JudgeReport) -> str:
+    """Say in one line what a judge sees in the reconstructions."""
+    if judge.faces is None:
+        return f"judge {judge.name}: saw no reconstruction"
+    how = "attackers trained with it, so at most" if judge.trained_with else "no attacker trained with it"
+    recognised = ", ".join(
+        f"{each.share} at FAR {each.false_accept_rate:g}" for each in judge.faces.recognised if each.share is not None
+    )
+    faces = f"face similarity {judge.faces.face_similarity} by {judge.faces.attacker}"
+    said = f"judge {judge.name} ({how}{'; counts' if judge.counts else ''}): {faces}"
+    return f"{said}; recognised {recognised or 'unknown: too few people'}"
 
 
 def _add_queries(table: Table, queries: Queries) -> None:

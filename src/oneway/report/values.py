@@ -174,7 +174,7 @@ class Queries:
     """How many pairs an attack takes.
 
     Attributes:
-        attacker: who makes the curve.
+        attacker: who makes the curve, but for its last point, which is of the panel's strongest with all it has.
         breach: the score at which an encoder counts as breached, by its name.
         curve: from few pairs to all.
         pairs_to_breach: the fewest of the curve whose score exceeds the breach by the lower end of its interval.

@@ -1,0 +1,169 @@
+"""The identity attack: draw what a face verifier takes for the person, not what has the smallest error.
+
+Whoever trains a decoder through a face verifier needs no picture to be right, only the person. From a vector of
+features a small network corrects what a ridge regression draws; from a map the residual decoder, trained for pixels
+before, goes on for the person. (Otroshi Shahreza and Marcel, TIFS 2024, train on pixels, structure and identity at
+once; from noisy features we train on what can be predicted of the verifier's features, which has the same mean and less
+noise.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from oneway.attacks import feature, linear
+from oneway.attacks.context import Context
+from oneway.attacks.fit import Fitted, Schedule, fit
+from oneway.config import Count, NotNegative, Positive, Whole, checked
+from oneway.data.batches import Batches, load
+
+VALIDATED = 512
+"""Validation pictures by which it is decided when to stop."""
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class IdentityConfig(Schedule):
+    """What the attacker minimises, and how long.
+
+    Attributes:
+        identity: weight of 1 - cosine of a verifier's features.
+        pixels: weight of the mean squared error of pixels in 0..1.
+        width: hidden units of the network that corrects a ridge regression.
+
+    """
+
+    identity: Positive = 1.0
+    pixels: NotNegative = 5.0
+    width: Count = 512
+    batch_size: Count = 16
+    learning_rate: Positive = 3e-3
+    drops: Whole = 2
+    check_every: Count = 50
+    max_steps: Count = 1000
+
+
+class Corrected(nn.Module):
+    """A ridge regression to principal components of pictures, and a small network that corrects these.
+
+    Args:
+        start: the ridge regression; it is not trained.
+        spread: deviation of each component over public pictures, (components,).
+        shape: of one picture's features.
+        width: hidden units.
+
+    """
+
+    def __init__(self, start: linear.LinearDecoder, spread: Tensor, shape: tuple[int, ...], width: int) -> None:
+        super().__init__()
+        self.start = start.requires_grad_(False)
+        self.register_buffer("spread", spread)
+        last = nn.Linear(width, len(spread))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        inputs = int(torch.Size(shape).numel())
+        self.correct = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
+
+    spread: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            read = self.start.linear.standardise(features).flatten(1)
+            return self.start.picture(self.start.linear(features) + self.correct(read) * self.spread)
+
+
+def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
+    """Train a decoder through the surrogate verifiers, until they find validation people drawn no better.
+
+    Args:
+        config: the weights and the schedule.
+        context: what the attacker has; at least one surrogate, and for maps of features the residual decoder to go on
+            from, or else it corrects a ridge regression.
+
+    """
+    network, predicted = (context.start, None) if context.start is not None else _corrected(config, context)
+    access, public, surrogates = context.access, context.public, context.surrogates
+    device = context.place.fabric.device
+    known = [surrogate.known(public, device) for surrogate in surrogates]
+    batches = Batches(
+        public,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        mirror=access.mirrors and context.rows is None,
+        rows=context.rows,
+    )
+
+    def loss(trained: nn.Module, step: int) -> Tensor:
+        index, mirrored = batches.draw(step)
+        features = access.features(public, index, mirrored)
+        drawn = trained(features)
+        place = step % len(surrogates)
+        if predicted is None:
+            aim, wanted = load(public, index, mirrored, device), known[place][torch.from_numpy(index)]
+        else:
+            with torch.no_grad():
+                aim, wanted = predicted.start(features), F.normalize(predicted.ways[place](features), dim=1)
+        seen = surrogates[place](drawn, public.landmarks(index), mirrored)
+        return config.identity * (1 - (seen * wanted).sum(dim=1).mean()) + config.pixels * F.mse_loss(drawn, aim)
+
+    return fit(
+        network,
+        loss,
+        lambda trained: _error(trained, context),
+        config,
+        context.place,
+        name=context.name,
+        access=access,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Predicted:
+    """What can be predicted from features: the picture, and each surrogate's features of it."""
+
+    start: linear.LinearDecoder
+    ways: list[nn.Module]
+
+
+def _corrected(config: IdentityConfig, context: Context) -> tuple[Corrected, _Predicted]:
+    given = (context.access, context.public, context.validation)
+    start = linear.draw(*given, context.place, seed=config.seed, rows=context.rows, fitted_on=context.fitted_on).network
+    device = context.place.fabric.device
+    ways: list[nn.Module] = []
+    for surrogate in context.surrogates:
+        known = {part.split: surrogate.known(part, device).cpu().numpy() for part in given[1:]}
+        ways.append(
+            feature.solve(
+                *given, known, context.place, seed=config.seed, rows=context.rows, fitted_on=context.fitted_on
+            ).network
+        )
+    rows = linear.chosen_rows(context.public, config.seed) if context.rows is None else context.rows
+    spread = start.components(load(context.public, rows, device=device)).std(dim=0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = Corrected(start, spread, context.access.shape, config.width)
+    return network, _Predicted(start=start, ways=ways)
+
+
+@torch.no_grad()
+def _error(network: nn.Module, context: Context) -> float:
+    """Give 1 - cosine of the surrogates' features on some validation people, the mean over both."""
+    part, device = context.validation, context.place.fabric.device
+    chosen = np.unique(np.linspace(0, len(part) - 1, VALIDATED).astype(np.int64))
+    total = 0.0
+    for surrogate in context.surrogates:
+        known = surrogate.known(part, device)
+        for start in range(0, len(chosen), 64):
+            index = chosen[start : start + 64]
+            drawn = network(context.access.features(part, index)).float()
+            seen = surrogate(drawn, part.landmarks(index))
+            total += float((1 - (seen * known[torch.from_numpy(index)]).sum(dim=1)).sum())
+    return total / (len(chosen) * len(context.surrogates))
