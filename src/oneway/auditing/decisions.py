@@ -14,7 +14,7 @@ from oneway.attacks.panel import LINEAR
 from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
-from oneway.auditing.linking import RANKS, RATES
+from oneway.auditing.linking import SCORES
 from oneway.auditing.reconstruction import FACES
 from oneway.auditing.steps import StepResult, refused
 from oneway.auditing.victim import Stolen
@@ -58,7 +58,7 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     found["feature"] = inference.predicted(inner, place, found)
     linkage = inference.linked(inner, place, found)
     features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
-    linked = {name: linkage.facts[name] for name in (*RATES, *RANKS) if name in linkage.facts}
+    linked = {name: linkage.facts[name] for name in SCORES if name in linkage.facts}
     course = {name: found["feature"].facts[name] for name in COURSE if name in found["feature"].facts}
     return StepResult(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
 

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from oneway.data.packed import Pack
 from oneway.metrics import linkage
 from oneway.metrics.estimate import Estimate
+from oneway.metrics.pairs import Vectors, compare, thresholds
 
-RATES = {"tar_at_far_1e-2": 1e-2, "tar_at_far_1e-3": 1e-3}
+RATES = {"tar_at_far_1e-2": 1e-2, "tar_at_far_1e-3": 1e-3, "tar_at_far_1e-4": 1e-4}
+DECIDES = "tar_at_far_1e-3"
+"""By which ways are chosen, and of which leakage is."""
 RANKS = {"rank_1": 1, "rank_5": 5}
-Split = Mapping[str, linkage.Vectors]
+SCORES = (*RATES, *RANKS)
+"""Everything that is said of linkage, as far as it was measured."""
+Split = Mapping[str, Vectors]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +51,22 @@ def link(stolen: Split, photographs: Split, pack: Pack) -> Linked:
     held, people = pack.validation.identities, pack.test.identities
     facts: dict[str, Any] = {}
     arrays: dict[str, NDArray[np.float64]] = {}
-    strength = 0.0
-    for name, rate in RATES.items():
-        at = linkage.threshold(stolen["validation"], photographs["validation"], held, false_accept_rate=rate)
-        if at is None:
-            facts[name] = None
-            continue
-        accepted, pairs = linkage.accepted(stolen["test"], photographs["test"], people, at)
-        facts[name] = _plain(linkage.true_accept_rate(accepted, pairs, people))
-        facts[name.replace("tar_at_", "") + "_met"] = linkage.false_accept_rate(
-            stolen["test"], photographs["test"], people, at
-        )
-        reached = linkage.accepted(stolen["validation"], photographs["validation"], held, at)
-        strength = float(reached[0].sum() / max(reached[1].sum(), 1))
-        if rate == min(RATES.values()):
-            arrays = {"accepted": accepted, "pairs": pairs}
+    nearest = linkage.identification(stolen["validation"], photographs["validation"], held, rank=1)
+    strength = 0.0 if nearest is None else nearest.value
+    found = thresholds(stolen["validation"], photographs["validation"], held, tuple(RATES.values()))
+    at = {name: one for name, one in zip(RATES, found, strict=True) if one is not None}
+    compared = compare(stolen["test"], photographs["test"], people, tuple(at.values()))
+    facts |= dict.fromkeys(RATES)
+    for name, accepted, met in zip(at, compared.accepted, compared.false_accept_rates, strict=True):
+        facts[name] = _plain(linkage.true_accept_rate(accepted, compared.pairs, people))
+        facts[name.replace("tar_at_", "") + "_met"] = float(met)
+        if name == DECIDES:
+            arrays = {"accepted": accepted, "pairs": compared.pairs}
+    if facts[DECIDES] is not None:
+        reached = compare(stolen["validation"], photographs["validation"], held, [at[DECIDES]])
+        strength = float(reached.accepted.sum() / max(reached.pairs.sum(), 1))
     for name, rank in RANKS.items():
         facts[name] = _plain(linkage.identification(stolen["test"], photographs["test"], people, rank=rank))
-    nearest = linkage.identification(stolen["validation"], photographs["validation"], held, rank=1)
-    if any(facts[name] is None for name in RATES):
-        strength = 0.0 if nearest is None else nearest.value
     return Linked(strength=strength, facts=facts, arrays=arrays)
 
 

@@ -67,6 +67,7 @@ _OWN = (
     Metric(name="feature_similarity", title="feature similarity", unit="cosine", attack="feature"),
     Metric(name="tar_at_far_1e-2", title="linked, TAR at FAR 1e-2", unit="share", attack="linkage"),
     Metric(name="tar_at_far_1e-3", title="linked, TAR at FAR 1e-3", unit="share", attack="linkage"),
+    Metric(name="tar_at_far_1e-4", title="linked, TAR at FAR 1e-4", unit="share", attack="linkage"),
     Metric(name="rank_1", title="linked, rank 1", unit="share", attack="linkage"),
     Metric(name="rank_5", title="linked, rank 5", unit="share", attack="linkage"),
     Metric(name="lda_score", title="LDA score", unit="ratio", attack="scatter", limited=False),
