@@ -24,6 +24,7 @@ from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import mean
 from oneway.metrics.linkage import chance
 from oneway.metrics.registry import metrics
+from oneway.metrics.unlinkability import MEASURES
 from oneway.report import convergence
 from oneway.report.limits import LEAKAGES
 from oneway.report.page import Pictures
@@ -190,6 +191,9 @@ def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Judge) -> dict[
     guessed: Floors = dict(chance(pack.test.num_people))
     if "chance" in found["scatter"].facts:
         guessed["lda_score"] = found["scatter"].facts["chance"]
+    guessed |= {
+        name: found["linkage"].facts[f"{name}_floor"] for name in MEASURES if f"{name}_floor" in found["linkage"].facts
+    }
     return floors | {"constant_prediction": {"mean_mcc": 0.0, "inferred_mcc": 0.0}, "chance": guessed}
 
 

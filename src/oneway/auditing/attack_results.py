@@ -141,7 +141,7 @@ def _linkage(step: StepResult, _: Pack, __: Judge) -> AttackResult:
 def _linked(facts: Mapping[str, Any]) -> Way:
     names = [name for name, metric in metrics().items() if metric.attack == "linkage"]
     return Way(
-        scores={name: _read(facts[name]) for name in names},
+        scores={name: _read(facts[name]) for name in names if name in facts},
         facts={name: value for name, value in facts.items() if name not in names},
     )
 

@@ -15,7 +15,7 @@ from oneway.attacks import feature, inference, information, linkage, optimisatio
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.context import AuditContext, course
-from oneway.auditing.linking import link
+from oneway.auditing.linking import link, with_unlinkability
 from oneway.auditing.reconstruction import panel_of
 from oneway.auditing.steps import StepResult, refused
 from oneway.data.batches import load
@@ -99,6 +99,7 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
             }
     scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(scored, key=lambda name: scored[name].strength)
+    scored[strongest] = with_unlinkability(scored[strongest], stolen[strongest], photographs[strongest], pack)
     facts = {name: one.facts for name, one in scored.items()}
     result = scored[strongest].facts | {"strongest": strongest, "ways": facts}
     result["validation"] = scored[strongest].strength

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from oneway.data.packed import Pack
 from oneway.metrics import linkage
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.pairs import Vectors, compare, thresholds
+from oneway.metrics.unlinkability import MEASURES, unlinkability
 
 RATES = {"tar_at_far_1e-2": 1e-2, "tar_at_far_1e-3": 1e-3, "tar_at_far_1e-4": 1e-4}
 DECIDES = "tar_at_far_1e-3"
 """By which ways are chosen, and of which leakage is."""
 RANKS = {"rank_1": 1, "rank_5": 5}
-SCORES = (*RATES, *RANKS)
+SCORES = (*RATES, *RANKS, *MEASURES)
 """Everything that is said of linkage, as far as it was measured."""
 Split = Mapping[str, Vectors]
 
@@ -68,6 +69,16 @@ def link(stolen: Split, photographs: Split, pack: Pack) -> Linked:
     for name, rank in RANKS.items():
         facts[name] = _plain(linkage.identification(stolen["test"], photographs["test"], people, rank=rank))
     return Linked(strength=strength, facts=facts, arrays=arrays)
+
+
+def with_unlinkability(way: Linked, stolen: Split, photographs: Split, pack: Pack) -> Linked:
+    """Add to the facts of a way how far its scores of test pictures link them at all thresholds together.
+
+    Each of `MEASURES` is an estimate or none, and has a floor of shuffled people, `NAME_floor`, where it is one.
+    """
+    found, floors = unlinkability(stolen["test"], photographs["test"], pack.test.identities)
+    measured = {name: _plain(one) for name, one in found.items()}
+    return replace(way, facts=way.facts | measured | {f"{name}_floor": floor for name, floor in floors.items()})
 
 
 def _plain(estimate: Estimate | None) -> dict[str, Any] | None:

@@ -70,6 +70,8 @@ _OWN = (
     Metric(name="tar_at_far_1e-4", title="linked, TAR at FAR 1e-4", unit="share", attack="linkage"),
     Metric(name="rank_1", title="linked, rank 1", unit="share", attack="linkage"),
     Metric(name="rank_5", title="linked, rank 5", unit="share", attack="linkage"),
+    Metric(name="d_sys", title="linkable, D_sys", unit="D_sys", attack="linkage"),
+    Metric(name="maximal_linkability", title="maximal linkability, bits", unit="bits", attack="linkage"),
     Metric(name="lda_score", title="LDA score", unit="ratio", attack="scatter", limited=False),
     Metric(name="inferred_mcc", title="inferred: mean MCC", unit="MCC", attack="inference", limited=False),
     Metric(name="bits", title="information, bits at least", unit="bits", attack="information"),

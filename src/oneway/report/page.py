@@ -108,7 +108,8 @@ def environment() -> Environment:
         "scores_of": scores_of,
         "titles": {name: _unbroken(metric.title) for name, metric in metrics().items()},
         "scores": _labels("inversion"),
-        "linked": _labels("linkage"),
+        "linked": {name: label for name, label in _labels("linkage").items() if metrics()[name].unit == "share"},
+        "linkable": {name: label for name, label in _labels("linkage").items() if metrics()[name].unit != "share"},
         "leaks": LEAKS,
     }
     return environment
