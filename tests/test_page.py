@@ -20,6 +20,7 @@ import oneway
 from audited import Results, audited, faces, figure, refused, typed
 from oneway.data.packed import Pack
 from oneway.metrics.estimate import Estimate
+from oneway.metrics.registry import metrics
 from oneway.report import figure as written
 from oneway.report.page import Pictures, write_page
 from oneway.report.table import verifier_line
@@ -202,8 +203,9 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
         look(results[block], block)
     assert found > 100
     decided = results["decisions"]["scores"]
-    marked = {name: shown for name, shown in decided.items() if name.startswith(("inferred_mcc.", "tar", "rank"))}
-    assert len(marked) == 4 + 15
+    linkage = {name for name, metric in metrics().items() if metric.attack == "linkage"}
+    marked = {name: shown for name, shown in decided.items() if name in linkage or name.startswith("inferred_mcc.")}
+    assert len(marked) == 7 + 15
     assert all(plain(f"decisions {value(shown)}") in text for shown in marked.values())
     told = text.partition("decisions alone, a bit")[2][:300]
     assert all(plain(value(shown)) in told for shown in results["decisions"]["leakage"].values())
