@@ -304,3 +304,59 @@ def test_a_configuration_that_cannot_be_is_refused(changes: dict[str, Any], mess
 def test_either_an_encoder_or_features(audit: Audit, both: bool, tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="give either an encoder"):
         audit(Changed() if both else None, features=tmp_path if both else None)
+
+
+class Renamed:
+    """The same verifier, as if it were another."""
+
+    def __init__(self, verifier: Verifier, name: str) -> None:
+        self.verifier, self.name, self.fingerprint = verifier, name, f"{verifier.fingerprint} as {name}"
+
+    def __call__(self, pictures: Tensor, landmarks: Any = None) -> Any:
+        return self.verifier(pictures, landmarks)
+
+
+def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
+    audit: Audit, judge: Verifier, tmp_path: Path
+) -> None:
+    config = replace(BRIEF, attackers=("mirror", "identity"))
+    judges = [judge, Renamed(judge, "other")]
+    report = audit(Changed(), config=config, verifier=judges, control=None)
+    ways = report.attacks["inversion"].ways
+    assert list(ways) == ["linear", "mirror", "identity"]
+    assert all(list(way.judged) == ["judge.onnx", "other"] for way in ways.values())
+    first, second = report.judges
+    assert (first.trained_with, first.counts, second.trained_with, second.counts) == (True, False, False, True)
+    assert report.judge is second
+    # One network under two names sees the same, so each figure can be held to the other's.
+    assert first.faces == second.faces
+    seen = second.faces.recognised
+    assert [each.false_accept_rate for each in seen] == [1e-2, 1e-3, 1e-4]
+    assert seen[2].threshold is None, "49 * 148 pairs are too few for one in ten thousand"
+    assert report.attacks["inversion"].scores["face_similarity"] == second.faces.face_similarity
+    assert report.attacks["inversion"].strongest["face_similarity"] == second.faces.attacker
+    assert report.floors["mean_face"]["face_similarity"] == second.faces.floor
+    assert not any(guard.name == "independent judge" for guard in report.guards)
+    assert read(tmp_path / "audit") == report
+    with pytest.raises(oneway.InputError, match=r"judged by judge\.onnx .* and other .*, not by judge\.onnx .*order"):
+        audit(Changed(), config=config, verifier=judge, control=tmp_path / "audit", out=tmp_path / "against")
+    with pytest.raises(oneway.InputError, match=r"two verifiers are called 'judge\.onnx'"):
+        audit(Changed(), config=config, verifier=[judge, judge], out=tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
+
+
+def test_the_only_judge_is_an_upper_bound_where_attackers_train_with_it(audit: Audit) -> None:
+    report = audit(Changed(), config=replace(BRIEF, attackers=("identity",)), control=None)
+    assert report.judge.trained_with
+    (guard,) = [guard for guard in report.guards if guard.name == "independent judge"]
+    assert guard.passed is None
+    assert "upper bound" in guard.message
+    assert any(line == "the inversion attacker 'mirror'" for line in report.untested)
+
+
+def test_no_attacker_trains_with_a_judge_if_none_is_to(audit: Audit, tmp_path: Path) -> None:
+    config = replace(BRIEF, attackers=("mirror", "identity"), surrogates=0)
+    report = audit(Changed(), config=config, control=None)
+    assert "identity" not in report.attacks["inversion"].ways
+    assert not report.judge.trained_with
+    assert "the inversion attacker 'identity'" in report.untested

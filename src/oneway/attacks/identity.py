@@ -89,7 +89,15 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
             from, or else it corrects a ridge regression.
 
     """
-    network, predicted = (context.start, None) if context.start is not None else _corrected(config, context)
+    network: nn.Module
+    predicted: _Predicted | None = None
+    if context.start is not None:
+        network = context.start
+    else:
+        start = _ridge(config, context)
+        network = _corrected(start, config, context)
+        if context.fitted_on is not context.access:  # the encoder adds noise
+            predicted = _Predicted(start=start, ways=_embeddings(config, context))
     access, public, surrogates = context.access, context.public, context.surrogates
     device = context.place.fabric.device
     known = [surrogate.known(public, device) for surrogate in surrogates]
@@ -133,24 +141,41 @@ class _Predicted:
     ways: list[nn.Module]
 
 
-def _corrected(config: IdentityConfig, context: Context) -> tuple[Corrected, _Predicted]:
-    given = (context.access, context.public, context.validation)
-    start = linear.draw(*given, context.place, seed=config.seed, rows=context.rows, fitted_on=context.fitted_on).network
-    device = context.place.fabric.device
-    ways: list[nn.Module] = []
-    for surrogate in context.surrogates:
-        known = {part.split: surrogate.known(part, device).cpu().numpy() for part in given[1:]}
-        ways.append(
-            feature.solve(
-                *given, known, context.place, seed=config.seed, rows=context.rows, fitted_on=context.fitted_on
-            ).network
-        )
+def _ridge(config: IdentityConfig, context: Context) -> linear.LinearDecoder:
+    return linear.draw(
+        context.access,
+        context.public,
+        context.validation,
+        context.place,
+        seed=config.seed,
+        rows=context.rows,
+        fitted_on=context.fitted_on,
+    ).network
+
+
+def _embeddings(config: IdentityConfig, context: Context) -> list[nn.Module]:
+    """Predict each surrogate's features of a picture from the encoder's."""
+    parts, device = (context.public, context.validation), context.place.fabric.device
+    return [
+        feature.solve(
+            context.access,
+            *parts,
+            {part.split: surrogate.known(part, device).cpu().numpy() for part in parts},
+            context.place,
+            seed=config.seed,
+            rows=context.rows,
+            fitted_on=context.fitted_on,
+        ).network
+        for surrogate in context.surrogates
+    ]
+
+
+def _corrected(start: linear.LinearDecoder, config: IdentityConfig, context: Context) -> Corrected:
     rows = linear.chosen_rows(context.public, config.seed) if context.rows is None else context.rows
-    spread = start.components(load(context.public, rows, device=device)).std(dim=0)
+    spread = start.components(load(context.public, rows, device=context.place.fabric.device)).std(dim=0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = Corrected(start, spread, context.access.shape, config.width)
-    return network, _Predicted(start=start, ways=ways)
+        return Corrected(start, spread, context.access.shape, config.width)
 
 
 @torch.no_grad()

@@ -172,15 +172,10 @@ class Judge:
         """How good the verifier itself is on the real test pictures, which bounds what its scores can show."""
         if self.verifier is None:
             return None
-        people, known = self.test.identities, self.known(self.test)
-        cosine = known @ known.T
-        different = people[:, None] != people[None, :]
-        same = ~different & ~np.eye(len(people), dtype=bool)
-        similarity = Similarity(
-            same=float(cosine[same].mean()) if same.any() else None,
-            different=float(cosine[different].mean()) if different.any() else None,
-            mean_face=float((known @ self.mean_face_vector).mean()),
-        )
+        known = self.known(self.test)
+        pairs = identity.pairs_of_people(known, self.test.identities)
+        mean_face = float((known @ self.mean_face_vector).mean())
+        similarity = Similarity(same=pairs.same, different=pairs.different, mean_face=mean_face)
         rate = self.true_accept_rate(self.threshold)
         return JudgeReport(
             name=self.verifier.name,
@@ -194,12 +189,11 @@ class Judge:
 
     def true_accept_rate(self, at: float | None) -> Estimate | None:
         """Estimate the share of real pairs of one test person above a similarity; nothing, if nobody appears twice."""
-        people, known = self.test.identities, self.known(self.test)
-        same = (people[:, None] == people[None, :]) & ~np.eye(len(people), dtype=bool)
-        if at is None or not same.any():
+        people = self.test.identities
+        if at is None or self.test.num_people == len(people):
             return None
-        accepted = same & (known @ known.T > at)
-        totals = by_person(np.stack([accepted.sum(axis=1), same.sum(axis=1)], axis=1), people)
+        pairs = identity.pairs_of_people(self.known(self.test), people, [at])
+        totals = by_person(np.stack([pairs.accepted[0], pairs.pairs], axis=1), people)
         return estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
 
     @property

@@ -1,0 +1,141 @@
+"""Who has more gets no less: a sabotaged attack is found out, and the verdict is not `low`."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from oneway.auditing.judged import by_judge, counting, leakage_by
+from oneway.auditing.monotonicity import check_monotonicity
+from oneway.auditing.steps import StepResult, refused
+from oneway.metrics.estimate import Estimate, mean
+from oneway.report.values import Refused
+
+PEOPLE = np.repeat(np.arange(40), 2)
+INDEX = np.arange(0, 80, 4)
+
+
+class Judge:
+    """Stands for a judge: its name, whether attackers trained with it, and whether it sees."""
+
+    def __init__(self, name: str = "one", *, first: bool = True, trained_with: bool = False, blind: str | None = None):
+        self.verifier, self.first, self.trained_with, self.blind = (
+            SimpleNamespace(name=name),
+            first,
+            trained_with,
+            blind,
+        )
+        self.test = SimpleNamespace(identities=PEOPLE)
+
+    def key(self, name: str) -> str:
+        return name if self.first else f"{name} by {self.verifier.name}"
+
+    def estimates(self, scores: dict[str, Any], _: Any) -> dict[str, Estimate]:
+        return {name: mean(values, PEOPLE, unit="cosine") for name, values in scores.items()}
+
+
+def scores(level: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return level + np.random.default_rng(seed).normal(0, 0.02, len(PEOPLE))
+
+
+def attacker(level: float, seed: int = 0) -> StepResult:
+    return StepResult(
+        facts={"validation": {"face_similarity": level, "mse": 1 - level}},
+        arrays={"face_similarity": scores(level, seed), "mse": 1 - scores(level, seed)},
+    )
+
+
+def found(**levels: float) -> dict[str, StepResult]:
+    """An audit in which each attacker got so much of a face."""
+    given = {"linear": 0.2, "identity": 0.3, "feature": 0.32, "white": 0.31, "averaging": 0.33} | levels
+    white = scores(given["white"])[INDEX]
+    return {
+        "inversion linear": attacker(given["linear"]),
+        "inversion identity": attacker(given["identity"]),
+        "feature": StepResult(facts={}, arrays={"feature_similarity": scores(given["feature"])}),
+        "optimisation": StepResult(facts={}, arrays={"face_similarity": white, "mse": 1 - white, "index": INDEX}),
+        "averaging": attacker(given["averaging"]),
+    }
+
+
+def test_where_who_has_more_gets_no_less_the_guard_holds() -> None:
+    guard = check_monotonicity(found(), Judge())  # type: ignore[arg-type]
+    assert guard.passed
+    assert guard.message.endswith("the panel, the feature attack, the white box, who has several answers")
+
+
+@pytest.mark.parametrize(
+    ("sabotaged", "message"),
+    [
+        ({"feature": 0.25}, "the feature attack gets less than the verifier on what was drawn, by 0.050"),
+        ({"white": 0.1}, "the white box gets less than the black box, by 0.2"),
+        ({"averaging": 0.2}, "who has several answers gets less than who has one, by 0.100"),
+    ],
+)
+def test_an_attack_that_fails_is_named(sabotaged: dict[str, float], message: str) -> None:
+    guard = check_monotonicity(found(**sabotaged), Judge())  # type: ignore[arg-type]
+    assert guard.passed is False
+    assert message in guard.message
+    assert guard.message.count("attack has failed") == 1
+
+
+def test_a_panel_whose_choice_on_validation_people_loses_to_the_ridge_on_test_people_is_named() -> None:
+    steps = found()
+    steps["inversion identity"].arrays["face_similarity"][:] = scores(0.1)  # type: ignore[index]
+    guard = check_monotonicity(steps, Judge())  # type: ignore[arg-type]
+    assert guard.passed is False
+    assert "the panel gets less than a ridge regression, by 0.100" in guard.message
+
+
+def test_without_a_verifier_errors_are_compared_and_what_was_refused_is_not() -> None:
+    judge = Judge()
+    judge.verifier = None
+    steps = found(white=0.1) | {"feature": refused("no verifier"), "averaging": refused("deterministic")}
+    guard = check_monotonicity(steps, judge)  # type: ignore[arg-type]
+    assert guard.passed is False
+    assert "the white box" in guard.message
+    alone = {"inversion mirror": attacker(0.3)} | {
+        name: refused("left out") for name in ("feature", "optimisation", "averaging")
+    }
+    nothing = check_monotonicity(alone, judge)  # type: ignore[arg-type]
+    assert nothing.passed is None
+
+
+def seen(**levels: tuple[float, float]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Scores of an encoder and of its control, by judge; the floor is 0.05."""
+    ours, theirs = {}, {}
+    for name, (victim, control) in levels.items():
+        key = "face_similarity" if name == "one" else f"face_similarity by {name}"
+        ours |= {f"inversion {key}": scores(victim), f"floor mean_face {key}": scores(0.05, 1)}
+        theirs |= {f"inversion {key}": scores(control, 2)}
+    return ours, theirs
+
+
+def test_the_worst_judge_counts_of_those_that_no_attacker_trained_with() -> None:
+    one, two, three = Judge(trained_with=True), Judge("two", first=False), Judge("three", first=False)
+    ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6), three=(0.35, 0.6))
+    judges: Any = [one, two, three]
+    assert counting(judges, ours, theirs) is three
+    assert counting(judges[:1], ours, theirs) is one, "with no other, its upper bound counts"
+    assert counting(judges, ours, None) is two, "without a control the first of them"
+    three.blind = "it accepts nobody"
+    assert counting(judges, ours, theirs) is two
+    share = leakage_by(three, ours, theirs)  # type: ignore[arg-type]
+    assert isinstance(share, Refused)
+    assert "cannot tell who is shown" in share.refused
+
+
+def test_a_judges_leakage_is_that_of_its_own_scores() -> None:
+    ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6))
+    shares = [leakage_by(judge, ours, theirs) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
+    assert [round(share.value, 1) for share in shares if isinstance(share, Estimate)] == [0.8, 0.3]
+
+
+def test_each_judges_scores_stand_under_its_name() -> None:
+    step = StepResult(facts={}, arrays={"face_similarity": scores(0.5), "face_similarity by two": scores(0.2)})
+    judged = by_judge(step, [Judge(), Judge("two", first=False), Judge("three", first=False)])  # type: ignore[list-item]
+    assert list(judged) == ["one", "two"]
+    assert [round(found["face_similarity"].value, 1) for found in judged.values()] == [0.5, 0.2]  # type: ignore[union-attr]
