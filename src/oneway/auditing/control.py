@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oneway.auditing.judged import as_judged
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import check_same_judges, check_same_settings, without
+from oneway.auditing.reconstruction import shown
 from oneway.auditing.victim import Victim
 from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
@@ -148,13 +149,19 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
     people = anonymous(victim.pack.test.identities[order])
     if not np.array_equal(stored.pop("people", people[:0]), people):
         raise InputError(f"the control {path} scored other people; make it again")
-    odd = [name for name, scores in stored.items() if scores.shape != people.shape or scores.dtype.kind not in "fiub"]
-    if odd:
-        raise InputError(f"{path / SCORES}: {odd[0]!r} is not a number for each test picture; make the control again")
+    for name, found in stored.items():
+        if found.shape != people.shape or found.dtype.kind not in "fiub" or not np.isfinite(found).all():
+            raise InputError(f"{path / SCORES}: {name!r} is not a number for each test picture; make the control again")
     back = np.argsort(order)
     scores = {name: stored[name][back] for name in stored}
     pictures = None
-    if (path / PICTURES).is_file():
+    if (path / PICTURES).exists():
         with reading(path / PICTURES):
             pictures = read_array(path / PICTURES)
+        size = victim.pack.size
+        if pictures.dtype != np.uint8 or pictures.shape != (len(shown(victim.pack)), size, size, 3):
+            raise InputError(
+                f"{path / PICTURES}: must be uint8 pictures of {len(shown(victim.pack))} people, {size} pixels a side, "
+                f"it is {pictures.dtype} of shape {pictures.shape}; make the control again"
+            )
     return Control(path=path, report=report, scores=scores, pictures=pictures)

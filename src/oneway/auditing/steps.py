@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from oneway.attacks.fit import Place
+from oneway.data.shards import read_arrays, reading
 from oneway.report.values import Refused
 from oneway.storage import runs
 from oneway.storage.atomic import whole
@@ -81,5 +82,5 @@ class Steps:
             # With its facts in place, the step is taken.
             runs.write_json(facts, found.facts | {"seconds": round(time.monotonic() - begun, 1)})
             place.checkpoint.unlink(missing_ok=True)
-        with np.load(arrays, allow_pickle=False) as stored:
-            return StepResult(facts=runs.read_json(facts), arrays=dict(stored))
+        with reading(arrays):
+            return StepResult(facts=runs.read_json(facts), arrays=read_arrays(arrays))

@@ -89,11 +89,10 @@ def recommend(
     from dataclasses import replace
 
     from oneway.protection.arguments import arguments
-    from oneway.protection.config import read
+    from oneway.protection.run import finished
     from oneway.report.reports import read_report
     from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table
-    from oneway.storage.runs import CONFIG, read_json
     from oneway.sweep.choice import recommend as choose
     from oneway.sweep.choice import unjudged
 
@@ -102,13 +101,14 @@ def recommend(
     said = console()
     said.print(benchmark_table(replace(report, rows=[row], decisions={cut: report.decisions[cut]})))
     run = benchmark / row.run
-    made = read_json(run / CONFIG)
-    again = arguments(read(made["protect"], f"{run / CONFIG}: "), row.defence, row.strength)
+    made = finished(run)
+    again = arguments(made.protect, row.defence, row.strength)
+    pack = made.data.path or made.data.name
     lines = [
         *unjudged(report, cut),
         f"trained already: {run}",
         f"its audit: {benchmark / row.audit}",
-        f"train it again: {shlex.join(['oneway', 'protect', made['data']['path'], *again, '--out', 'RUN'])}",
+        f"train it again: {shlex.join(['oneway', 'protect', pack, *again, '--out', 'RUN'])}",
     ]
     for line in lines:
         said.print(line, soft_wrap=True)

@@ -30,7 +30,7 @@ from oneway.data.packed import Pack, Part
 from oneway.data.shards import READERS, Features, Shard, reading
 from oneway.errors import InputError
 from oneway.storage.atomic import whole
-from oneway.storage.inputs import free_memory, regular
+from oneway.storage.inputs import check_memory, regular
 
 
 def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
@@ -164,12 +164,9 @@ def _files(path: Path) -> list[Path]:
 
 def _room(path: Path, block: Features, count: int) -> Features:
     """Make the array of all features, each like those of `block`: (count, ...)."""
-    needed, free = count * math.prod(block.shape[1:]) * block.dtype.itemsize, free_memory()
-    if free is not None and needed > free:
-        raise InputError(
-            f"{path}: features of {count} pictures take {needed:,} bytes of memory and {free:,} are free; store "
-            "smaller ones (float16 takes half), or prepare a pack of fewer pictures"
-        )
+    needed = count * math.prod(block.shape[1:]) * block.dtype.itemsize
+    remedy = "store smaller ones (float16 takes half), or prepare a pack of fewer pictures"
+    check_memory(needed, f"{path}: features of {count} pictures", remedy)
     return np.empty((count, *block.shape[1:]), dtype=block.dtype)
 
 
@@ -189,7 +186,7 @@ def _check_names(path: Path, shard: Shard, seen: set[str]) -> None:
 
 def _check_block(path: Path, block: Features, features: Features) -> None:
     """Hold features to numbers, and to the shape and type of those before."""
-    if block.ndim < 2 or block.dtype.kind not in "fiu":
+    if block.ndim < 2 or block.dtype.kind not in "fiu" or not math.prod(block.shape[1:]):
         raise _no_numbers(path, block)
     if block.shape[1:] != features.shape[1:] or block.dtype != features.dtype:
         raise InputError(

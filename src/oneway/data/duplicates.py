@@ -3,50 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.data.disk import write
-from oneway.data.packed import DESCRIPTION, Pack
+from oneway.data.description import Duplicates as Duplicates
+from oneway.data.description import read_description, write_description
+from oneway.data.packed import Pack
 from oneway.data.splits import SPLITS
 from oneway.progress import track
 
 log = logging.getLogger("oneway.data")
 MOST_BITS, LEAST_CORRELATION = 4, 0.985
 """How many of 64 bits the perceptual hashes of nearly equal pictures differ by, and how their greys correlate."""
-_FIELD = "duplicates"  # of pack.json
 _EXAMPLES = 3
 _CHUNK = 1024
 _WINDOW = 512  # pictures of a like hash that each is compared with, so that a film of one scene does not take for ever
 _FLAT = 1.0  # grey levels of deviation, below which there is nothing to compare
-
-
-@dataclass(frozen=True)
-class Duplicates:
-    """The pictures of a pack that have an equal or nearly equal one in another part.
-
-    Attributes:
-        pictures: how many there are in each part.
-        examples: some pairs, each as "name (part)" twice.
-
-    """
-
-    pictures: dict[str, int]
-    examples: tuple[tuple[str, str], ...]
-
-    def said(self) -> str:
-        """Say it in a sentence."""
-        if not self.examples:
-            return "no picture is in two parts, equal or nearly so"
-        counts = ", ".join(f"{count} {part}" for part, count in self.pictures.items() if count)
-        pairs = "; ".join(f"{one} and {other}" for one, other in self.examples)
-        return f"pictures that are equal or nearly so to one in another part: {counts}; for example {pairs}"
 
 
 def duplicates(pack: Pack, *, progress: bool = True) -> Duplicates:
@@ -62,13 +39,12 @@ def duplicates(pack: Pack, *, progress: bool = True) -> Duplicates:
         progress: show a bar.
 
     """
-    description = json.loads((pack.path / DESCRIPTION).read_text(encoding="utf-8"))
-    kept = description.get(_FIELD)
-    if kept is not None:
-        return Duplicates(kept["pictures"], tuple((one, other) for one, other in kept["examples"]))
+    description = read_description(pack.path)
+    if description.duplicates is not None:
+        return description.duplicates
     found = _search(pack, progress)
     try:
-        write(pack.path / DESCRIPTION, json.dumps(description | {_FIELD: asdict(found)}, indent=1).encode())
+        write_description(pack.path, replace(description, duplicates=found))
     except OSError as error:
         log.warning("%s: which pictures are in two parts is not kept (%s)", pack.path, error.strerror)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
+from oneway.data.description import IMAGES, LABELS, Counts, read_description, write_description
 from oneway.data.disk import write
-from oneway.data.packed import DESCRIPTION, IMAGES, LABELS, Pack
+from oneway.data.packed import Pack
 from oneway.data.source import LANDMARKS, NAMING
 from oneway.errors import InputError
 from oneway.storage.atomic import clear, hold, new_array, unwritable
@@ -39,10 +41,10 @@ def join(pack: Pack, extra: Pack, out: Path) -> Pack:
             f"{extra.path} has images of {extra.size} pixels and {pack.path} of {pack.size}; prepare it again with "
             f"--size {pack.size}"
         )
-    origin = [pack.hash, extra.hash]
+    origin = (pack.hash, extra.hash)
     if out.exists():
         found = Pack.open(out)
-        if found.joined != tuple(origin):
+        if found.joined != origin:
             raise InputError(f"{out} is not {pack.path} joined with {extra.path}; delete it, or choose another --out")
         return found
     partial = out.with_name(out.name + ".partial")
@@ -59,7 +61,7 @@ def join(pack: Pack, extra: Pack, out: Path) -> Pack:
     return Pack.open(out)
 
 
-def _write(pack: Pack, extra: Pack, folder: Path, origin: list[str]) -> None:
+def _write(pack: Pack, extra: Pack, folder: Path, origin: tuple[str, str]) -> None:
     """Write the files of the joined pack."""
     after = pack.public.rows.stop
     pieces = [(pack, slice(0, after)), (extra, slice(0, len(extra.pixels))), (pack, slice(after, len(pack.pixels)))]
@@ -68,20 +70,25 @@ def _write(pack: Pack, extra: Pack, folder: Path, origin: list[str]) -> None:
     parquet.write_table(table, labels)
     _write_images(folder / IMAGES, pieces)
     write(folder / LABELS, labels.getvalue())
-    description = json.loads((pack.path / DESCRIPTION).read_text(encoding="utf-8"))
-    public = description["splits"]["public"]
-    public["images"] += len(extra.pixels)
-    public["people"] += len(np.unique(extra.people))
-    description["count"] += len(extra.pixels)
-    description["hash"] = hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest()
-    description["joined"] = origin
+    said = read_description(pack.path)
+    public = said.splits["public"]
+    more = Counts(images=public.images + len(extra.pixels), people=public.people + len(np.unique(extra.people)))
+    landmarks = said.landmarks
     if LANDMARKS in table.column_names:
-        description["landmarks"] = LABELS
+        landmarks = LABELS
     elif pack.located or pack.landmarks != extra.landmarks:
-        description["landmarks"] = None  # where the face is, is not known of all
-    description.pop("linked", None)  # its images are copied
-    description.pop("duplicates", None)  # the added ones have not been looked at
-    write(folder / DESCRIPTION, json.dumps(description, indent=1).encode())
+        landmarks = None  # where the face is, is not known of all
+    joined = replace(
+        said,
+        count=said.count + len(extra.pixels),
+        splits=said.splits | {"public": more},
+        landmarks=landmarks,
+        hash=hashlib.sha256(json.dumps(["joined", *origin]).encode()).hexdigest(),
+        joined=origin,
+        linked=None,  # its images are copied
+        duplicates=None,  # the added ones have not been looked at
+    )
+    write_description(folder, joined)
 
 
 def _write_images(path: Path, pieces: list[tuple[Pack, slice]]) -> None:

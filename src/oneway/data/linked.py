@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +17,28 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from PIL import Image
 
+from oneway.config import Count, record
 from oneway.data.byterange import ByteRange, check_below
 from oneway.data.picture import LARGEST, decode
 from oneway.errors import InputError
 
 SPANS = "spans.parquet"
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """What pack.json says of images that stay where they are; `Linked` explains the fields."""
+
+    frame: tuple[Count, Count] | None
+    box: tuple[float, float, float, float] | None
+    root: str
+
+    def __post_init__(self) -> None:
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            if not (0 <= left < right and 0 <= top < bottom):
+                raise InputError(f"box must be left, top, right and bottom of a square in pixels, not {self.box}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,7 @@ class Linked:
 
 def write_spans(path: Path, spans: Sequence[ByteRange]) -> None:
     """Write the file of spans that `Linked` reads."""
-    columns: dict[str, Any] = {
+    columns: dict[str, pa.Array] = {
         "file": pa.array([span.file for span in spans]).dictionary_encode(),
         "offset": pa.array([span.offset for span in spans], pa.int64()),
         "size": pa.array([span.size for span in spans], pa.int64()),
@@ -106,10 +123,15 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
 
-def open_linked(path: Path, size: int, linked: dict[str, Any]) -> Linked:
-    """Open the spans at `path` for pictures of `size` pixels a side, cut out as `linked` of pack.json says."""
-    frame, box = linked["frame"], linked["box"]
-    if size < 1 or size * size > LARGEST:
-        raise ValueError(f"size {size}")
-    asked = None if frame is None else (frame[0], frame[1])
-    return Linked(path, size, asked, None if box is None else (*box,), str(linked["root"]))
+def open_linked(path: Path, size: int, link: Link) -> Linked:
+    """Open the spans at `path` for pictures of `size` pixels a side, cut out as `link` says.
+
+    Raises:
+        InputError: for a size that is larger than any picture that is decoded.
+
+    """
+    if size * size > LARGEST:
+        raise InputError(
+            f"{path.parent}: size must be at most {math.isqrt(LARGEST)}, not {size}; prepare the pack again"
+        )
+    return Linked(path, size, link.frame, link.box, link.root)

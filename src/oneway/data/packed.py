@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from oneway.data.description import DESCRIPTION, IMAGES, LABELS, REMEDY, read_description
 from oneway.data.linked import SPANS, Linked, open_linked
 from oneway.data.source import DRAWN, LANDMARKS, NAMING, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
-
-FORMAT = 1
-IMAGES, LABELS, DESCRIPTION = "images.npy", "labels.parquet", "pack.json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,32 +151,28 @@ class Pack:
     def open(cls, path: Path | str) -> Pack:
         """Open the pack at `path`; raise `InputError` if it is missing, unfinished, damaged or no pack."""
         path = Path(path)
-        description = _describe(path)
-        linked = description.get("linked")
-        try:
-            pixels = _map(path / IMAGES) if linked is None else open_linked(path / SPANS, description["size"], linked)
-            landmarks = description["landmarks"]
-            pack = cls(
-                path=path,
-                layout=description["layout"],
-                size=description["size"],
-                attributes=tuple(description["attributes"]),
-                landmarks=None if landmarks in (None, LABELS) else tuple((x, y) for x, y in landmarks),
-                located=landmarks == LABELS,
-                hash=description["hash"],
-                joined=tuple(description.get("joined", ())),
-                counts={split: description["splits"][split]["images"] for split in SPLITS},
-                pixels=pixels,
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path / DESCRIPTION}: {error} is missing or malformed; prepare the pack again"
-            ) from error
-        pack._check(description["count"])
+        said = read_description(path)
+        if said.linked is None:
+            pixels: NDArray[np.uint8] | Linked = _map(path / IMAGES)
+        else:
+            pixels = open_linked(path / SPANS, said.size, said.linked)
+        pack = cls(
+            path=path,
+            layout=said.layout,
+            size=said.size,
+            attributes=said.attributes,
+            landmarks=None if said.landmarks == LABELS else said.landmarks,
+            located=said.landmarks == LABELS,
+            hash=said.hash,
+            joined=said.joined or (),
+            counts={split: said.splits[split].images for split in SPLITS},
+            pixels=pixels,
+        )
+        pack._check(said.count)
         return pack
 
     @property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, str]:
         """Say which pack it is to whoever is handed a result: its folder's name and its hash, and not where it lies."""
         return {"name": self.path.absolute().name, "hash": self.hash}
 
@@ -214,7 +207,15 @@ class Pack:
     @cached_property
     def table(self) -> pa.Table:
         """The whole of labels.parquet: name, identity, split, and a bool column an attribute."""
-        table = parquet.read_table(self.path / LABELS, partitioning=None)
+        try:
+            table = parquet.read_table(self.path / LABELS, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{self.path / LABELS}: cannot be read ({error}); {REMEDY}") from error
+        empty = [name for name in NAMING if table.column(name).null_count]
+        if empty:
+            raise InputError(f"{self.path / LABELS}: column {empty[0]!r} has rows without a value; {REMEDY}")
+        if pc.count_distinct(table.column("name")).as_py() < len(table):
+            raise InputError(f"{self.path / LABELS}: column 'name' names two images alike; {REMEDY}")
         found = pc.run_end_encode(table.column("split").combine_chunks(), run_end_type=pa.int64())
         ends = accumulate(self.counts[split] for split in SPLITS)
         if [*zip(found.values.to_pylist(), found.run_ends.to_pylist(), strict=True)] != [
@@ -269,45 +270,30 @@ class Pack:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again") from error
         columns = (*NAMING, *([LANDMARKS] if self.located else []), *self.attributes)
-        names = tuple(metadata.schema.to_arrow_schema().names)
+        schema = metadata.schema.to_arrow_schema()
+        names = tuple(schema.names)
         if metadata.num_rows != count or names != columns:
             raise InputError(
                 f"{self.path / LABELS}: must have {count} rows and {len(columns)} columns as {DESCRIPTION} "
                 f"says, it has {metadata.num_rows} and {len(names)}; prepare the pack again"
             )
-        if sum(self.counts.values()) != count:
-            raise InputError(f"{self.path / DESCRIPTION}: its splits do not add up to {count}; prepare the pack again")
+        for name, kind in zip(schema.names, schema.types, strict=True):
+            wanted = _kind(name)
+            if kind != wanted:
+                raise InputError(f"{self.path / LABELS}: column {name!r} must be {wanted}, it is {kind}; {REMEDY}")
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    expected = f"a pack is a folder with {IMAGES}, {LABELS} and {DESCRIPTION}, as `oneway prepare` makes it"
-    partial = path.with_name(path.name + ".partial")
-    if not path.exists() and partial.exists():
-        raise InputError(f"{path}: its preparation was interrupted, {partial} is unfinished; rerun it with --resume")
-    if path.name.endswith(".partial"):
-        raise InputError(f"{path}: this pack is unfinished; rerun its preparation with --resume")
-    images = SPANS if (path / SPANS).is_file() else IMAGES
-    missing = [name for name in (images, LABELS, DESCRIPTION) if not (path / name).is_file()]
-    if missing:
-        found = f"{', '.join(missing)} missing" if path.is_dir() else "no such folder"
-        raise InputError(f"{path}: not a pack ({found}); {expected}")
-    try:
-        description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        found_format = description["format"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path / DESCRIPTION}: not the description of a pack ({error}); {expected}") from error
-    if found_format != FORMAT:
-        raise InputError(
-            f"{path}: this version reads packs of format {FORMAT}, the pack has format {found_format}; prepare it again"
-        )
-    result: dict[str, Any] = description
-    return result
+def _kind(column: str) -> pa.DataType:
+    """Give the type of a column of labels.parquet."""
+    if column in NAMING:
+        return pa.string()
+    return pa.list_(pa.float64(), 10) if column == LANDMARKS else pa.bool_()
 
 
 def _map(path: Path) -> NDArray[np.uint8]:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise InputError(f"{path}: truncated or not an array ({error}); prepare the pack again") from error
     # A plain array over the same map: slices of np.memmap cost much more to make.
     return np.asarray(mapped)

@@ -11,24 +11,25 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.config import from_dict, record, to_dict
 from oneway.data.byterange import root_of
-from oneway.data.description import describe, fingerprint
+from oneway.data.description import DESCRIPTION, FORMAT, IMAGES, LABELS, Wanted, describe, fingerprint
 from oneway.data.disk import ImageFile, explained, write
 from oneway.data.duplicates import duplicates
 from oneway.data.identities import identified, warn_of_unknown
-from oneway.data.linked import SPANS, write_spans
-from oneway.data.packed import DESCRIPTION, FORMAT, IMAGES, LABELS, Pack
+from oneway.data.linked import SPANS, Link, write_spans
+from oneway.data.packed import Pack
 from oneway.data.picture import CorruptImage
 from oneway.data.source import Files, Reader, Source
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
 from oneway.storage.atomic import clear, hold
+from oneway.storage.inputs import read_object, regular
 from oneway.workers import serve
 
 CHUNK = 256
@@ -36,6 +37,21 @@ SETTINGS, JOURNAL, KEPT = "settings.json", "journal.jsonl", "kept.npy"
 OWN = {IMAGES, LABELS, DESCRIPTION, SETTINGS, JOURNAL, KEPT}
 log = logging.getLogger("oneway.data")
 Bad = list[tuple[int, str]]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Begun(Wanted):
+    """What decides a pack, and so whether an interrupted preparation of it may go on.
+
+    Attributes:
+        format: of packs.
+        source: all that the source says of its images, as a hash.
+
+    """
+
+    format: int
+    source: str
 
 
 def prepare(
@@ -83,14 +99,7 @@ def prepare(
         names=source.names,
     )
     check(source.identities, splits, source.names)
-    settings = {
-        "format": FORMAT,
-        "size": size,
-        "public": public,
-        "seed": seed,
-        "division": division,
-        "source": fingerprint(source),
-    }
+    settings = Begun(format=FORMAT, size=size, public=public, seed=seed, division=division, source=fingerprint(source))
     partial = out.with_name(out.name + ".partial")
     # Each split is one run of rows, so that a part of the pack is one piece of the file.
     order = np.argsort(splits, kind="stable")
@@ -129,7 +138,7 @@ def _link(
     source: Source,
     out: Path,
     partial: Path,
-    settings: dict[str, Any],
+    settings: Begun,
     splits: NDArray[np.int8],
     order: NDArray[np.int64],
     *,
@@ -144,7 +153,7 @@ def _link(
     _check_partial(partial, settings, {SPANS, LABELS, DESCRIPTION})
     spans = reader.spans
     write_spans(partial / SPANS, [spans[index] for index in order])
-    linked = {"frame": reader.frame, "box": reader.box, "root": root_of(span.file for span in spans)}
+    linked = Link(frame=reader.frame, box=reader.box, root=root_of(span.file for span in spans))
     describe(source, partial / SPANS, settings, splits, order, [], linked)
     os.rename(partial, out)
     return Pack.open(out)
@@ -180,7 +189,7 @@ class Work:
         return -(-len(self.order) // CHUNK)
 
 
-def _start(work: Work, out: Path, settings: dict[str, Any]) -> dict[int, Bad]:
+def _start(work: Work, out: Path, settings: Begun) -> dict[int, Bad]:
     """Begin in the partial folder, or take up what is there; return its finished chunks, in which nothing is bad.
 
     Those with images that could not be decoded are read again, since the files may have been repaired.
@@ -190,7 +199,7 @@ def _start(work: Work, out: Path, settings: dict[str, Any]) -> dict[int, Bad]:
     done: dict[int, Bad] = {}
     # The settings are written when the file of images is there, so without both nothing was begun.
     if (partial / SETTINGS).exists() and work.file.exists():
-        done = {chunk: bad for chunk, bad in _journalled(partial / JOURNAL) if not bad}
+        done = {chunk: bad for chunk, bad in _journalled(partial / JOURNAL, work.num_chunks) if not bad}
     needed, free = (count - len(done) * CHUNK) * work.file.row_bytes, shutil.disk_usage(out.parent).free
     if needed > free:
         raise InputError(
@@ -199,7 +208,7 @@ def _start(work: Work, out: Path, settings: dict[str, Any]) -> dict[int, Bad]:
         )
     if not done:
         work.file.create()
-        write(partial / SETTINGS, json.dumps(settings).encode())
+        write(partial / SETTINGS, json.dumps(to_dict(settings)).encode())
     write(partial / JOURNAL, b"".join(_line(chunk, bad) for chunk, bad in done.items()))
     return done
 
@@ -211,27 +220,33 @@ def _check_free(out: Path, partial: Path, *, resume: bool) -> None:
         raise InputError(f"{partial}: left by an interrupted run; go on with --resume, or delete it")
 
 
-def _check_partial(partial: Path, settings: dict[str, Any], own: set[str]) -> None:
+def _check_partial(partial: Path, settings: Begun, own: set[str]) -> None:
     foreign = sorted({path.name.removesuffix(".new") for path in partial.glob("*")} - own)
     if foreign:
         raise InputError(f"{partial}: holds {foreign[0]!r}, so it was not left by an interrupted run; move it away")
     if not (partial / SETTINGS).exists():
         return
-    recorded = json.loads((partial / SETTINGS).read_text(encoding="utf-8"))
-    for name, value in settings.items():
-        if recorded.get(name) != value:
-            was = (
-                "other images or labels" if name == "source" else f"{name} {recorded.get(name)}, now {name} is {value}"
-            )
+    remedy = f"delete {partial} to begin anew"
+    begun = from_dict(Begun, read_object(partial / SETTINGS, remedy), f"{partial / SETTINGS}: ", remedy)
+    recorded = to_dict(begun)
+    for name, value in to_dict(settings).items():
+        if recorded[name] != value:
+            was = "other images or labels" if name == "source" else f"{name} {recorded[name]}, now {name} is {value}"
             raise InputError(f"{partial}: was begun with {was}; resume with the same settings, or delete it")
 
 
-def _journalled(path: Path) -> Iterator[tuple[int, Bad]]:
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+def _journalled(path: Path, num_chunks: int) -> Iterator[tuple[int, Bad]]:
+    for line in regular(path).read_bytes().splitlines(keepends=True) if path.exists() else ():
         # A line without its end was being written when the run was killed.
         if line.endswith(b"\n"):
-            chunk, bad = json.loads(line)
-            yield chunk, [(row, why) for row, why in bad]
+            try:
+                chunk, bad = json.loads(line)
+                entry = chunk, [(row, why) for row, why in bad]
+            except (ValueError, TypeError, RecursionError) as error:
+                raise InputError(f"{path} is damaged ({error}); delete {path.parent} to begin anew") from error
+            if type(chunk) is not int or not 0 <= chunk < num_chunks:
+                raise InputError(f"{path} is of other images ({chunk!r}); delete {path.parent} to begin anew")
+            yield entry
 
 
 def _line(chunk: int, bad: Bad) -> bytes:

@@ -41,6 +41,13 @@ class Shard:
     blocks: Iterator[Features]
 
 
+DAMAGE = (
+    *(OSError, ValueError, EOFError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error, pa.ArrowException, SafetensorError),
+)
+"""What libraries raise over a damaged file."""
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn what the libraries raise over a damaged file into an error that names it."""
@@ -48,7 +55,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException, SafetensorError) as error:
+    except DAMAGE as error:
         raise InputError(f"{path} is truncated, damaged or no {path.suffix} file ({error}); store it again") from error
     except MemoryError as error:
         raise InputError(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from oneway.errors import InputError, unknown
 
-SPLITS = ("private", "public", "validation", "test")
+Split = Literal["private", "public", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("private", "public", "validation", "test")
 Division = Literal["shuffle", "hash"]
 """How people are divided: in a shuffled row, so that the shares are exact, or each by a hash of the name alone."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from oneway.config import Count, Positive, Several, Whole, checked, from_dict, to_dict
+from oneway.config import Count, Positive, Several, Whole, checked, from_dict, record, to_dict
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
 from oneway.errors import DivergedError, InputError
@@ -53,6 +53,15 @@ class IdentificationConfig:
     batch_size: Several = 64
     learning_rate: Positive = 4e-3
     seed: Whole = 0
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """What the file of a verifier says: how it was trained, and pixels a side of its pictures."""
+
+    identification: IdentificationConfig
+    size: Count
 
 
 def identify(
@@ -152,10 +161,15 @@ def load(path: Path) -> TorchVerifier:
 
     """
     tensors, about = runs.read_tensors(path)
+    remedy = "make a verifier with `oneway verifier`, or give an ONNX file"
     if "identification" not in about:
-        raise InputError(f"{path} is not a verifier; make one with `oneway verifier`, or give an ONNX file")
-    network = _network(from_dict(IdentificationConfig, about["identification"], f"{path}: "), about["size"])
-    network.load_state_dict(tensors)
+        raise InputError(f"{path} is not a verifier, which says its identification; {remedy}")
+    made = from_dict(Identified, about, f"{path}: ", remedy)
+    try:
+        network = _network(made.identification, made.size)
+    except InputError as error:
+        raise InputError(f"{path}: size, width: {error}") from error
+    runs.fill(network, tensors, path)
     return TorchVerifier(network, path.name)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from oneway.config import AsTuple, Count, Numbers, checked, from_dict, to_dict
 from oneway.errors import InputError, unknown
 from oneway.judges.align import TEMPLATE, Points, align, cut
 from oneway.models.onnx import RANGES, Range
+from oneway.storage.inputs import read_object
 
 ForColours = Annotated[
     tuple[float, ...], BeforeValidator(lambda value: (value,) if type(value) in (int, float) else value), AsTuple
@@ -155,7 +155,7 @@ def stated(path: Path, fingerprint: str) -> Preprocessing:
 
     """
     beside = path.with_suffix(".json")
-    if beside.is_file():
+    if beside.exists():
         return _read(beside)
     if fingerprint not in KNOWN:
         raise InputError(
@@ -169,23 +169,18 @@ def stated(path: Path, fingerprint: str) -> Preprocessing:
 
 def _read(path: Path) -> Preprocessing:
     """Read a preprocessing from a JSON file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); it says how the verifier takes pictures") from error
+    content = read_object(path, "it says how the verifier takes pictures")
     try:
         return _parsed(content)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _parsed(content: Any) -> Preprocessing:
-    if not isinstance(content, Mapping):
-        raise InputError(f"it holds {type(content).__name__}, not an object of fields such as pixels")
+def _parsed(content: Mapping[str, object]) -> Preprocessing:
     given = dict(content)
     preset = given.pop("preset", None)
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and str(preset) not in PRESETS:
         raise unknown("preset =", str(preset), PRESETS)
     if preset is None and "pixels" not in given:
         raise InputError(f"it must state pixels, one of {', '.join(RANGES)}, or a preset, one of {', '.join(PRESETS)}")
-    return from_dict(Preprocessing, given if preset is None else to_dict(PRESETS[preset]) | given)
+    return from_dict(Preprocessing, given if preset is None else to_dict(PRESETS[str(preset)]) | given)

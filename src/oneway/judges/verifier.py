@@ -107,11 +107,13 @@ class OnnxVerifier:
         """
         first = slice(0, 1)
         try:
-            self._features(load(pack.public, first), pack.public.landmarks(first))
+            answer = self._features(load(pack.public, first), pack.public.landmarks(first))
         except InputError as error:
             raise InputError(f"verifier {self.name!r} on {pack.path}: {error}") from error
         except Exception as error:  # onnxruntime raises its own untyped errors
             raise InputError(f"verifier {self.name!r} fails on a picture of {pack.path}: {error}") from error
+        if not np.isfinite(answer).all():
+            raise InputError(f"verifier {self.name!r} on {pack.path}: its answer is not finite; export it anew")
 
     def _features(self, pictures: Tensor, landmarks: NDArray[np.float64] | None) -> NDArray[np.float32]:
         inputs = self.preprocessing(pictures.cpu(), landmarks, self._side).numpy()

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oneway.models.decoder import is_map
+from oneway.storage.inputs import check_memory
 
 SIDE = 8
 """Positions a side to which a map is averaged before it is mixed: finer ones are weights that a few thousand pictures
@@ -33,6 +34,7 @@ class Narrow(nn.Module):
         self.encoder = encoder
         side = _side(shape)
         self.average = nn.Identity() if side is None else nn.AdaptiveAvgPool2d(side)
+        check_memory(4.0 * _numbers(shape) * numbers, f"the weights of a bottleneck of {numbers}", "make it narrower")
         self.mix = nn.Linear(_numbers(shape), numbers)
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.errors import InputError, unknown
+from oneway.storage.inputs import check_memory
 
 BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -23,6 +26,8 @@ BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, 
 }
 CUTS = {"conv1": 2, "layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32, "avgpool": 32, "fc": 32}
 """The named cuts, each with the pixels of a picture's side for one position of its features (with the full stem)."""
+LARGE = 4096
+"""Outputs above which a network is held to the memory before it is made, as one wider than torchvision's is."""
 
 
 @checked
@@ -114,7 +119,8 @@ def backbone(config: EncoderConfig, size: int) -> nn.Module:
             f"for {smallest} pixels a side; use an earlier cut or pictures of {smallest} pixels or more"
         )
     block, layers = BACKBONES[config.backbone]
-    network = WidthResNet(
+    make = partial(
+        WidthResNet,
         block,
         layers,
         width=config.width,
@@ -122,9 +128,23 @@ def backbone(config: EncoderConfig, size: int) -> nn.Module:
         outputs=config.feature_width,
         norm_layer=NORMS[config.norm],
     )
+    if config.width > 1 or config.feature_width > LARGE:
+        _check_memory(config, make)
+    network = make()
     if config.weights is not None:
         _load(network, config)
     return network
+
+
+def _check_memory(config: EncoderConfig, make: Callable[[], nn.Module]) -> None:
+    """Refuse a network that the memory does not hold, as one of another's configuration may be."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            num_weights = float(sum(weight.numel() for weight in make().parameters()))
+    except (TypeError, RuntimeError, OverflowError):  # more than a tensor can have
+        num_weights = math.inf
+    what = f"the weights of width {config.width:g} and feature_width {config.feature_width}"
+    check_memory(4 * num_weights, what, "make it narrower")
 
 
 def _load(network: nn.Module, config: EncoderConfig) -> None:

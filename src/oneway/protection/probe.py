@@ -9,6 +9,7 @@ short attack: what an encoder leaks is for an audit to say.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import losses
+from oneway.config import record
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Pack
 from oneway.models.decoder import Decoder, mirror
@@ -32,6 +34,7 @@ OUTRUN = 0.8
 """A probe whose error is below this share of the playing decoder's has drawn what the latter could not."""
 
 
+@record
 @dataclass(frozen=True, kw_only=True)
 class Probed:
     """What a probe found, on validation people.
@@ -153,9 +156,9 @@ class Probe:
         """Give the last probe and the best, whose weights are kept, as JSON."""
         return {name: None if one is None else asdict(one) for name, one in self._named().items()}
 
-    def remember(self, found: dict[str, Any]) -> None:
+    def remember(self, found: Mapping[str, Probed | None]) -> None:
         """Go back to what was found before."""
-        self.last, self.best = (None if found[name] is None else Probed(**found[name]) for name in ("last", "best"))
+        self.last, self.best = found.get("last"), found.get("best")
 
     def _named(self) -> dict[str, Probed | None]:
         return {"last": self.last, "best": self.best}

@@ -184,6 +184,11 @@ class Run:
                 f"the pack {pack.path} (hash {pack.hash[:12]}) is not the one that {path} was trained on "
                 f"(hash {made.data.hash[:12]}); its splits may mix private and public people"
             )
+        if made.size not in (None, pack.size):
+            raise InputError(
+                f"{path / runs.CONFIG}: size is {made.size}, and the pictures of {pack.path} have {pack.size} pixels a "
+                "side; the run must be made again"
+            )
         return cls(path=path, config=made.protect, pack=pack)
 
     @property
@@ -220,12 +225,11 @@ def load(path: Path, config: ProtectConfig, *, size: int, num_attributes: int, n
     if own is not None and network is None:
         raise InputError(f"{path} protects a network of your own ({own}); from Python, give such a module: network=...")
     config = replace(config, network=replace(config.network, weights=None))  # those it was trained from are in its own
-    protector = build(config, size=size, num_attributes=num_attributes, network=network)
-    tensors, _ = runs.read_tensors(path / WEIGHTS)
     try:
-        protector.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(f"{path / WEIGHTS} does not fit the network ({error})") from error
+        protector = build(config, size=size, num_attributes=num_attributes, network=network)
+    except InputError as error:
+        raise InputError(f"{path / runs.CONFIG}: {error}") from error
+    runs.fill(protector, runs.read_tensors(path / WEIGHTS)[0], path / WEIGHTS)
     return protector.eval()
 
 
@@ -292,4 +296,7 @@ def _find(path: Path, data: Data) -> Pack:
     place = Path(os.path.normpath(path.absolute() / data.path))
     if not place.exists():
         raise InputError(f"{data.name} is not where {path} says, at {place}; name the pack with --data")
-    return Pack.open(place)
+    try:
+        return Pack.open(place)
+    except InputError as error:
+        raise InputError(f"{path / runs.CONFIG}: data.path: {error}") from error

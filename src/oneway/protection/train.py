@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneway.config import to_dict
+from oneway.config import Whole, from_dict, record, to_dict
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
@@ -25,7 +26,7 @@ from oneway.protection.adversaries import Adversaries
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
-from oneway.protection.probe import Probe
+from oneway.protection.probe import Probe, Probed
 from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
 from oneway.report.reports import RunReport, Validated
 from oneway.report.values import SCHEMA, Utility
@@ -101,6 +102,15 @@ def _divide(config: ProtectConfig, processes: int) -> None:
     for name, size in sizes.items():
         if size % processes:
             raise InputError(f"{name} {size} must be a multiple of the {processes} processes")
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What a checkpoint says: how many steps were taken, and what probes found, where there are any."""
+
+    step: Whole
+    probes: dict[str, Probed | None] | None
 
 
 class Training:
@@ -231,10 +241,14 @@ class Training:
         """Go back to the checkpoint, if the run got as far as writing one."""
         if not (self.out / runs.CHECKPOINT).exists():
             return
-        about = runs.restore(self.out / runs.CHECKPOINT, self._players())
-        self.step = about["step"]
-        if self.probe is not None:
-            self.probe.remember(about["probes"])
+        path = self.out / runs.CHECKPOINT
+        about = runs.restore(path, self._players())
+        reached = from_dict(Reached, about, f"{path}: ", "delete it to begin anew")
+        if reached.step > self.config.steps:
+            raise InputError(f"{path}: step is {reached.step} of {self.config.steps}; delete it to begin anew")
+        self.step = reached.step
+        if self.probe is not None and reached.probes is not None:
+            self.probe.remember(reached.probes)
 
 
 def learning_rate(step: int, steps: int) -> float:

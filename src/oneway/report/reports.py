@@ -9,7 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
 
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
@@ -248,12 +250,20 @@ class RunReport:
 
     """
 
-    schema: int
+    schema: Annotated[int, Field(ge=1, le=SCHEMA)]
     kind: Literal["protect"] = "protect"
     utility: Utility
     validation: Validated
     probes: dict[str, Any] | None
     provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    """What every report must say of itself, whatever else it holds."""
+
+    schema: int
+    kind: str
 
 
 Report = TypeVar("Report")
@@ -274,4 +284,5 @@ def read_report(folder: Path, kind: type[Report], command: str) -> Report:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); check its permissions") from error
     remedy = f"give the --out of a finished `{command}`, or make it anew, in another folder, by that command"
+    from_json(_Kind, text, str(path), remedy)
     return from_json(kind, text, str(path), remedy)

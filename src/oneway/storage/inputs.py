@@ -1,7 +1,8 @@
-"""Files that a user names: what may be opened at all, and how an array is read that may promise what is not there."""
+"""Files that a user names: what may be opened at all, and how JSON and arrays are read that may be anything."""
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -48,6 +49,37 @@ def free_memory() -> int | None:
     except OSError:
         return None
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def check_memory(num_bytes: float, what: str, remedy: str) -> None:
+    """Refuse what takes more memory than is free, before any is taken.
+
+    Raises:
+        InputError: naming `what`, the bytes it takes and those that are free, and the remedy.
+
+    """
+    free = free_memory()
+    if free is not None and num_bytes > free:
+        raise InputError(f"{what} take {num_bytes:,.0f} bytes of memory and {free:,} are free; {remedy}")
+
+
+def read_object(path: Path, remedy: str) -> dict[str, object]:
+    """Read a JSON object; nothing is known of its fields.
+
+    Raises:
+        FileNotFoundError: if nothing is there.
+        InputError: if it is no regular file, or holds something else; `remedy` says the way out.
+
+    """
+    try:
+        content = json.loads(regular(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, InputError):
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {type(content).__name__}, not an object; {remedy}")
+    return content
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from oneway.config import to_dict
 from oneway.errors import InputError
 from oneway.storage.atomic import unwritable as unwritable
 from oneway.storage.atomic import whole as whole
-from oneway.storage.inputs import regular
+from oneway.storage.inputs import read_object, regular
 
 FILES = ("perceptual", "perceptual_network", "weights")
 """Fields of configs that name a file, alone or as BACKBONE:FILE."""
@@ -36,23 +36,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object of a run.
 
     Raises:
         InputError: if the file is missing or holds something else.
 
     """
     try:
-        content = json.loads(regular(path).read_text(encoding="utf-8"))
+        return read_object(path, "the run must be made again")
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the folder of a finished run") from error
-    except InputError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); the run must be made again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds {type(content).__name__}, not an object; the run must be made again")
-    return content
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
@@ -66,7 +59,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_tensors` wrote.
 
     Raises:
-        InputError: if the file is missing or no safetensors file.
+        InputError: if the file is missing or no safetensors file, or what it says of itself is no JSON object.
 
     """
     try:
@@ -79,7 +72,41 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise
     except Exception as error:  # safetensors raises its own untyped error
         raise InputError(f"{path} is not a readable safetensors file ({error}); the run must be made again") from error
+    if not isinstance(about, dict):
+        raise InputError(f"{path} says {type(about).__name__} of itself, not an object; the run must be made again")
     return tensors, about
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, below: str = "") -> None:
+    """Give a network its weights out of a file, each held to the network's own.
+
+    Args:
+        network: whose they are.
+        tensors: by name, and no others.
+        path: the file.
+        below: begins their names in the file.
+
+    Raises:
+        InputError: naming the first tensor that is missing, unknown, of another shape or type, or not finite.
+
+    """
+    own = network.state_dict()
+    for name in [*own, *(name for name in tensors if name not in own)]:
+        wrong = _misfit(tensors.get(name), own.get(name))
+        if wrong is not None:
+            raise InputError(f"{path} does not fit the network: {below}{name} {wrong}; the run must be made again")
+    network.load_state_dict(tensors)
+
+
+def _misfit(found: Tensor | None, like: Tensor | None) -> str | None:
+    """Say in what a tensor differs from what it is to replace."""
+    if found is None:
+        return "is missing"
+    if like is None:
+        return "is unknown"
+    if (found.shape, found.dtype) != (like.shape, like.dtype):
+        return f"is {found.dtype} of shape {tuple(found.shape)}, not {like.dtype} of shape {tuple(like.shape)}"
+    return None if bool(found.isfinite().all()) else "is not finite"
 
 
 def save(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]], about: Mapping[str, Any]) -> None:
@@ -93,22 +120,49 @@ def save(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]], 
 
 
 def restore(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]]) -> dict[str, Any]:
-    """Put back what `save` wrote, to the bit; gives the JSON object."""
+    """Put back what `save` wrote, to the bit; gives the JSON object.
+
+    Raises:
+        InputError: if the file is damaged or of other networks, naming the tensor.
+
+    """
     tensors, about = read_tensors(path)
+    known = {each for name in trained for each in (name, f"{name}.optimizer")}
+    foreign = sorted(place for place in tensors if place.partition("/")[0] not in known)
+    if foreign:
+        raise InputError(f"{path} does not fit the networks: {foreign[0]} is unknown; the run must be made again")
     for name, (network, optimizer) in trained.items():
-        network.load_state_dict(_below(f"{name}/", tensors))
-        if optimizer is None:
-            continue
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        state: dict[int, dict[str, Tensor]] = {}
-        for place, tensor in _below(f"{name}.optimizer/", tensors).items():
-            index, key = place.split("/")
-            like = weights[int(index)]
-            # A moment must lie in memory as its weight does, or the fused step takes another path.
-            kept = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor) if tensor.shape == like.shape else tensor
-            state.setdefault(int(index), {})[key] = kept
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        fill(network, _below(f"{name}/", tensors), path, f"{name}/")
+        if optimizer is not None:
+            _refill(optimizer, _below(f"{name}.optimizer/", tensors), path, f"{name}.optimizer/")
     return about
+
+
+def _refill(optimizer: Optimizer, tensors: Mapping[str, Tensor], path: Path, below: str) -> None:
+    """Give an optimizer its state out of a file: the same moments for each of its weights that has any."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    indices = {place.partition("/")[0] for place in tensors} & {str(index) for index in range(len(weights))}
+    slots = {place.partition("/")[2] for place in tensors}
+    expected = {f"{index}/{slot}" for index in indices for slot in slots}
+    odd = sorted(expected.symmetric_difference(tensors))
+    odd += [place for place, tensor in tensors.items() if place in expected and not _moment(tensor, place, weights)]
+    if odd:
+        wrong = "is missing, unknown, of another shape or not finite"
+        raise InputError(f"{path} does not fit the optimizer: {below}{odd[0]} {wrong}; the run must be made again")
+    state: dict[int, dict[str, Tensor]] = {}
+    for place, tensor in tensors.items():
+        index, slot = place.split("/")
+        like = weights[int(index)]
+        # A moment must lie in memory as its weight does, or the fused step takes another path.
+        kept = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor) if tensor.shape == like.shape else tensor
+        state.setdefault(int(index), {})[slot] = kept
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _moment(tensor: Tensor, place: str, weights: list[Tensor]) -> bool:
+    """Say whether a tensor can be an optimizer's: of its weight's shape, or a single number; and finite."""
+    shapes = (weights[int(place.partition("/")[0])].shape, torch.Size([]))
+    return tensor.shape in shapes and tensor.is_floating_point() and bool(tensor.isfinite().all())
 
 
 def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
