@@ -23,6 +23,7 @@ from oneway.data import dump, shards
 from oneway.data.dump import read_dump, write_dump
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.storage import inputs
 from oneway.storage.inputs import free_memory
 from trees import truncate
 
@@ -321,11 +322,11 @@ def test_features_that_the_memory_does_not_hold_are_refused_before_it_is_taken(
     names, path = names_of(faces), tmp_path / f"a{suffix}"
     write_dump(path, names, telling(names, 400))
     needed = sum(len(getattr(faces, split)) for split in SPLITS) * 400 * 4
-    monkeypatch.setattr(dump, "free_memory", lambda: needed - 1)
+    monkeypatch.setattr(inputs, "free_memory", lambda: needed - 1)
     with pytest.raises(InputError, match=rf"a\{suffix}: .* {needed:,} bytes of memory and {needed - 1:,} are free; "):
         read_dump(path, faces)
     for free in (needed, None):
-        monkeypatch.setattr(dump, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(inputs, "free_memory", lambda free=free: free)
         read_dump(path, faces)
 
 

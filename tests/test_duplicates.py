@@ -15,6 +15,7 @@ from scipy.fft import dctn
 import oneway
 import oneway.data.duplicates as module
 from oneway.auditing.guards import check_pictures, doubts
+from oneway.data import description
 from oneway.data.duplicates import LEAST_CORRELATION, MOST_BITS, duplicates
 from oneway.data.join import join
 from oneway.data.readers import folder
@@ -191,7 +192,7 @@ def test_nothing_is_kept_where_the_pack_cannot_be_written(
     def refused(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(module, "write", refused)
+    monkeypatch.setattr(description, "write", refused)
     assert duplicates(pack).examples == ()
     assert path.read_text() == content
 

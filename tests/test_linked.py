@@ -163,7 +163,7 @@ def test_a_linked_pack_says_below_which_folder_its_images_lie(received: oneway.P
     description = json.loads((received.path / "pack.json").read_text())
     del description["linked"]["root"]
     (received.path / "pack.json").write_text(json.dumps(description))
-    with pytest.raises(oneway.InputError, match="'root' is missing or malformed; prepare the pack again"):
+    with pytest.raises(oneway.InputError, match=r"linked\.root is missing; prepare the pack again"):
         oneway.Pack.open(received.path)
 
 
@@ -235,5 +235,7 @@ def test_places_that_are_no_piece_of_a_file_are_refused(received: oneway.Pack, o
 def test_a_size_that_promises_terabytes_is_refused(received: oneway.Pack, size: int) -> None:
     description = json.loads((received.path / "pack.json").read_text())
     (received.path / "pack.json").write_text(json.dumps(description | {"size": size}))
-    with pytest.raises(oneway.InputError, match=rf"pack\.json: size {size} is missing or malformed"):
+    with pytest.raises(
+        oneway.InputError, match=rf"pack.*: size must be at (least 1|most 8000), not {size}; prepare the pack again"
+    ):
         oneway.Pack.open(received.path)

@@ -169,7 +169,7 @@ def test_a_json_file_beside_the_network_states_it(tmp_path: Path, content: Any, 
     ("content", "message"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "it holds list, not an object"),
+        ("[]", "holds list, not an object"),
         ("{}", "it must state pixels"),
         ('{"pixel": "0..1"}', "must state pixels"),
         ('{"pixels": "0..1", "meen": 1}', "did you mean 'mean'"),

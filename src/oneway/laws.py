@@ -107,7 +107,7 @@ def _plain(bound: float) -> str:
 def _place(kind: Any, location: tuple[int | str, ...]) -> tuple[list[str], Any]:
     """Name the fields on the way to where an error is, and give the type there.
 
-    A place in a list is not named, nor a part in brackets, which says which kind of a union it is.
+    A place in a list is not named, nor a part with brackets, which says which kind of a union it is.
     """
     names: list[str] = []
     for part in location:
@@ -115,7 +115,7 @@ def _place(kind: Any, location: tuple[int | str, ...]) -> tuple[list[str], Any]:
         chosen = {getattr(each, "name", None): each for each in classes} if len(classes) > 1 else {}
         if part in chosen:
             kind = chosen[part]
-        elif not isinstance(part, int) and not part.startswith("("):
+        elif not isinstance(part, int) and not part.startswith("(") and "[" not in part:
             names.append(part)
             kind = hints_of(classes[0]).get(part) if len(classes) == 1 else None
     return names, kind

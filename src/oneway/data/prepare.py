@@ -21,6 +21,7 @@ from oneway.data.description import DESCRIPTION, FORMAT, IMAGES, LABELS, Wanted,
 from oneway.data.disk import ImageFile, explained, write
 from oneway.data.duplicates import duplicates
 from oneway.data.identities import identified, warn_of_unknown
+from oneway.data.journal import Bad, journalled, line
 from oneway.data.linked import SPANS, Link, write_spans
 from oneway.data.packed import Pack
 from oneway.data.picture import CorruptImage
@@ -29,14 +30,13 @@ from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
 from oneway.storage.atomic import clear, hold
-from oneway.storage.inputs import read_object, regular
+from oneway.storage.inputs import read_object
 from oneway.workers import serve
 
 CHUNK = 256
 SETTINGS, JOURNAL, KEPT = "settings.json", "journal.jsonl", "kept.npy"
 OWN = {IMAGES, LABELS, DESCRIPTION, SETTINGS, JOURNAL, KEPT}
 log = logging.getLogger("oneway.data")
-Bad = list[tuple[int, str]]
 
 
 @record
@@ -199,7 +199,7 @@ def _start(work: Work, out: Path, settings: Begun) -> dict[int, Bad]:
     done: dict[int, Bad] = {}
     # The settings are written when the file of images is there, so without both nothing was begun.
     if (partial / SETTINGS).exists() and work.file.exists():
-        done = {chunk: bad for chunk, bad in _journalled(partial / JOURNAL, work.num_chunks) if not bad}
+        done = {chunk: bad for chunk, bad in journalled(partial / JOURNAL, work.num_chunks) if not bad}
     needed, free = (count - len(done) * CHUNK) * work.file.row_bytes, shutil.disk_usage(out.parent).free
     if needed > free:
         raise InputError(
@@ -209,7 +209,7 @@ def _start(work: Work, out: Path, settings: Begun) -> dict[int, Bad]:
     if not done:
         work.file.create()
         write(partial / SETTINGS, json.dumps(to_dict(settings)).encode())
-    write(partial / JOURNAL, b"".join(_line(chunk, bad) for chunk, bad in done.items()))
+    write(partial / JOURNAL, b"".join(line(chunk, bad) for chunk, bad in done.items()))
     return done
 
 
@@ -235,24 +235,6 @@ def _check_partial(partial: Path, settings: Begun, own: set[str]) -> None:
             raise InputError(f"{partial}: was begun with {was}; resume with the same settings, or delete it")
 
 
-def _journalled(path: Path, num_chunks: int) -> Iterator[tuple[int, Bad]]:
-    for line in regular(path).read_bytes().splitlines(keepends=True) if path.exists() else ():
-        # A line without its end was being written when the run was killed.
-        if line.endswith(b"\n"):
-            try:
-                chunk, bad = json.loads(line)
-                entry = chunk, [(row, why) for row, why in bad]
-            except (ValueError, TypeError, RecursionError) as error:
-                raise InputError(f"{path} is damaged ({error}); delete {path.parent} to begin anew") from error
-            if type(chunk) is not int or not 0 <= chunk < num_chunks:
-                raise InputError(f"{path} is of other images ({chunk!r}); delete {path.parent} to begin anew")
-            yield entry
-
-
-def _line(chunk: int, bad: Bad) -> bytes:
-    return json.dumps([chunk, bad]).encode() + b"\n"
-
-
 def _read_all(work: Work, done: dict[int, Bad], jobs: int | None, *, skip_bad: bool, progress: bool) -> None:
     """Read the chunks that are not `done`, adding them to it and to the journal."""
     missing = [chunk for chunk in range(work.num_chunks) if chunk not in done]
@@ -269,7 +251,7 @@ def _read_all(work: Work, done: dict[int, Bad], jobs: int | None, *, skip_bad: b
                     f"leave them out with --resume --skip-bad"
                 )
             done[chunk] = bad
-            journal.write(_line(chunk, bad))
+            journal.write(line(chunk, bad))
             journal.flush()
             advance(min(CHUNK, count - chunk * CHUNK))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway import losses
-from oneway.config import record
+from oneway.config import Whole, record
 from oneway.data.batches import Batches, load
 from oneway.data.packed import Pack
 from oneway.models.decoder import Decoder, mirror
@@ -53,6 +53,15 @@ class Probed:
     playing_error: float
     objective: float
     alarm: bool
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What a checkpoint says: how many steps were taken, and what probes found, where there are any."""
+
+    step: Whole
+    probes: dict[str, Probed | None] | None
 
 
 class Probe:

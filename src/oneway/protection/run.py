@@ -185,10 +185,8 @@ class Run:
                 f"(hash {made.data.hash[:12]}); its splits may mix private and public people"
             )
         if made.size not in (None, pack.size):
-            raise InputError(
-                f"{path / runs.CONFIG}: size is {made.size}, and the pictures of {pack.path} have {pack.size} pixels a "
-                "side; the run must be made again"
-            )
+            held = f"{pack.path} has pictures of {pack.size} pixels a side"
+            raise InputError(f"{path / runs.CONFIG}: size is {made.size}, and {held}; make the run again")
         return cls(path=path, config=made.protect, pack=pack)
 
     @property

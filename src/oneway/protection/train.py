@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneway.config import Whole, from_dict, record, to_dict
+from oneway.config import from_dict, to_dict
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
@@ -26,7 +25,7 @@ from oneway.protection.adversaries import Adversaries
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
-from oneway.protection.probe import Probe, Probed
+from oneway.protection.probe import Probe, Reached
 from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
 from oneway.report.reports import RunReport, Validated
 from oneway.report.values import SCHEMA, Utility
@@ -102,15 +101,6 @@ def _divide(config: ProtectConfig, processes: int) -> None:
     for name, size in sizes.items():
         if size % processes:
             raise InputError(f"{name} {size} must be a multiple of the {processes} processes")
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class Reached:
-    """What a checkpoint says: how many steps were taken, and what probes found, where there are any."""
-
-    step: Whole
-    probes: dict[str, Probed | None] | None
 
 
 class Training:
