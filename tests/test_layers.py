@@ -75,6 +75,12 @@ def crossings(room: str, names: set[str]) -> list[str]:
     )
 
 
+def test_no_file_is_long() -> None:
+    """One file for one idea."""
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
 def test_every_room_has_its_place() -> None:
     assert {name.partition(".")[0] for name in modules()} == set(RANK)
 

@@ -15,8 +15,9 @@ from audited import audited, refused, typed
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report.grid import CELL, GAP, draw_grid
+from oneway.report.judging import JudgeReport, Similarity
 from oneway.report.table import audit_table, utility_line, verifier_line
-from oneway.report.values import JudgeReport, Similarity, Utility
+from oneway.report.values import Utility
 
 
 def cells(table: Table) -> dict[str, list[str]]:

@@ -14,7 +14,8 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.metrics.estimate import Estimate
 from oneway.models import batch_invariance
-from oneway.report.values import Decisions, Guard, JudgeReport, OrRefused, Refused
+from oneway.report.judging import JudgeReport
+from oneway.report.values import Decisions, Guard, OrRefused, Refused
 
 LEAST_PEOPLE = 50
 """Test people below which an interval over people says too little."""

@@ -13,7 +13,8 @@ from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.leakage import NoLeakError, leakage
-from oneway.report.values import Attacks, JudgedFaces, JudgeReport, OrRefused, Recognised, Refused, Scores
+from oneway.report.judging import JudgedFaces, JudgeReport, Recognised
+from oneway.report.values import Attacks, OrRefused, Refused, Scores
 
 RATES = (1e-2, 1e-3, 1e-4)
 """False accept rates at which faces count as recognised."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import LINEAR, Attacker, attackers, trained
-from oneway.auditing import inference, reconstruction
+from oneway.auditing import inference, reconstruction, white_box
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.steps import StepResult, refused
@@ -47,7 +47,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     unless(brief, "inference", inference.inferred)
     unless(brief, "information", inference.informed)
     unless(brief, "bound", inference.bounded)
-    unless(brief, "optimisation", reconstruction.optimised, found)
+    unless(brief, "optimisation", white_box.optimised, found)
     best = reconstruction.strongest(reconstruction.panel_of(found), context.judge)
     unless(brief, "averaging", reconstruction.averaging, panel[best], best)
     if brief is None:

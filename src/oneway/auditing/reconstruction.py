@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks import optimisation
 from oneway.attacks.access import Access
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Place
 from oneway.attacks.inversion import draw_decoder, reconstruct
-from oneway.attacks.linear import LinearDecoder, chosen_rows
-from oneway.attacks.panel import LINEAR, Attacker, attackers
+from oneway.attacks.linear import chosen_rows
+from oneway.attacks.panel import Attacker, attackers
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.steps import StepResult, refused
 from oneway.data.batches import load
@@ -23,14 +21,11 @@ from oneway.data.packed import Pack, Test, Validation
 from oneway.judges.judge import Judge, Scores, in_batches
 from oneway.metrics.registry import of_reconstructions
 from oneway.models.perceptual import open_perceptual
-from oneway.models.scale import Standardise
 from oneway.storage import runs
 
 DECODER = "decoder.safetensors"
 FACES = ("face_similarity", "recognised")
 """The scores that a judge gives."""
-SAMPLE = 1024
-"""Public pictures by which a white-box attacker knows the scale of features, and what faces are like."""
 SHOWN = 8
 """Test people whose pictures the report shows."""
 
@@ -96,7 +91,7 @@ def inversion(
     """
     fitted_on = context.stolen.fitted_on if access is None else access
     access = context.stolen.access if access is None else access
-    fitted = attacker.fit(_context(context, place, attacker, access, label, fitted_on=fitted_on))
+    fitted = attacker.fit(attacker_context(context, place, attacker, access, label, fitted_on=fitted_on))
     if attacker.config is not None and attacker.config.keep:
         runs.write_tensors(context.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
     if any(other.start == attacker.name for other in attackers().values()):
@@ -158,54 +153,6 @@ def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
     return max(found, key=strength)
 
 
-def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResult]) -> StepResult:
-    """Optimise pictures until a known encoder maps them to the stolen features.
-
-    Who has the weights has all that the panel has: where validation people say that its search is no better, its
-    pictures are those of the strongest of the panel.
-    """
-    white, config, pack = context.stolen.white, context.config.optimisation, context.pack
-    if white is None:
-        return refused("the encoder's weights were not given")
-    linear = LINEAR.fit(_context(context, place, LINEAR, context.stolen.access, "white box")).network
-    tried = optimisation.victims(pack.validation, config)
-    chosen = optimisation.victims(pack.test, config)
-    best = strongest(panel_of(found), context.judge)
-    panel = found[f"inversion {best}"].arrays
-    name = "face_similarity" if context.judge.verifier is not None else "mse"
-    searched = _searched(context, place, linear, pack.validation, tried)
-    judged = context.judge.measure(searched, pack.validation, (name,), index=tried)[name]
-    gain = float((judged - panel[f"validation {name}"][tried]).mean())
-    if (gain > 0) == (name == "mse"):
-        scores = {name: panel[name][chosen] for name in of_reconstructions() if name in panel}
-        facts = {"num_pictures": len(chosen), "strongest": best}
-    else:
-        scores = context.judge.measure(_searched(context, place, linear, pack.test, chosen), pack.test, index=chosen)
-        facts = {"num_pictures": len(chosen), "strongest": "search"}
-    return StepResult(facts=facts, arrays=scores | {"index": chosen})
-
-
-def _searched(
-    context: AuditContext, place: Place, linear: LinearDecoder, part: Validation | Test, index: NDArray[np.int64]
-) -> list[tuple[Tensor, Tensor]]:
-    """Search for pictures of a part, and give them beside the originals."""
-    white, config, pack = context.stolen.white, context.config.optimisation, context.pack
-    assert white is not None
-    stolen = context.stolen.access.features(part, index)
-    public = np.sort(np.random.default_rng(context.config.seed).permutation(len(pack.public))[:SAMPLE])
-    if white.noise is not None and context.stolen.noisy:
-        spread = linear.components(load(pack.public, public, device=place.fabric.device)).std(dim=0)
-        drawn = optimisation.most_probable(white, stolen, linear, spread, config, progress=place.progress)
-    else:
-        standardise = Standardise(context.stolen.access.shape)
-        standardise.observe(context.stolen.access.features(pack.public, public).cpu())
-        scale = standardise.variance[None].to(place.fabric.device)
-        with torch.no_grad():
-            start = linear(stolen)
-        drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress)
-    return [(drawn.cpu(), load(part, index))]
-
-
 def averaging(context: AuditContext, place: Place, attacker: Attacker, label: str) -> StepResult:
     """Attack a noisy encoder by the average of several answers for one picture, by the strongest of the panel."""
     if context.stolen.averaged is None:
@@ -218,7 +165,7 @@ def queried(context: AuditContext, place: Place, attacker: Attacker, number: int
     """Attack with the features of a few public pictures only."""
     access = context.stolen.access
     chosen = np.sort(np.random.default_rng(context.config.seed).permutation(len(context.pack.public))[:number])
-    fitted = attacker.fit(_context(context, place, attacker, access, f"{number} queries", rows=chosen))
+    fitted = attacker.fit(attacker_context(context, place, attacker, access, f"{number} queries", rows=chosen))
     names = ("mse", "face_similarity", "recognised")
     pictures = decoded_pictures(access, fitted.network, context.pack.test, place)
     return StepResult(
@@ -226,7 +173,7 @@ def queried(context: AuditContext, place: Place, attacker: Attacker, number: int
     )
 
 
-def _context(
+def attacker_context(
     context: AuditContext,
     place: Place,
     attacker: Attacker,

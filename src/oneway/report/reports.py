@@ -16,18 +16,8 @@ from pydantic import Field
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
 from oneway.metrics.estimate import Estimate
-from oneway.report.values import (
-    SCHEMA,
-    Attacks,
-    Decisions,
-    Floors,
-    Guard,
-    JudgeReport,
-    OrRefused,
-    Queries,
-    Utility,
-    Verdict,
-)
+from oneway.report.judging import JudgeReport
+from oneway.report.values import SCHEMA, Attacks, Decisions, Floors, Guard, OrRefused, Queries, Utility, Verdict
 from oneway.storage.inputs import regular
 from oneway.storage.runs import RESULTS
 

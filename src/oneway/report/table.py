@@ -10,11 +10,12 @@ from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
+from oneway.report.judging import JudgeReport
 from oneway.report.limits import LEAKAGES
 from oneway.report.reports import AuditReport, RunReport
 from oneway.report.reproduction import columns
 from oneway.report.sweeps import BenchmarkReport, ExperimentReport, Shares
-from oneway.report.values import Attacks, JudgeReport, OrRefused, Queries, Refused, Utility, refusals, scores_of
+from oneway.report.values import Attacks, OrRefused, Queries, Refused, Utility, refusals, scores_of
 
 UTILITY = "mean_mcc"
 Figure = Estimate | Refused | float | str | None

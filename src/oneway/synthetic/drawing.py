@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from oneway.errors import InputError
 from oneway.synthetic.look import DARK, WHITE, Look, hue
-from oneway.synthetic.pen import ACROSS, CIRCLE, Pen, Points, bow, closed, disc, mirrored, mix
+from oneway.synthetic.pen import ACROSS, Pen, Points, bow, closed, disc, mirrored, mix
+from oneway.synthetic.worn import glasses, hat
 
 if TYPE_CHECKING:
     from oneway.synthetic.faces import Face
@@ -25,7 +26,7 @@ def draw(face: Face, size: int) -> NDArray[np.uint8]:
     look, pen = Look(face), Pen()
     behind = (_background, _hair_behind, _body)
     features = (_head, _cheeks, _nose, _beard, _mouth, _eyes)
-    for layer in (*behind, *features, _hair_front, _brows, _glasses, _hat):
+    for layer in (*behind, *features, _hair_front, _brows, glasses, hat):
         layer(look, pen)
     return _lit(pen.paint(size, face.shot), face.shot)
 
@@ -259,38 +260,6 @@ def _hair_front(look: Look, pen: Pen) -> None:
         high = 0.03 - reach * (top + more)
         shine = _waved(look, bow((-0.55 * width, high), (0.55 * width, high), -0.03))
         pen.stroke(shine, 0.02, mix(look.hair, (255, 236, 206), 0.32), 0.9 * reach - 0.4, 0.3)
-
-
-def _glasses(look: Look, pen: Pen) -> None:
-    if "Eyeglasses" not in look.names:
-        return
-    x, y, colour, roundness = look.person["eye_x"], look.person["eye_y"], look.frame, look.frame_roundness
-    lens = np.sign(CIRCLE) * np.abs(CIRCLE) ** (0.45 + 0.55 * roundness)
-    lens = np.concatenate([lens, lens[:1]]) * (0.079, 0.056 + 0.01 * roundness)
-    for side in (-1, 1):
-        middle = (side * (x + 0.002), y + 0.008)
-        pen.fill(lens + middle, WHITE, 0.16, 1.25)
-        pen.fill(np.concatenate([lens, lens[::-1] * (0.80, 0.74)]) + middle, colour, 1.0, 1.25)
-        pen.stroke(bow((side * (x + 0.074), y), (side * look.width, y - 0.004)), 0.014, colour, 1.0, 0.8)
-    pen.stroke(bow((0.066 - x, y + 0.004), (x - 0.066, y + 0.004), -0.012), 0.016, colour, 1.0, 1.25)
-
-
-def _hat(look: Look, pen: Pen) -> None:
-    if "Wearing_Hat" not in look.names:
-        return
-    width, top, style = look.width + 0.035, -look.person["top"] - 0.085, look.shot["hat"]
-    rim = look.brow_y - 0.05  # just above the brows
-    dark, pale = mix(look.hat, DARK, 0.45), mix(look.hat, WHITE, 0.25)
-    dome = mirrored((0, top), (0.62 * width, top + 0.03), (0.98 * width, -0.2), (width, rim), (0, rim - 0.02))
-    pen.soft(dome, dark, mix(look.hat, WHITE, 0.12), (0.1 * look.side, -0.24), 10)
-    if style < 0.4:  # knitted, with a turned-up edge and a bobble
-        edge = mirrored((0, rim - 0.06), (width + 0.008, rim - 0.035), (width + 0.006, rim + 0.02), (0, rim))
-        pen.fill(edge, pale)
-        pen.fill(disc((0, top), (0.045, 0.042)), pale)
-    else:  # a ribbon, then a brim that is short or long
-        ribbon = mirrored((0, rim - 0.07), (width, rim - 0.06), (width, rim - 0.02), (0, rim - 0.03))
-        pen.fill(ribbon, mix(look.hat, DARK, 0.75))
-        pen.fill(disc((0, rim - 0.015), (width + 0.2 * (style - 0.4), 0.03)), dark)
 
 
 def _lit(picture: NDArray[np.uint8], shot: Mapping[str, float]) -> NDArray[np.uint8]:

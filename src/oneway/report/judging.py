@@ -1,0 +1,97 @@
+"""What judges of faces see, as typed values: how good each is on real pictures, and what it sees in reconstructions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oneway.config import record
+from oneway.metrics.estimate import Estimate
+from oneway.report.values import OrRefused
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Similarity:
+    """Mean cosine of a judge's features of two pictures of one test person, of two, and of the mean face and one."""
+
+    same: float | None
+    different: float | None
+    mean_face: float
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """How many reconstructions a judge takes for the person, at one false accept rate.
+
+    Attributes:
+        false_accept_rate: share of pairs of different validation people above the threshold.
+        threshold: that cosine; none where they are too few to find it, and then there are no shares.
+        true_accept_rate: share of pairs of real pictures of one test person above it.
+        share: of the reconstructions above it.
+        floor: the same of the mean face.
+        control: the same of reconstructions from the unprotected encoder.
+
+    """
+
+    false_accept_rate: float
+    threshold: float | None
+    true_accept_rate: Estimate | None
+    share: Estimate | None
+    floor: Estimate | None
+    control: Estimate | None
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class JudgedFaces:
+    """What one judge sees in the reconstructions.
+
+    Attributes:
+        attacker: the strongest, as this judge found on validation people.
+        face_similarity: its mean cosine between reconstructions and originals.
+        floor: the same of the mean face.
+        control: the same from the unprotected encoder.
+        leakage: the share of that which is left.
+        recognised: at each false accept rate.
+
+    """
+
+    attacker: str
+    face_similarity: Estimate
+    floor: Estimate
+    control: Estimate | None
+    leakage: OrRefused[Estimate]
+    recognised: list[Recognised]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class JudgeReport:
+    """How good a judge of faces is on real test pictures, which bounds what its scores can show.
+
+    Attributes:
+        name: for people.
+        fingerprint: by which it is told from others; none for one that cannot be.
+        false_accept_rate: share of pairs of different validation people above the threshold.
+        threshold: that cosine; none where they are too few to find it.
+        true_accept_rate: share of pairs of pictures of one test person above it.
+        similarity: of its features.
+        blind: why it cannot tell who is shown; none where it can, or nobody can say.
+        trained_with: whether attackers trained with it, so that what it sees is an upper bound.
+        counts: whether leakage and the figures of faces are by this judge: the worst of those that no attacker trained
+            with, or of all where there is none.
+        faces: what it sees in the reconstructions.
+
+    """
+
+    name: str
+    fingerprint: str | None
+    false_accept_rate: float
+    threshold: float | None
+    true_accept_rate: Estimate | None
+    similarity: Similarity
+    blind: str | None = None
+    trained_with: bool = False
+    counts: bool = True
+    faces: JudgedFaces | None = None
