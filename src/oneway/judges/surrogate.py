@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -96,6 +97,8 @@ def to_torch(path: Path) -> nn.Module:
     from onnx import numpy_helper
     from onnx2torch import convert  # only who trains with a judge needs these
 
+    # Its slices index by lists, which torch warns of at every step; features are held to the verifier's before use.
+    warnings.filterwarnings("ignore", message="Using a non-tuple sequence", module="onnx2torch")
     with tempfile.TemporaryDirectory() as folder:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
