@@ -100,12 +100,12 @@ def test_more_access_that_gets_more_is_told() -> None:
         "optimisation": AttackResult(scores={"face_similarity": share(0.5, 0.6, 0.7)}),
         "averaging": AttackResult(scores={"face_similarity": share(0.15, 0.2, 0.25)}, facts={"draws": 16}),
     }
-    (reason,) = _further(attacks)
+    (reason,) = _further(attacks, share(0.1, 0.15, 0.2))
     assert "has the encoder's weights gets more: face similarity 0.600" in reason
     attacks["averaging"] = AttackResult(scores={"face_similarity": share(0.3, 0.4, 0.5)}, facts={"draws": 16})
-    assert "16 answers for one picture" in _further(attacks)[1]
+    assert "16 answers for one picture" in _further(attacks, share(0.1, 0.15, 0.2))[1]
     attacks["optimisation"] = Refused(refused="the encoder's weights were not given")
-    assert len(_further(attacks)) == 1
+    assert len(_further(attacks, share(0.1, 0.15, 0.2))) == 1
 
 
 @pytest.mark.parametrize(

@@ -336,6 +336,8 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     assert report.attacks["inversion"].scores["face_similarity"] == second.faces.face_similarity
     assert report.attacks["inversion"].strongest["face_similarity"] == second.faces.attacker
     assert report.floors["mean_face"]["face_similarity"] == second.faces.floor
+    assert "face_similarity" not in report.floors["random_public_face"], "the first judge's alone is known"
+    assert all(way.scores.items() >= way.judged["other"].items() for way in ways.values())
     assert not any(guard.name == "independent judge" for guard in report.guards)
     assert read(tmp_path / "audit") == report
     with pytest.raises(oneway.InputError, match=r"judged by judge\.onnx .* and other .*, not by judge\.onnx .*order"):

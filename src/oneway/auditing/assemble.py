@@ -182,11 +182,11 @@ def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Judge) -> dict[
     floors: dict[str, Floors] = {"mean_face": {}, "random_public_face": {}}
     for key, values in found["floors"].arrays.items():
         floor, name = key.split(" ", 1)
-        if floor == "mean_face" and counts.key("face_similarity") != "face_similarity" and name in FACES:
-            continue  # another judge's
+        if name in FACES and not counts.first:
+            continue  # the first judge's
         name = next((face for face in FACES if counts.key(face) == name), name)
         if name not in metrics():
-            continue  # another judge's
+            continue  # another's
         floors.setdefault(floor, {})[name] = mean(values, pack.test.identities, unit=metrics()[name].unit)
     guessed: Floors = dict(chance(pack.test.num_people))
     if "chance" in found["scatter"].facts:

@@ -72,9 +72,11 @@ def leakage_of(
 
 def concluded(report: AuditReport) -> AuditReport:
     """Add to the verdict of a report the numbers that stand first, and the reasons that follow from its attacks."""
+    first = next(iter(report.judges), None)
+    panel = None if first is None or first.faces is None else first.faces.face_similarity
     reasons = [
         *report.verdict.reasons,
-        *_further(report.attacks),
+        *_further(report.attacks, panel),
         *_decided(report),
         *convergence.further(report.unconverged),
     ]
@@ -122,9 +124,14 @@ def _number(report: AuditReport, metric: str) -> Number | None:
     )
 
 
-def _further(attacks: Attacks) -> list[str]:
-    """Say where an attacker who has more than one black-box answer gets more than the panel, on which leakage rests."""
-    panel = scores_of(attacks["inversion"]).get("face_similarity")
+def _further(attacks: Attacks, panel: Estimate | None) -> list[str]:
+    """Say where an attacker who has more than one black-box answer gets more than the panel, on which leakage rests.
+
+    Args:
+        attacks: all of them.
+        panel: what the panel gets, as the first judge sees it, by whom the others are measured.
+
+    """
     averaging = attacks["averaging"]
     draws = "several" if isinstance(averaging, Refused) else averaging.facts.get("draws")
     who = {"optimisation": "who has the encoder's weights", "averaging": f"who gets {draws} answers for one picture"}

@@ -130,9 +130,9 @@ def by_judge(step: StepResult, judges: Sequence[Judge]) -> dict[str, Scores]:
 
 
 def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], judge: Judge) -> Attacks:
-    """Give attacks with the figures of faces in reconstructions as one of their judges saw them."""
-    inversion = attacks["inversion"]
-    faces = next((each.faces for each in reports if each.name == _name(judge)), None)
+    """Give attacks with the figures of faces in reconstructions, of every attacker, as one of their judges saw them."""
+    inversion, judge_name = attacks["inversion"], _name(judge)
+    faces = next((each.faces for each in reports if each.name == judge_name), None)
     if isinstance(inversion, Refused) or faces is None:
         return attacks
     recognised = next(each.share for each in faces.recognised if each.false_accept_rate == FALSE_ACCEPT_RATE)
@@ -143,6 +143,9 @@ def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], judge: Judge) ->
         "inversion": replace(
             inversion,
             scores=inversion.scores | seen,
+            ways={
+                name: replace(way, scores=way.scores | way.judged[judge_name]) for name, way in inversion.ways.items()
+            },
             strongest=inversion.strongest | dict.fromkeys(seen, faces.attacker),
             validation=inversion.ways[faces.attacker].validation[judge.key("face_similarity")],
         )
