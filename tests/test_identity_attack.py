@@ -98,7 +98,7 @@ def test_of_a_vector_it_draws_the_person_better_than_a_ridge_regression(
         fabric, encoder = launch(RUNTIME), Noisy(Few(), noise)
         once, often = (BlackBox(encoder, fabric, people.size, draws=draws) for draws in (1, 16))
         place = replace(context.place, checkpoint=tmp_path / "noisy")
-        context = replace(context, access=once, fitted_on=often, place=place)
+        context = replace(context, access=once, fitted_on=often, place=place, noisy=True)
     with context.access.seeded(0):
         plain = draw(
             context.access, people.public, people.validation, context.place, seed=0, fitted_on=context.fitted_on

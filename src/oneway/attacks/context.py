@@ -32,6 +32,7 @@ class Context:
         perceptual: a network to see with, if one was given.
         surrogates: face verifiers to train with, if there are any.
         start: a decoder of features of this shape that was trained for pixels, to go on from, if there is one.
+        noisy: whether the encoder answers differently each time.
         rows: the public pictures whose features it has, (n,); all by default.
         name: of the attack, for the bar and for errors.
 
@@ -48,5 +49,6 @@ class Context:
     perceptual: Perceptual | None = None
     surrogates: tuple[Surrogate, ...] = ()
     start: nn.Module | None = None
+    noisy: bool = False
     rows: NDArray[np.int64] | None = None
     name: str = "attack"

@@ -96,7 +96,7 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
     else:
         start = _ridge(config, context)
         network = _corrected(start, config, context)
-        if context.fitted_on is not context.access:  # the encoder adds noise
+        if context.noisy:
             predicted = _Predicted(start=start, ways=_embeddings(config, context))
     access, public, surrogates = context.access, context.public, context.surrogates
     device = context.place.fabric.device

@@ -49,7 +49,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     unless(brief, "bound", inference.bounded)
     unless(brief, "optimisation", white_box.optimised, found)
     best = reconstruction.strongest(reconstruction.panel_of(found), context.judge)
-    unless(brief, "averaging", reconstruction.averaging, panel[best], best)
+    unless(brief, "averaging", reconstruction.averaging, panel[best], best, found)
     if brief is None:
         learner = few_queries(found, context.judge)
         for number in context.config.queries:

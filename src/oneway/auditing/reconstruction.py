@@ -153,12 +153,23 @@ def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
     return max(found, key=strength)
 
 
-def averaging(context: AuditContext, place: Place, attacker: Attacker, label: str) -> StepResult:
-    """Attack a noisy encoder by the average of several answers for one picture, by the strongest of the panel."""
+def averaging(
+    context: AuditContext, place: Place, attacker: Attacker, label: str, found: Mapping[str, StepResult]
+) -> StepResult:
+    """Attack a noisy encoder by the average of several answers for one picture, by the strongest of the panel.
+
+    Who has several answers has one: where validation people say that the average is no better, one it is.
+    """
     if context.stolen.averaged is None:
         return refused("the encoder answers alike each time, so there is nothing to average")
-    found = inversion(context, place, attacker, "averaging", context.stolen.averaged())
-    return StepResult(facts=found.facts | {"draws": context.config.draws, "attacker": label}, arrays=found.arrays)
+    several, single = (
+        inversion(context, place, attacker, "averaging", context.stolen.averaged()),
+        found[f"inversion {label}"],
+    )
+    best = strongest({"average": several, "one answer": single}, context.judge)
+    facts = {"draws": context.config.draws, "attacker": label, "strongest": best}
+    arrays = several.arrays if best == "average" else single.arrays
+    return StepResult(facts=several.facts | facts, arrays=arrays)
 
 
 def queried(context: AuditContext, place: Place, attacker: Attacker, number: int) -> StepResult:
@@ -202,6 +213,7 @@ def attacker_context(
         perceptual=perceptual,
         surrogates=context.surrogates,
         start=start,
+        noisy=context.stolen.noisy,
         rows=rows,
         name=label,
     )
