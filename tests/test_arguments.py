@@ -98,7 +98,9 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
     plan = cells(DefencesConfig(protect=base, defences=("noise=1.5",), audit=AuditConfig(brief=True)), pack.path)
     config = plan[1].setting.protect
     folder = tmp_path / "a bench" / "runs" / plan[1].setting.run
-    runs.write_json(folder / runs.CONFIG, {"protect": to_dict(config), "data": {"path": str(pack.path)}})
+    data = {"path": str(pack.path), "hash": pack.hash}
+    runs.write_json(folder / runs.CONFIG, {"protect": to_dict(config), "data": data})
+    runs.write_json(folder / runs.RESULTS, {})
     row = {
         "cut": "layer2",
         "defence": "noise",

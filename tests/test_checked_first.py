@@ -18,6 +18,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.cli import main
 from oneway.judges import identification
 from oneway.judges.identification import open_verifier
+from oneway.report.values import SCHEMA
 from oneway.storage import runs
 
 pytestmark = pytest.mark.whole
@@ -106,7 +107,7 @@ def test_a_control_of_an_audit_is_looked_at_before_a_judge_is_trained(
     with pytest.raises(oneway.InputError, match=r"absent"):
         audit(control=tmp_path / "absent")
     with pytest.raises(oneway.InputError, match=r"kind must be 'audit', not 'attack'.*finished `oneway audit"):
-        audit(control=folder_of(tmp_path / "attack", kind="attack"))
+        audit(control=folder_of(tmp_path / "attack", schema=SCHEMA, kind="attack"))
     with pytest.raises(oneway.InputError, match=r"was made with data|was trained on|another pack"):
         audit(control=protected.path)
     assert not (tmp_path / "out").exists()
@@ -139,7 +140,7 @@ def test_a_judge_that_says_nothing_is_found_before_the_encoder_is_asked(
     monkeypatch.setattr(auditing, "steal", None)
     monkeypatch.setattr("oneway.judges.cache.FOLDER", str(tmp_path / "known"))
     with pytest.raises(oneway.InputError, match=message):
-        audit(verifier=Still(*answer))
+        audit(verifier=Still(*answer), config=AuditConfig(runtime=RUNTIME, surrogates=0))
     assert not (tmp_path / "out").exists()
 
 
