@@ -99,7 +99,7 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
     config = plan[1].setting.protect
     folder = tmp_path / "a bench" / "runs" / plan[1].setting.run
     data = {"path": str(pack.path), "hash": pack.hash}
-    runs.write_json(folder / runs.CONFIG, {"protect": to_dict(config), "data": data})
+    runs.write_json(folder / runs.CONFIG, {"protect": to_dict(config), "network": None, "data": data})
     runs.write_json(folder / runs.RESULTS, {})
     row = {
         "cut": "layer2",

@@ -119,7 +119,7 @@ def test_an_interrupted_audit_without_images_has_drawn_nobody(
     def dying(self: Steps, name: str, make: Any) -> Any:
         found = take(self, name, make)
         taken.append(name)
-        if name == "inversion-mirror":
+        if name == "inversion mirror":
             raise KeyboardInterrupt
         return found
 

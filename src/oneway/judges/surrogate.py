@@ -53,6 +53,7 @@ class Surrogate:
         other = "give another verifier first, or none to train with: --set surrogates=0"
         if not isinstance(verifier, Differentiable):
             raise InputError(f"no attacker can train with the verifier {verifier.name!r}, without gradients; {other}")
+        _ = verifier.fingerprint  # a pack's own is trained now, and its errors are its own
         try:
             self._embed = verifier.differentiable(device)
             index = slice(0, 2)
