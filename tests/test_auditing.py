@@ -262,7 +262,7 @@ def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_step
         pass
 
     take, killed = module.Steps.take, tmp_path / "killed"
-    for last in ("inversion-mirror", "information"):
+    for last in ("inversion mirror", "information"):
 
         def dying(self: module.Steps, name: str, make: Any, last: str = last) -> module.StepResult:
             found = take(self, name, make)
