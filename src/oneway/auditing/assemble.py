@@ -129,11 +129,7 @@ def per_picture(
 
 def pictures_of(found: Mapping[str, StepResult], report: AuditReport, pack: Pack, control: Control | None) -> Pictures:
     """Collect the pictures that the page shows."""
-    drawn = {
-        name.removeprefix("inversion "): step.arrays["pictures people"]
-        for name, step in found.items()
-        if name.startswith("inversion ")
-    }
+    drawn = {name: step.arrays["pictures people"] for name, step in panel_of(found).items()}
     people = {"original": pack.test.images(shown(pack)), **drawn}
     if control is not None and control.pictures is not None:
         people["control"] = control.pictures

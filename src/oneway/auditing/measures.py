@@ -63,12 +63,8 @@ def few_queries(found: Mapping[str, StepResult], judge: Judge) -> str:
 
     Larger decoders need more pairs than these: with few they draw worse.
     """
-    plain = {
-        name: step
-        for name, step in found.items()
-        if name.startswith("inversion ") and known_attacker(name.removeprefix("inversion ")).few
-    }
-    return reconstruction.strongest(plain, judge).removeprefix("inversion ")
+    panel = reconstruction.panel_of(found)
+    return reconstruction.strongest({name: step for name, step in panel.items() if known_attacker(name).few}, judge)
 
 
 def known_attacker(label: str) -> Attacker:

@@ -50,6 +50,7 @@ class Surrogate:
 
     def __init__(self, verifier: Verifier, pack: Pack, device: torch.device) -> None:
         self._verifier, self.name = verifier, verifier.name
+        self._known: dict[str, Tensor] = {}
         other = "give another verifier first, or none to train with: --set surrogates=0"
         if not isinstance(verifier, Differentiable):
             raise InputError(f"no attacker can train with the verifier {verifier.name!r}, without gradients; {other}")
@@ -85,7 +86,9 @@ class Surrogate:
 
     def known(self, part: Part, device: torch.device) -> Tensor:
         """Give the verifier's features of the real pictures of a part: (n, d) unit vectors."""
-        return torch.from_numpy(known_features(self._verifier, part)).to(device)
+        if part.split not in self._known:  # asked for at every check of an attacker
+            self._known[part.split] = torch.from_numpy(known_features(self._verifier, part)).to(device)
+        return self._known[part.split]
 
 
 def to_torch(path: Path) -> nn.Module:
