@@ -6,6 +6,7 @@ instead: a face whose features differ from the stolen ones by no more than that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,19 +120,13 @@ def optimise(
     ground = torch.logit(start.to(access.device).clamp(0.01, 0.99)).expand(count, -1, -1, -1)
     sides = [size >> halvings for halvings in range(size.bit_length()) if size >> halvings >= COARSEST] or [size]
     layers = [torch.zeros(count, 3, side, side, device=access.device, requires_grad=True) for side in sides]
-    optimizer = torch.optim.Adam(layers, lr=config.learning_rate, betas=(0.9, 0.99))
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-    with track("optimise", config.steps, "steps", enabled=progress) as advance:
-        for step in range(config.steps):
-            pictures = _draw(ground, layers)
-            distance = mismatch(access(pictures), stolen, scale)
-            smoothness = config.total_variation * FALL ** (step / config.steps) * total_variation(pictures)
-            optimizer.zero_grad()
-            (distance + smoothness).sum().backward()
-            optimizer.step()
-            falling.step()
-            if (step + 1) % 20 == 0 or step + 1 == config.steps:
-                advance(step % 20 + 1, mismatch=float(distance.detach().mean()))
+
+    def measure(step: int) -> tuple[Tensor, Tensor]:
+        pictures = _draw(ground, layers)
+        smoothness = config.total_variation * FALL ** (step / config.steps) * total_variation(pictures)
+        return mismatch(access(pictures), stolen, scale), smoothness
+
+    _descend(layers, measure, config, betas=(0.9, 0.99), progress=progress)
     return _draw(ground, layers).detach()
 
 
@@ -162,25 +157,42 @@ def most_probable(
         (n, 3, size, size) in 0..1.
 
     """
-    assert access.noise is not None
+    noise = access.noise
+    assert noise is not None
     scale = spread.clamp(min=1e-6)
     with torch.no_grad():
         components = start.linear(stolen) / scale
     components.requires_grad_(True)
-    optimizer = torch.optim.Adam([components], lr=config.learning_rate)
+
+    def measure(_: int) -> tuple[Tensor, Tensor]:
+        features = access.clean(start.picture(components * scale))
+        distance = ((features - stolen) / noise).square().flatten(1).sum(dim=1) / 2
+        return distance, components.square().sum(dim=1) / 2
+
+    _descend([components], measure, config, betas=(0.9, 0.999), progress=progress)
+    return start.picture(components.detach() * scale)
+
+
+def _descend(
+    searched: list[Tensor],
+    measure: Callable[[int], tuple[Tensor, Tensor]],
+    config: OptimisationConfig,
+    *,
+    betas: tuple[float, float],
+    progress: bool,
+) -> None:
+    """Move what is searched down the sum of a mismatch and a penalty, (n,) each, which `measure` gives of a step."""
+    optimizer = torch.optim.Adam(searched, lr=config.learning_rate, betas=betas)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     with track("optimise", config.steps, "steps", enabled=progress) as advance:
         for step in range(config.steps):
-            features = access.clean(start.picture(components * scale))
-            distance = ((features - stolen) / access.noise).square().flatten(1).sum(dim=1) / 2
-            prior = components.square().sum(dim=1) / 2
+            distance, penalty = measure(step)
             optimizer.zero_grad()
-            (distance + prior).sum().backward()
+            torch.autograd.backward((distance + penalty).sum())
             optimizer.step()
             falling.step()
             if (step + 1) % 20 == 0 or step + 1 == config.steps:
                 advance(step % 20 + 1, mismatch=float(distance.detach().mean()))
-    return start.picture(components.detach() * scale)
 
 
 def _draw(ground: Tensor, layers: list[Tensor]) -> Tensor:

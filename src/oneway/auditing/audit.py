@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -103,7 +102,7 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
-    surrogates = _surrogates(verifiers, config, opened.pack, fabric.device)
+    surrogates = tuple(Surrogate(each, opened.pack, fabric.device) for each in verifiers[: config.trained_with])
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
@@ -163,20 +162,17 @@ def _several(verifier: Verifier | Sequence[Verifier] | None) -> tuple[Verifier, 
 
 def open_judges(pack: Pack, verifiers: Sequence[Verifier], config: AuditConfig, *, progress: bool) -> tuple[Judge, ...]:
     """Make the judges of an audit, at least one, which may have no verifier."""
-    number = config.surrogates if config.trains_with_judges else 0
     return tuple(
-        Judge(pack.test, pack.validation, each, progress=progress, first=place == 0, trained_with=place < number)
+        Judge(
+            pack.test,
+            pack.validation,
+            each,
+            progress=progress,
+            first=place == 0,
+            trained_with=place < config.trained_with,
+        )
         for place, each in enumerate(verifiers or (None,))
     )
-
-
-def _surrogates(
-    verifiers: Sequence[Verifier], config: AuditConfig, pack: Pack, device: torch.device
-) -> tuple[Surrogate, ...]:
-    """Open the verifiers that attackers train with, before anything else is done."""
-    if not config.trains_with_judges:
-        return ()
-    return tuple(Surrogate(each, pack, device) for each in verifiers[: config.surrogates])
 
 
 def _open(

@@ -73,10 +73,10 @@ class AuditConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
     @property
-    def trains_with_judges(self) -> bool:
-        """Whether any attacker trains with the first judges."""
+    def trained_with(self) -> int:
+        """How many of the judges, the first ones, attackers really train with."""
         trained = any(attackers()[name].surrogate for name in self.attackers)
-        return trained and self.surrogates > 0 and self.alone is None
+        return self.surrogates if trained and self.alone is None else 0
 
     def __post_init__(self) -> None:
         for name in self.attackers:

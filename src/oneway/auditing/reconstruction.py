@@ -226,7 +226,7 @@ def _trained_before(context: AuditContext, label: str, attacker: Attacker) -> nn
         return None
     shape, size = context.stolen.access.shape, context.pack.size
     decoder = draw_decoder(attacker.config, shape, context.victim.stages, size)
-    decoder.load_state_dict(runs.read_tensors(path)[0])
+    runs.fill(decoder, runs.read_tensors(path)[0], path)
     return decoder
 
 
