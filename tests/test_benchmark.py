@@ -124,7 +124,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     assert Image.open(tmp_path / "one" / PICTURE).size[0] > 600
 
     written = runs.read_json(tmp_path / "one" / runs.RESULTS)
-    assert (written["schema"], written["kind"]) == (4, "benchmark")
+    assert (written["schema"], written["kind"]) == (5, "benchmark")
     assert written == to_dict(one), "the file holds what the call returns"
     audited = read_report(tmp_path / "one" / control.audit, oneway.AuditReport, "oneway audit")
     assert one.decisions == two.decisions == {"layer2": audited.decisions.leakage}

@@ -250,10 +250,10 @@ class RunReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """What every report must say of itself, whatever else it holds."""
+    """What every report must say of itself, whatever else it holds; what it says is held to by its own type."""
 
-    schema: int
-    kind: str
+    schema: object
+    kind: object
 
 
 Report = TypeVar("Report")
