@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 import oneway
-from conftest import Attacked
+from conftest import Attacked, write_discriminants
 from oneway.auditing.reconstruction import shown
 from oneway.config import to_dict
 from oneway.data.packed import Private
@@ -161,6 +161,22 @@ def test_the_floors_are_those_computed_by_hand(protected: oneway.Run, attacked: 
     assert attacked.report.floors["random_public_face"]["mse"].value > floor.value
     # What is drawn from decisions is drawn towards that mean as far as they say nothing.
     assert decided.value < 1.1 * floor.value
+
+
+def test_a_judge_that_sees_gives_validation_people_a_floor_too(
+    unprotected: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path
+) -> None:
+    pack = unprotected.pack
+    write_discriminants(pack, tmp_path / "judge.onnx")
+    judge = oneway.open_verifier(pack, tmp_path / "judge.onnx")
+    assert judge is not None
+    report = oneway.attack(unprotected, tmp_path / "a", QUICK, verifier=judge, runtime=runtime, progress=False)
+    assert report.judges[0].blind is None
+    mean = pack.public.images(slice(None)).mean(axis=0, dtype=np.float64) / 255
+    seen = judge(torch.from_numpy(mean).permute(2, 0, 1)[None].float(), None)[0]
+    pictures = torch.from_numpy(pack.validation.images(slice(None))).permute(0, 3, 1, 2) / 255
+    floor = float((judge(pictures, None) @ seen).mean())
+    assert report.validation["face_similarity"].floor == pytest.approx(floor, abs=1e-4)
 
 
 def test_the_control_stands_beside(attacked: Attacked, control: Attacked, unprotected: oneway.Run) -> None:

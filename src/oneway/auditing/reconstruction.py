@@ -56,16 +56,18 @@ def floors(context: AuditContext, _: Place) -> StepResult:
     scores["random_public_face"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
     validation: dict[str, float] = {}
-    for other in context.judges[1:]:
-        for name, values in mean_face_scores(other, pack.test).items():
-            arrays[f"mean_face {other.key(name)}"] = values
-        seen_there = mean_face_scores(other, pack.validation)["face_similarity"]
-        validation[other.key("face_similarity")] = float(seen_there.mean())
+    for each in context.judges:
+        if each.verifier is None:
+            continue
+        if not each.first:
+            for name, values in mean_face_scores(each, pack.test).items():
+                arrays[f"mean_face {each.key(name)}"] = values
+        seen_there = mean_face_scores(each, pack.validation)["face_similarity"]
+        validation[each.key("face_similarity")] = float(seen_there.mean())
     if public is not None:
         constant = public.mean(axis=0)
         constant /= max(float(np.linalg.norm(constant)), 1e-12)
         arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
-        validation["face_similarity"] = float(mean_face_scores(judge, pack.validation)["face_similarity"].mean())
         validation["feature_similarity"] = float((judge.known(pack.validation) @ constant).mean())
     return StepResult(facts={"validation": validation}, arrays=arrays)
 
