@@ -1,33 +1,85 @@
-"""What other packages add: objects that their entry points name, checked when they are read."""
+"""What other packages add: objects that their entry points name, listed without being loaded, checked when they are."""
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-from typing import TypeVar
+from collections.abc import Callable, Collection, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 from oneway.errors import InputError
 
 T = TypeVar("T")
 
 
-def entries(group: str, kind: type[T]) -> list[T]:
-    """Load the objects of a kind that installed packages register under an entry-point group, such as
-    `oneway.metrics`.
+def points(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]:
+    """List what installed packages register under an entry-point group, such as `oneway.metrics`, by name.
+
+    Args:
+        group: the group.
+        taken: names that are ours.
 
     Raises:
-        InputError: if one cannot be loaded, or is something else: naming the entry point.
+        InputError: for a name that is no identifier, ours, or another package's.
 
     """
-    found: list[T] = []
-    for point in entry_points(group=group):
-        where = f"the entry point {point.name!r} ({point.value}) of group {group}"
-        try:
-            made = point.load()
-        except Exception as error:
-            raise InputError(
-                f"{where} cannot be loaded ({type(error).__name__}: {error}); mend or remove that package"
-            ) from error
-        if not isinstance(made, kind):
-            raise InputError(f"{where} must be a {kind.__name__}, not {made!r}; mend or remove that package")
-        found.append(made)
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=group), key=lambda each: each.name):
+        if not point.name.isidentifier():
+            raise refused(point, "must have an identifier for a name")
+        if point.name in taken:
+            raise refused(point, f"has a name that is taken; there are {', '.join(taken)}")
+        if point.name in found:
+            raise refused(point, f"has the name of one in {_package(found[point.name])}")
+        found[point.name] = point
     return found
+
+
+def refused(point: EntryPoint, wrong: str) -> InputError:
+    """Make the error that says what is wrong with an entry point, in which package."""
+    named = f"the entry point {point.name!r} ({point.value}) of group {point.group}"
+    return InputError(f"{_package(point)}: {named} {wrong}; mend or remove that package")
+
+
+def loaded(point: EntryPoint, wrong: Callable[[Any], str | None]) -> Any:
+    """Load what an entry point names.
+
+    Args:
+        point: the entry point.
+        wrong: says what is wrong with the object, as the rest of a sentence, or nothing.
+
+    Raises:
+        InputError: if it cannot be loaded, or is wrong: naming the package and the entry point.
+
+    """
+    try:
+        made = point.load()
+    except Exception as error:
+        raise refused(point, f"cannot be loaded ({type(error).__name__}: {error})") from error
+    if said := wrong(made):
+        raise refused(point, said)
+    return made
+
+
+def registered(group: str, kind: type[T], own: Mapping[str, T]) -> dict[str, T]:
+    """Give all objects of a kind by name: ours, and then those that installed packages register under a group.
+
+    Raises:
+        InputError: as `points` and `loaded` do, for something else, or for one that is called otherwise than its entry
+            point.
+
+    """
+    found = dict(own)
+    for name, point in points(group, own).items():
+
+        def wrong(made: Any, name: str = name) -> str | None:
+            if not isinstance(made, kind):
+                return f"must be a {kind.__name__}, not {made!r}"
+            called = getattr(made, "name", None)
+            return None if called == name else f"must be called {name!r} too, not {called!r}"
+
+        found[name] = loaded(point, wrong)
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return "a package" if point.dist is None else f"the package {point.dist.name} {point.dist.version}"

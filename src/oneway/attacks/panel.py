@@ -15,8 +15,7 @@ from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted
 from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
-from oneway.errors import InputError
-from oneway.plugins import entries
+from oneway.plugins import registered
 
 FEW = 100
 """Steps at most between two checks of an attacker who has few pairs."""
@@ -129,15 +128,7 @@ def attackers() -> dict[str, Attacker]:
     """Give every inversion attacker by name, those of other packages last.
 
     Raises:
-        InputError: if another package's has a name that is taken, or is no identifier.
+        InputError: for another package's that cannot be used, see `plugins.registered`.
 
     """
-    known = {attacker.name: attacker for attacker in _OWN}
-    for added in entries("oneway.attacks", Attacker):
-        if added.name in known or not added.name.isidentifier():
-            raise InputError(
-                f"the attacker {added.name!r} of another package must have a name of its own, an identifier; mend or "
-                "remove that package"
-            )
-        known[added.name] = added
-    return known
+    return registered("oneway.attacks", Attacker, {attacker.name: attacker for attacker in _OWN})

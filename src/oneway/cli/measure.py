@@ -40,8 +40,8 @@ def attack(
         out: The new attack's folder; RUN/attack by default.
         data: The run's pack, if it has moved.
         control: Folder of the same attack on the unprotected run, or of that run, to stand beside the results.
-        verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
-            which is trained on its identities the first time.
+        verifier: Judge of faces: an ONNX file, a file made by `oneway verifier`, or the name of one that a package
+            adds; by default the pack's own, which is trained on its identities the first time.
         steps: The attacker's budget; it stops earlier when it no longer gets better.
         device: Where to train.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
@@ -105,9 +105,9 @@ def audit(
         features: Stored features (npz, Parquet, safetensors, or a folder of them) instead of an encoder.
         data: The pack to audit on; a run's own by default.
         control: The unprotected run, or the audit of an unprotected encoder, to compare with.
-        verifier: Judge of faces: an ONNX file, or a file made by `oneway verifier`; by default the pack's own,
-            which is trained on its identities the first time. Give it several times for several judges: attackers
-            train with the first, and the worst of the others counts.
+        verifier: Judge of faces: an ONNX file, a file made by `oneway verifier`, or the name of one that a package
+            adds; by default the pack's own, which is trained on its identities the first time. Give it several times
+            for several judges: attackers train with the first, and the worst of the others counts.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.

@@ -19,9 +19,11 @@ from oneway.config import Count, Positive, Several, Whole, checked, from_dict, r
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
 from oneway.errors import DivergedError, InputError
+from oneway.judges.named import GROUP, is_named, open_named
 from oneway.judges.preprocessing import Preprocessing
 from oneway.judges.verifier import Embedding, OnnxVerifier, TorchVerifier, Verifier
 from oneway.models.encoder import EncoderConfig, backbone
+from oneway.plugins import points
 from oneway.progress import track
 from oneway.runtime import RuntimeConfig, launch, lay_out
 from oneway.storage import runs
@@ -228,8 +230,9 @@ def open_verifier(
 
     Args:
         pack: whose faces it will be given.
-        path: an ONNX file, or a file that `oneway verifier` wrote; without one, the pack's own is used, which is
-            trained on its identities the first time that anything is asked of it.
+        path: an ONNX file, a file that `oneway verifier` wrote, or the name of a judge that another package adds;
+            without one, the pack's own is used, which is trained on its identities the first time that anything is
+            asked of it.
         preprocessing: how an ONNX file takes pictures; by default as the JSON file beside it says, or as the network is
             known to (docs/judges.md).
         progress: show a bar while it is trained.
@@ -243,7 +246,14 @@ def open_verifier(
 
     """
     if path is not None:
+        if is_named(path):
+            return open_named(str(path), pack)
         if Path(path).suffix.lower() != ".onnx":
+            if not Path(path).exists():
+                named = "".join(f", or {name}" for name in points(GROUP))
+                raise InputError(
+                    f"verifier {str(path)!r} does not exist; give an ONNX file, a file made by `oneway verifier`{named}"
+                )
             return load(Path(path))
         opened = OnnxVerifier(Path(path), preprocessing, others=pack.public)
         opened.check(pack)

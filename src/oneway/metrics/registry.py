@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.metrics import image
-from oneway.plugins import entries
+from oneway.plugins import registered
 
 Measure = Callable[[Tensor, Tensor], NDArray[Any]]
 
@@ -89,7 +89,7 @@ _OWN = (
 @cache
 def metrics() -> dict[str, Metric]:
     """Give every figure by name, those of other packages last."""
-    return {metric.name: metric for metric in (*_OWN, *entries("oneway.metrics", Metric))}
+    return registered("oneway.metrics", Metric, {metric.name: metric for metric in _OWN})
 
 
 def of_reconstructions() -> dict[str, Metric]:

@@ -17,6 +17,7 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.identification import OWN, open_verifier
 from oneway.judges.judge import identified
+from oneway.judges.named import is_named
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
@@ -195,8 +196,8 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
 
 
 def absolute(path: Path | None) -> Path | None:
-    """Give a path that means the same in every process."""
-    return None if path is None else path.absolute()
+    """Give a path that means the same in every process; the name of another package's judge does already."""
+    return path if path is None or is_named(path) else path.absolute()
 
 
 def _own(pack: Path) -> Path | None:
