@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
+from functools import partial
 from html.parser import HTMLParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from PIL import Image
 import oneway
 from audited import Results, audited, faces, figure, refused, typed
 from oneway.data.packed import Pack
+from oneway.laws import hints_of
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report import figure as written
@@ -317,6 +320,39 @@ def test_any_attack_may_be_refused(tmp_path: Path, attack: str) -> None:
     results = audited()
     results["attacks"][attack] = {"refused": "it went up in smoke"}
     assert "ot measured: it went up in smoke" in read(tmp_path, results).text
+
+
+def emptied(value: Any, hint: Any, *, parts: bool) -> Any:
+    """The value with nothing wherever its type allows that; `parts` empties what has parts within instead."""
+    has_parts = isinstance(value, list | dict) or (is_dataclass(value) and not isinstance(value, Estimate))
+    if type(None) in get_args(hint) and not (parts and has_parts):
+        return None
+    if isinstance(value, list | dict):
+        kind = next((each for each in (hint, *get_args(hint)) if get_origin(each) is type(value)), None)
+        if kind is None:
+            return value  # of anything
+        inside = partial(emptied, hint=get_args(kind)[-1], parts=parts)
+        if isinstance(value, list):
+            return [inside(part) for part in value]
+        return {name: inside(part) for name, part in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        hints = hints_of(type(value))
+        changes = {name: emptied(getattr(value, name), its, parts=parts) for name, its in hints.items()}
+        return replace(value, **changes)
+    return value
+
+
+@pytest.mark.parametrize("parts", [True, False], ids=["in what has parts", "altogether"])
+def test_whatever_may_be_unknown_is_a_dash(parts: bool) -> None:
+    report = typed(audited())
+    less: oneway.AuditReport = emptied(report, oneway.AuditReport, parts=parts)
+    assert (less.utility is None) == (not parts)
+    text = Read(less.to_html()).text
+    assert "None" not in text
+    assert text.count("–") > 5 + Read(report.to_html()).text.count("–")
+    assert "None" not in str(less)
+    for judge in less.judges:
+        assert "too few people to say how good it is" in verifier_line(judge)
 
 
 def test_the_bound_is_said_to_hold_for_unbiased_attackers_only(tmp_path: Path) -> None:

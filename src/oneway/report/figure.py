@@ -35,8 +35,10 @@ def ends(*figures: Figure) -> Iterator[float]:
             yield figure
 
 
-def number(value: float, unit: str = "") -> str:
+def number(value: float | None, unit: str = "") -> str:
     """Write a number in as many digits as its unit deserves, shares and leakage in percent."""
+    if value is None:
+        return NOTHING
     if unit in _PERCENT:
         return f"{_plain(100 * value, 1)}{_THIN}%"
     if unit == "dB":
@@ -69,13 +71,15 @@ def interval(figure: Figure) -> str:
     return f"[{low}, {high}]"
 
 
-def count(whole: float) -> str:
+def count(whole: float | None) -> str:
     """Write a count with its thousands apart."""
-    return f"{whole:,.0f}".replace(",", _THIN)
+    return NOTHING if whole is None else f"{whole:,.0f}".replace(",", _THIN)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | None) -> str:
     """Write a time in the two largest units that it has."""
+    if seconds is None:
+        return NOTHING
     if seconds < 60:
         return f"{seconds:.1f}{_THIN}s"
     minutes, rest = divmod(round(seconds), 60)

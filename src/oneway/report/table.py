@@ -154,7 +154,7 @@ def verifier_line(judge: JudgeReport | None) -> str:
         )
     if judge.blind is not None:
         return f"verifier {judge.name} cannot tell who is shown: {judge.blind}; as a judge it is worth nothing"
-    if judge.true_accept_rate is None:
+    if judge.true_accept_rate is None or judge.threshold is None:
         return f"verifier {judge.name}: too few people to say how good it is, so nothing is counted as recognised"
     return (
         f"verifier {judge.name} accepts {judge.true_accept_rate} of real pairs of one test person at a false accept "
