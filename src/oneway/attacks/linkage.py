@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
@@ -113,7 +114,9 @@ class Discriminant:
         dimensions = min(DIMENSIONS, kept, len(np.unique(components.people)) - 1)
         self._components, self._kept = components, kept
         self._lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE, n_components=dimensions)
-        with warnings.catch_warnings():  # some people have one picture here, which tells nothing within a person
+        # Scikit-learn would check its arguments anew for every person, which takes longer than the analysis itself.
+        with config_context(assume_finite=True, skip_parameter_validation=True), warnings.catch_warnings():
+            # Some people have one picture here, which tells nothing within a person.
             warnings.filterwarnings("ignore", message="Only one sample available")
             self._lda.fit(components.public[:, :kept], components.people)
 

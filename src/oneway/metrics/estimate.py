@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,10 +80,18 @@ def estimate(totals: Floats, statistic: Callable[[Floats], Floats], *, unit: str
     num_people = len(totals)
     if num_people == 0:
         raise InputError("an estimate needs at least one person, and the test split has 0; prepare more images")
-    draws = np.random.default_rng(seed).multinomial(num_people, np.full(num_people, 1 / num_people), size=RESAMPLES)
-    low, high = np.quantile(statistic(draws @ totals), (0.025, 0.975))
+    low, high = np.quantile(statistic(_draws(num_people, seed) @ totals), (0.025, 0.975))
     value = statistic(totals.sum(axis=0, keepdims=True))[0]
     return Estimate(value=float(value), low=float(low), high=float(high), n=num_people, unit=unit)
+
+
+@lru_cache(maxsize=2)
+def _draws(num_people: int, seed: int) -> NDArray[np.int64]:
+    """Draw people anew: how often each of them is in each resample, (RESAMPLES, num_people).
+
+    An audit estimates a hundred figures over the same people, and drawing takes longer than the rest of each.
+    """
+    return np.random.default_rng(seed).multinomial(num_people, np.full(num_people, 1 / num_people), size=RESAMPLES)
 
 
 def mean(values: NDArray[np.floating], people: NDArray[np.int64], *, unit: str, seed: int = 0) -> Estimate:

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,7 @@ def write_page(report: AuditReport, pictures: Pictures | None, path: Path) -> No
         partial.write_text(page(report, pictures), encoding="utf-8", errors="backslashreplace")
 
 
+@cache
 def environment() -> Environment:
     """Give what the pages are written with: templates of this room, and how figures become text."""
     environment = Environment(
