@@ -17,7 +17,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.config import from_dict, override, to_dict
 from oneway.protection.arguments import arguments
 from oneway.protection.config import PRESETS, ProtectConfig, paper, small
-from oneway.protection.recipes import RECIPES, prescribe
+from oneway.protection.recipes import prescribe, recipes
 from oneway.report.values import SCHEMA
 from oneway.storage import runs
 from oneway.sweep.benchmark import DefencesConfig, cells
@@ -55,7 +55,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-NAMED = [name for name in RECIPES if name != "none"]
+NAMED = [name for name in recipes() if name != "none"]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -64,7 +64,7 @@ def test_any_setting_is_asked_for_again(
     asked: Callable[[list[str]], ProtectConfig], pack: oneway.Pack, name: str, preset: str
 ) -> None:
     changes = CHANGES[(NAMED.index(name) + list(PRESETS).index(preset)) % len(CHANGES)]
-    strength = RECIPES[name].strengths[0] / 3
+    strength = recipes()[name].strengths[0] / 3
     config = prescribe(override(PRESETS[preset](), changes), name, strength)
     given = arguments(config, name, strength)
     assert asked(["protect", str(pack.path), *given, "--out", "RUN"]) == config

@@ -21,7 +21,7 @@ from conftest import RUNTIME
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
 from oneway.config import to_dict
-from oneway.protection.recipes import RECIPES
+from oneway.protection.recipes import recipes
 from oneway.report.pareto import draw_pareto
 from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
@@ -56,21 +56,25 @@ def figures(row: BenchmarkRow) -> dict[str, Any]:
 
 def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong(pack: oneway.Pack) -> None:
     plan = cells(DefencesConfig(cuts=("layer2", "fc")), pack.path)
-    assert {cell.defence for cell in plan} == set(RECIPES)
+    assert {cell.defence for cell in plan} == set(recipes())
     assert len({cell.setting.run for cell in plan}) == len({cell.setting.report for cell in plan}) == len(plan)
     for cell in plan:
         protect, control = cell.setting.protect, cell.setting.control
         assert protect.network.cut == cell.cut
         assert protect.protects == (control is not None)
         assert control is None or control.run.startswith(f"{cell.cut}-none")
-    for recipe in RECIPES.values():
+    for recipe in recipes().values():
         assert list(recipe.strengths) == sorted(set(recipe.strengths))
 
 
 def test_a_defence_is_compared_at_one_strength_where_one_is_given(pack: oneway.Pack) -> None:
     plan = cells(DefencesConfig(defences=("noise=0.7", "vib", "noise=3")), pack.path)
     strengths = [(cell.defence, cell.strength) for cell in plan[1:]]
-    assert strengths == [("noise", 0.7), *(("vib", strength) for strength in RECIPES["vib"].strengths), ("noise", 3.0)]
+    assert strengths == [
+        ("noise", 0.7),
+        *(("vib", strength) for strength in recipes()["vib"].strengths),
+        ("noise", 3.0),
+    ]
 
 
 def test_where_it_runs_does_not_decide_which_setting_it_is(pack: oneway.Pack, tiny: Tiny) -> None:
@@ -84,7 +88,7 @@ def test_where_it_runs_does_not_decide_which_setting_it_is(pack: oneway.Pack, ti
 def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_processes(
     people: oneway.Pack, people_judge: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(RECIPES, "noise", replace(RECIPES["noise"], strengths=(0.5, 50.0)))
+    monkeypatch.setitem(recipes(), "noise", replace(recipes()["noise"], strengths=(0.5, 50.0)))
     asked = config(tiny, defences=("noise",))
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
     audit, count = store.audit, 0

@@ -18,11 +18,12 @@ from oneway.attacks.access import BlackBox
 from oneway.attacks.fit import Place
 from oneway.config import from_dict, override, to_dict
 from oneway.protection.config import ProtectConfig, small
-from oneway.protection.defences import DEFENCES, PCA, VIB, NoPeek
 from oneway.protection.defences.cem import Mixed
 from oneway.protection.defences.dropout import Dropping
-from oneway.protection.defences.pca import Projected
-from oneway.protection.defences.vib import Stochastic
+from oneway.protection.defences.nopeek import NoPeek
+from oneway.protection.defences.pca import PCA, Projected
+from oneway.protection.defences.vib import VIB, Stochastic
+from oneway.protection.recipes import classes
 from oneway.runtime import launch
 from oneway.storage import runs
 
@@ -41,7 +42,7 @@ EXTREME = {
 """Strengths that leave nothing, and the share of the mean face's error that is left to the attacker at least. The last
 three leave the mean colour, or one number, as their docstrings say. NoPeek has none: nothing is added to its features.
 """
-every_defence = pytest.mark.parametrize("name", DEFENCES)
+every_defence = pytest.mark.parametrize("name", classes())
 Train = Callable[..., oneway.Run]
 
 
@@ -66,7 +67,7 @@ def same(one: oneway.Run, other: oneway.Run) -> bool:
 
 
 def strength(name: str) -> str:
-    return f"defence.{DEFENCES[name].strength}"
+    return f"defence.{classes()[name].strength}"
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
 @every_defence
 def test_a_configuration_survives_its_file(name: str) -> None:
     config = override(small(), {"defence": name, strength(name): "0.25"})
-    assert isinstance(config.defence, DEFENCES[name])
+    assert isinstance(config.defence, classes()[name])
     assert config.defence.level == 0.25
     assert from_dict(ProtectConfig, to_dict(config)) == config
 

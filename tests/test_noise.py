@@ -18,7 +18,11 @@ from torch import Tensor, nn
 import oneway
 from oneway.models.noise import Noisy
 from oneway.models.seeded import Seeded, seeded
-from oneway.protection.defences import CEM, VIB, Dropout, Noise, Pruning
+from oneway.protection.defences.cem import CEM
+from oneway.protection.defences.dropout import Dropout
+from oneway.protection.defences.noise import Noise
+from oneway.protection.defences.pruning import Pruning
+from oneway.protection.defences.vib import VIB
 
 pytestmark = pytest.mark.whole
 

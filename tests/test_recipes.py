@@ -16,7 +16,7 @@ import oneway
 from oneway.config import override, to_dict
 from oneway.models.noise import Noisy
 from oneway.protection.config import PRESETS, ProtectConfig, read, small
-from oneway.protection.recipes import RECIPES, prescribe
+from oneway.protection.recipes import prescribe, recipes
 from oneway.protection.run import build
 from oneway.storage import runs
 
@@ -32,7 +32,7 @@ def as_written_by_0_1_0(config: ProtectConfig, *, noise: float, bottleneck: int)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", recipes())
 def test_only_the_control_is_without_protection(preset: str, name: str) -> None:
     config = prescribe(PRESETS[preset](), name)
     assert config.protects == (name != "none"), config.protection

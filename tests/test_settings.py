@@ -23,8 +23,8 @@ from oneway.config import override, schema, text, to_dict
 from oneway.errors import InputError
 from oneway.judges.identification import IdentificationConfig
 from oneway.protection.config import GameConfig, ProtectConfig, paper, small
-from oneway.protection.defences import CEM, DEFENCES
-from oneway.protection.recipes import RECIPES, prescribe
+from oneway.protection.defences.cem import CEM
+from oneway.protection.recipes import classes, prescribe, recipes
 from oneway.report.settings import law, meaning, settings_lines
 from oneway.reproduction.config import ExperimentConfig
 from oneway.reproduction.config import small as small_experiment
@@ -101,7 +101,7 @@ def test_a_command_shows_its_configuration_as_it_would_be_used(says: Says, comma
 
 
 @pytest.mark.parametrize(
-    "made", [*WHOLE.values(), DefencesConfig(), ExperimentConfig(), *(k() for k in DEFENCES.values())]
+    "made", [*WHOLE.values(), DefencesConfig(), ExperimentConfig(), *(k() for k in classes().values())]
 )
 def test_every_field_says_what_it_may_be_and_what_it_means(made: Any) -> None:
     lines = list(settings_lines(made, width=100))
@@ -158,7 +158,7 @@ def drawn(described: dict[str, Any], *, listed: bool = False) -> st.SearchStrate
         # A group that may be left out is given whole, from Python, or `none`.
         return st.one_of([drawn(each) for each in described["anyOf"] if "$ref" not in each])
     if "oneOf" in described:
-        return st.sampled_from(sorted(described["discriminator"]["mapping"])).map(lambda name: DEFENCES[name]())
+        return st.sampled_from(sorted(described["discriminator"]["mapping"])).map(lambda name: classes()[name]())
     if "enum" in described:
         return st.sampled_from(described["enum"])
     low, above = described.get("minimum"), described.get("exclusiveMinimum")
@@ -347,10 +347,10 @@ def test_what_is_missing_in_a_file_is_named(tmp_path: Path) -> None:
 # ---- recipes
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", recipes())
 def test_a_recipe_makes_a_configuration_of_its_own_and_leaves_the_given_one(name: str) -> None:
     base = override(small(), {"steps": 7, "network.cut": "layer2", "game.decoders": 2})
-    recipe = RECIPES[name]
+    recipe = recipes()[name]
     made = [recipe.make(base, strength) for strength in (None, *recipe.strengths)]
     assert len({text(str(each)) for each in made}) >= len(recipe.strengths)
     for each in made:

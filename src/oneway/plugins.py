@@ -53,9 +53,10 @@ def loaded(point: EntryPoint, wrong: Callable[[Any], str | None]) -> Any:
     """
     try:
         made = point.load()
+        said = wrong(made)
     except Exception as error:
         raise refused(point, f"cannot be loaded ({type(error).__name__}: {error})") from error
-    if said := wrong(made):
+    if said is not None:
         raise refused(point, said)
     return made
 

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 from tyro.conf import Positional
 
 from oneway.cli.options import Data, Device, Settings, pairs, required, show
 from oneway.console import console
-from oneway.data.readers.layouts import Celeba, Folder, Huggingface, Lfw, Synthetic, Webdataset
+from oneway.data.readers.layouts import Packing
 from oneway.errors import InputError
 
 if TYPE_CHECKING:
     from oneway.data.packed import Part
 
 
-def prepare(
-    layout: Annotated[Celeba, tyro.conf.subcommand("celeba")]
-    | Annotated[Lfw, tyro.conf.subcommand("lfw")]
-    | Annotated[Folder, tyro.conf.subcommand("folder")]
-    | Annotated[Huggingface, tyro.conf.subcommand("huggingface")]
-    | Annotated[Webdataset, tyro.conf.subcommand("webdataset")]
-    | Annotated[Synthetic, tyro.conf.subcommand("synthetic")],
-) -> None:
+def _layouts() -> Any:
+    """Make the subcommands of `prepare`, those of other packages too, when they are asked for."""
+    from oneway.data.readers.layouts import layouts
+
+    return Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in layouts().items())]  # noqa: UP007
+
+
+def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layouts)]) -> None:
     """Turn a dataset into a pack: pictures of one size in one file, people divided into private, public and test.
 
     Each picture becomes RGB of 8 bits, the first of several frames, white where it is transparent; docs/pictures.md
     says what is read and what is refused.
     """
     from oneway.data.prepare import prepare as pack
+    from oneway.data.source import Source
 
+    source = layout.source()
+    if not isinstance(source, Source):
+        raise InputError(f"{type(layout).__name__}.source gave {source!r}, not an oneway.data.source.Source; mend it")
     made = pack(
-        layout.source(),
+        source,
         layout.out,
         size=layout.size,
         public=layout.public,
@@ -57,6 +61,13 @@ def _people(part: Part) -> str:
     return f"{known} people and {unknown} pictures of unknown people" if known else "unknown people"
 
 
+def _defences() -> str:
+    """Say which defences there are, those of other packages too, when help is asked for."""
+    from oneway.protection.recipes import names
+
+    return f"NAME or NAME=STRENGTH, each on its own scale; by default the preset's game. One of {', '.join(names())}."
+
+
 def protect(
     data: Data = None,
     /,
@@ -64,7 +75,7 @@ def protect(
     out: Path | None = None,
     preset: Literal["small", "paper"] = "small",
     cut: str | None = None,
-    defence: str | None = None,
+    defence: Annotated[str | None, tyro.conf.arg(help=_defences())] = None,
     pixel: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
@@ -81,8 +92,7 @@ def protect(
         out: The new run's folder.
         preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
         cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
-        defence: NAME or NAME=STRENGTH, each on its own scale: game (the default), paper (its one-step game),
-            deepobfuscator, noise, dropout, pruning, nopeek, vib, cem, blur, downscale, pca, or none.
+        defence: NAME or NAME=STRENGTH; --help lists them.
         pixel: Weight of the decoder's error; 0 trains the unprotected control: no game, no bottleneck and no noise.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.

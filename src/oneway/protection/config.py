@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from oneway.config import (
     Count,
@@ -21,8 +25,14 @@ from oneway.config import (
 from oneway.errors import InputError
 from oneway.losses import Target
 from oneway.models.encoder import EncoderConfig
-from oneway.protection.defences import AnyDefence
+from oneway.protection.defences.defence import Defence
+from oneway.protection.recipes import classes
 from oneway.runtime import RuntimeConfig
+
+if TYPE_CHECKING:
+    AnyDefence = Defence
+else:
+    AnyDefence = Annotated[reduce(or_, classes().values()), Field(discriminator="name")]
 
 
 @checked

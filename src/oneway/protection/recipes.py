@@ -1,19 +1,28 @@
-"""Every defence by the name that `oneway protect --defence` takes, and what it makes of a configuration."""
+"""Every defence by the name that `oneway protect --defence` takes, and what it makes of a configuration.
+
+They are listed without being loaded. Another package adds one by an entry point of the group `oneway.defences` that
+names a class of `protection.defences.defence.Defence`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any, Literal
 
 from oneway.errors import InputError, unknown
-from oneway.losses import Target
-from oneway.models.encoder import EncoderConfig
-from oneway.protection.config import GameConfig, ProtectConfig
-from oneway.protection.defences import DEFENCES
-from oneway.protection.defences.defence import Defence
+from oneway.plugins import loaded, points
+
+if TYPE_CHECKING:  # help names the defences, and imports no torch
+    from oneway.losses import Target
+    from oneway.models.encoder import EncoderConfig
+    from oneway.protection.config import ProtectConfig
+    from oneway.protection.defences.defence import Defence
+
+GROUP = "oneway.defences"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +46,12 @@ def control(config: ProtectConfig, _: float | None = None) -> ProtectConfig:
 
 def game(config: ProtectConfig, strength: float | None) -> ProtectConfig:
     """The recommended recipe: the game as it is by default and the encoder's protection, whatever the preset."""
-    names, ours = ("target", "decoder_steps", "warmup", "ramp"), GameConfig()
-    played = {name: getattr(ours, name) for name in names} | {"pixel": ours.pixel if strength is None else strength}
-    protected = {name: getattr(EncoderConfig(), name) for name in ("bottleneck", "noise")}
+    from oneway.protection.config import ProtectConfig
+
+    ours, names = ProtectConfig(), ("target", "decoder_steps", "warmup", "ramp")
+    played = {name: getattr(ours.game, name) for name in names}
+    played["pixel"] = ours.game.pixel if strength is None else strength
+    protected = {name: getattr(ours.network, name) for name in ("bottleneck", "noise")}
     return replace(config, game=replace(config.game, **played), network=replace(config.network, **protected))
 
 
@@ -71,36 +83,79 @@ def _alone(kind: type[Defence], config: ProtectConfig, strength: float | None) -
     return replace(control(config), defence=defence)
 
 
-STRENGTHS = {
-    "noise": (1.0, 2.0, 4.0),
-    "dropout": (0.5, 0.8, 0.95),
-    "pruning": (0.5, 0.8, 0.95),
-    "nopeek": (0.3, 1.0, 3.0),
-    "vib": (0.03, 0.3, 3.0),
-    "cem": (0.01, 0.03, 0.1),
-    "blur": (1.0, 3.0, 6.0),
-    "downscale": (0.5, 0.75, 0.9),
-    "pca": (0.9, 0.99, 0.999),
-}
-RECIPES: dict[str, Recipe] = {
+_RECIPES = {
     "none": Recipe(make=control),
     "game": Recipe(make=game, strengths=(0.03, 0.1, 0.3, 1.0)),
     "paper": Recipe(make=paper, strengths=(3.0, 30.0, 300.0)),
     "deepobfuscator": Recipe(make=deepobfuscator, strengths=(0.1, 1.0, 10.0)),
-} | {name: Recipe(make=partial(_alone, kind), strengths=STRENGTHS[name]) for name, kind in DEFENCES.items()}
-"""All but `game`, `paper` and `deepobfuscator` play no game; `none` is the unprotected control."""
+}
+"""The unprotected control, and those that are settings of the game."""
+_CLASSES = ("Noise", "Dropout", "Pruning", "NoPeek", "VIB", "CEM", "Blur", "Downscale", "PCA")
+"""Those that play no game, each in its file, called like it in small letters."""
+
+
+def names() -> list[str]:
+    """List every defence, those of other packages last.
+
+    Raises:
+        InputError: for a name of another package's that is taken or no identifier.
+
+    """
+    return [*_RECIPES, *_listed()]
+
+
+@cache
+def classes() -> dict[str, type[Defence]]:
+    """Give the class of every defence that plays no game.
+
+    Raises:
+        InputError: for another package's that cannot be used: naming the package and the entry point.
+
+    """
+    return {name: loaded(point, partial(_wrong, name)) for name, point in _listed().items()}
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Give what every defence makes of a configuration; raises as `classes` does."""
+    alone = {name: Recipe(make=partial(_alone, kind), strengths=kind.strengths) for name, kind in classes().items()}
+    return _RECIPES | alone
+
+
+def _listed() -> dict[str, EntryPoint]:
+    files = {kind.lower(): f"oneway.protection.defences.{kind.lower()}:{kind}" for kind in _CLASSES}
+    own = {name: EntryPoint(name, value, GROUP) for name, value in files.items()}
+    return own | points(GROUP, taken=(*_RECIPES, *own))
+
+
+def _wrong(name: str, made: Any) -> str | None:
+    """Say what is wrong with the class of a defence."""
+    from oneway.laws import hints_of
+    from oneway.protection.defences.defence import Defence
+
+    if not (isinstance(made, type) and issubclass(made, Defence)):
+        return f"must be a class of Defence, not {made!r}"
+    if "__pydantic_fields__" not in vars(made):
+        return "must be made by `@checked` of oneway.config above `@dataclass(frozen=True, kw_only=True)`"
+    kind: Any = made
+    fields = hints_of(kind)
+    if fields["name"] != Literal[name]:
+        return f'must have a field `name: Literal["{name}"] = "{name}"`'
+    if made.strength not in fields:
+        return f"must name by `strength` the field that says how strong it is, not {made.strength!r}"
+    return None
 
 
 def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -> ProtectConfig:
     """Set what the defence `name` sets, as strong as `strength` or as it is by default.
 
     Raises:
-        InputError: for a name that is not in `RECIPES`, or a strength out of range, of 0, or of what has none.
+        InputError: for a name that is not in `recipes`, or a strength out of range, of 0, or of what has none.
 
     """
-    if name not in RECIPES:
-        raise unknown("defence", name, RECIPES)
-    recipe = RECIPES[name]
+    if name not in recipes():
+        raise unknown("defence", name, recipes())
+    recipe = recipes()[name]
     if strength is not None and not recipe.strengths:
         raise InputError(f"the defence {name!r} has no strength, so {name}={strength:g} cannot be; give {name} alone")
     if strength == 0:

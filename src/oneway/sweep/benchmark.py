@@ -17,7 +17,7 @@ from oneway.judges.identification import open_verifier
 from oneway.judges.judge import identified
 from oneway.metrics.estimate import Estimate
 from oneway.protection.config import ProtectConfig
-from oneway.protection.recipes import RECIPES, prescribe, read_recipe
+from oneway.protection.recipes import prescribe, read_recipe, recipes
 from oneway.report.limits import LEAKAGES
 from oneway.report.pareto import draw_pareto
 from oneway.report.reports import Excess
@@ -55,10 +55,10 @@ class DefencesConfig:
 
     def __post_init__(self) -> None:
         for name, _ in map(read_recipe, self.defences):
-            if name not in RECIPES or name == CONTROL:
+            if name not in _compared():
                 raise InputError(
-                    f"defences must be of {', '.join(known for known in RECIPES if known != CONTROL)}, not {name!r}; "
-                    "the unprotected control is always there"
+                    f"defences must be of {', '.join(_compared())}, not {name!r}; the unprotected control is always "
+                    "there"
                 )
         if not self.cuts:
             raise InputError("cuts must name at least one layer, such as layer2")
@@ -82,11 +82,15 @@ def cells(config: DefencesConfig, data: Path) -> list[Cell]:
         given: dict[str, Any] = {"audit": config.audit, "data": data, "attacked": data}
         control = Setting(protect=prescribe(base, CONTROL), **given)
         plan.append(Cell(cut=cut, defence=CONTROL, strength=0.0, setting=control))
-        for name, only in map(read_recipe, config.defences or [name for name in RECIPES if name != CONTROL]):
-            for strength in RECIPES[name].strengths if only is None else (only,):
+        for name, only in map(read_recipe, config.defences or _compared()):
+            for strength in recipes()[name].strengths if only is None else (only,):
                 made = Setting(protect=prescribe(base, name, strength), control=control, **given)
                 plan.append(Cell(cut=cut, defence=name, strength=strength, setting=made))
     return plan
+
+
+def _compared() -> list[str]:
+    return [name for name in recipes() if name != CONTROL]
 
 
 def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | None = None) -> plan_time.Estimate:

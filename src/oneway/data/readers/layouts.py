@@ -1,12 +1,17 @@
-"""The layouts that `oneway prepare` reads, as the command line has them."""
+"""The layouts that `oneway prepare` reads, as the command line has them.
+
+Another package adds one by an entry point of the group `oneway.readers` that names a class of `Packing`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from tyro.conf import Positional
+
+from oneway.plugins import loaded, points
 
 if TYPE_CHECKING:
     from oneway.data.source import Source
@@ -34,6 +39,15 @@ class Packing:
     jobs: int | None = None
     skip_bad: bool = False
     resume: bool = False
+
+    def source(self) -> Source:
+        """Read the layout.
+
+        Raises:
+            InputError: for what cannot be read.
+
+        """
+        raise NotImplementedError
 
     def further(self) -> dict[str, Any]:
         """Give what else `prepare` is asked for."""
@@ -173,3 +187,27 @@ class Synthetic(Packing):
         from oneway.data.source import synthetic_source
 
         return synthetic_source(self.people, self.shots, self.seed)
+
+
+_OWN: tuple[type[Packing], ...] = (Celeba, Lfw, Folder, Huggingface, Webdataset, Synthetic)
+
+
+def layouts() -> dict[str, type[Packing]]:
+    """Give the class of every layout by name, those of other packages last.
+
+    Raises:
+        InputError: for another package's that cannot be used: naming the package and the entry point.
+
+    """
+    own = {kind.__name__.lower(): kind for kind in _OWN}
+    return own | {name: loaded(point, _wrong) for name, point in points("oneway.readers", own).items()}
+
+
+def _wrong(made: Any) -> str | None:
+    """Say what is wrong with the class of a layout."""
+    if not (isinstance(made, type) and issubclass(made, Packing)):
+        return f"must be a class of Packing, not {made!r}"
+    if "__dataclass_fields__" not in vars(made):
+        return "must be a `@dataclass(frozen=True, kw_only=True)`"
+    get_type_hints(made)  # which names what is no type at run time
+    return "must have a method `source`" if made.source is Packing.source else None

@@ -69,6 +69,7 @@ class Blur(Defence):
 
     name: Literal["blur"] = "blur"
     strength: ClassVar[str] = "deviation"
+    strengths: ClassVar[tuple[float, ...]] = (1.0, 3.0, 6.0)
     deviation: NotNegative = 3.0
 
     def strongest(self, size: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -75,6 +75,7 @@ class CEM(Defence):
     """
 
     name: Literal["cem"] = "cem"
+    strengths: ClassVar[tuple[float, ...]] = (0.01, 0.03, 0.1)
     weight: NotNegative = 0.03
     deviation: Positive = 1.0
     components: Count = 8

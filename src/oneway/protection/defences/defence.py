@@ -21,13 +21,16 @@ class Defence:
     At strength 0 none of its parts is called.
 
     Attributes:
-        name: which defence it is.
+        name: which defence it is, a `Literal` of that name alone.
         strength: the name of the field that says how strong it is; 0 there is no defence at all.
+        strengths: those at which a benchmark compares it, from weak to strong; without any, it is compared only at
+            those that are asked for.
 
     """
 
     name: str = ""
     strength: ClassVar[str] = "weight"
+    strengths: ClassVar[tuple[float, ...]] = ()
 
     @property
     def level(self) -> float:

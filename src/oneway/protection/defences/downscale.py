@@ -39,6 +39,7 @@ class Downscale(Defence):
 
     name: Literal["downscale"] = "downscale"
     strength: ClassVar[str] = "reduction"
+    strengths: ClassVar[tuple[float, ...]] = (0.5, 0.75, 0.9)
     reduction: ShareBelowAll = 0.8
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:

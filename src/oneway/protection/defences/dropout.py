@@ -40,6 +40,7 @@ class Dropout(Defence):
 
     name: Literal["dropout"] = "dropout"
     strength: ClassVar[str] = "rate"
+    strengths: ClassVar[tuple[float, ...]] = (0.5, 0.8, 0.95)
     rate: ShareBelowAll = 0.7
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:

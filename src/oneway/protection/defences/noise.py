@@ -27,6 +27,7 @@ class Noise(Defence):
 
     name: Literal["noise"] = "noise"
     strength: ClassVar[str] = "deviation"
+    strengths: ClassVar[tuple[float, ...]] = (1.0, 2.0, 4.0)
     deviation: NotNegative = 2.0
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:

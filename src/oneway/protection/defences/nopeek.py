@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -25,6 +25,7 @@ class NoPeek(Defence):
     """
 
     name: Literal["nopeek"] = "nopeek"
+    strengths: ClassVar[tuple[float, ...]] = (0.3, 1.0, 3.0)
     weight: NotNegative = 1.0
 
     def penalty(self, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:

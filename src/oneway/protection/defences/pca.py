@@ -67,6 +67,7 @@ class PCA(Defence):
 
     name: Literal["pca"] = "pca"
     strength: ClassVar[str] = "dropped"
+    strengths: ClassVar[tuple[float, ...]] = (0.9, 0.99, 0.999)
     dropped: ShareBelowAll = 0.99
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:

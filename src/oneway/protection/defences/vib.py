@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ class VIB(Defence):
     """
 
     name: Literal["vib"] = "vib"
+    strengths: ClassVar[tuple[float, ...]] = (0.03, 0.3, 3.0)
     weight: NotNegative = 0.1
 
     def wrap(self, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
