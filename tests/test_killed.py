@@ -83,11 +83,11 @@ def test_a_killed_protect_resumes_to_the_bit(
     pack: oneway.Pack, settings: dict[str, Any], command: Command, tmp_path: Path
 ) -> None:
     sets = [f"--set={name}={value}" for name, value in settings.items()]
-    arguments = ["protect", str(pack.path), *sets, "--set", "steps=120", "--set", "keep=true", "--out"]
+    arguments = ["protect", str(pack.path), *sets, "--set", "steps=80", "--set", "keep=true", "--out"]
     killed = tmp_path / "killed"
     kill_at(killed / "checkpoint.safetensors", start(ONEWAY, *arguments, killed))
     step = read_tensors(killed / "checkpoint.safetensors")[1]["step"]
-    assert 0 < step < 120
+    assert 0 < step < 80
     assert not (killed / "results.json").exists()
 
     assert_refused_without_resume(command, *arguments, killed)
@@ -101,12 +101,12 @@ def test_a_killed_protect_resumes_to_the_bit(
 
 @pytest.mark.usefixtures("verifier")  # its file must be there
 def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command, tmp_path: Path) -> None:
-    sets = ["--set=width=0.5", "--set=check_every=10", "--set=keep=true", "--steps=120", "--device=cpu"]
+    sets = ["--set=width=0.5", "--set=check_every=10", "--set=keep=true", "--steps=60", "--device=cpu"]
     judge = early.path.parent / "judge.safetensors"
     arguments = ["attack", str(early.path), *sets, "--verifier", str(judge), "--out"]
     killed = tmp_path / "killed"
     kill_at(killed / CHECKPOINT, start(EAGER, *arguments, killed))
-    assert 0 < read_tensors(killed / CHECKPOINT)[1]["step"] < 200
+    assert 0 < read_tensors(killed / CHECKPOINT)[1]["step"] < 60
     assert not (killed / "results.json").exists()
 
     assert_refused_without_resume(command, *arguments, killed)

@@ -123,6 +123,7 @@ def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
     pack: oneway.Pack, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = PROBED | {"game.decoders": 2, "game.decoder_restart": 7, "game.decoder_gan": 0.01}
+    changes |= {"batch_size": 8, "game.decoder_batch_size": 8}
     straight = oneway.protect(pack, tmp_path / "straight", tiny(changes), progress=False)
     for already, steps in enumerate((33, 12)):
         with monkeypatch.context() as patch:

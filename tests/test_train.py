@@ -84,7 +84,7 @@ def test_what_the_caller_drew_before_makes_no_difference(protect: Protect) -> No
 def test_a_killed_run_resumes_to_the_uninterrupted_one_to_the_bit(
     protect: Protect, monkeypatch: pytest.MonkeyPatch, precision: str, noise: float
 ) -> None:
-    changes = {"steps": 70, "runtime.precision": precision, "network.noise": noise}
+    changes = {"steps": 50, "runtime.precision": precision, "network.noise": noise}
     straight = protect("straight", changes)
     # Before the first checkpoint, in the middle of the game, and between the last checkpoint and the end.
     for already, steps in enumerate((9, 31, 25)):
@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     with monkeypatch.context() as patch:
         patch.setattr(losses, "utility", spoiled)
         with pytest.raises(oneway.DivergedError, match=r"not finite at step 33 .*step 20 in .*lower learning_rate"):
-            protect("run", {"steps": 60})
+            protect("run", {"steps": 40})
     tensors, about = read_tensors(tmp_path / "run" / "checkpoint.safetensors")
     assert about["step"] == 20
     assert all(tensor.isfinite().all() for tensor in tensors.values())
@@ -208,7 +208,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert "nan" not in (tmp_path / "run" / "log.csv").read_text()
     with pytest.raises(oneway.InputError, match=r"unfinished run.*--resume"):
         oneway.Run.open(tmp_path / "run")
-    assert differing(protect("run", {"steps": 60}, resume=True), protect("straight", {"steps": 60})) == []
+    assert differing(protect("run", {"steps": 40}, resume=True), protect("straight", {"steps": 40})) == []
 
 
 def test_weights_that_are_not_finite_never_become_the_good_checkpoint(
