@@ -123,9 +123,10 @@ def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
     pack: oneway.Pack, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = PROBED | {"game.decoders": 2, "game.decoder_restart": 7, "game.decoder_gan": 0.01}
-    changes |= {"batch_size": 8, "game.decoder_batch_size": 8}
+    changes |= {"game.probe_every": 5, "game.probe_steps": 4, "steps": 20}
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 10)  # steps between two checkpoints
     straight = oneway.protect(pack, tmp_path / "straight", tiny(changes), progress=False)
-    for already, steps in enumerate((33, 12)):
+    for already, steps in enumerate((17, 6)):
         with monkeypatch.context() as patch:
             kill_after(patch, steps)
             with pytest.raises(KilledError):
@@ -134,7 +135,7 @@ def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
     assert differing(straight, resumed) == []
     ours, theirs = (json.loads((run.path / "results.json").read_text()) for run in (straight, resumed))
     assert ours["probes"] == theirs["probes"]
-    assert ours["probes"]["last"]["step"] == 40
+    assert ours["probes"]["last"]["step"] == 20
     assert (straight.path / "log.csv").read_bytes() == (resumed.path / "log.csv").read_bytes()
     header, *rows = (straight.path / "log.csv").read_text().splitlines()
     assert header.endswith(",probe_error")

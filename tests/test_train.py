@@ -84,10 +84,11 @@ def test_what_the_caller_drew_before_makes_no_difference(protect: Protect) -> No
 def test_a_killed_run_resumes_to_the_uninterrupted_one_to_the_bit(
     protect: Protect, monkeypatch: pytest.MonkeyPatch, precision: str, noise: float
 ) -> None:
-    changes = {"steps": 50, "runtime.precision": precision, "network.noise": noise}
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 5)  # steps between two checkpoints
+    changes = {"steps": 13, "runtime.precision": precision, "network.noise": noise}
     straight = protect("straight", changes)
     # Before the first checkpoint, in the middle of the game, and between the last checkpoint and the end.
-    for already, steps in enumerate((9, 31, 25)):
+    for already, steps in enumerate((3, 8, 6)):
         with monkeypatch.context() as patch:
             kill_after(patch, steps)
             with pytest.raises(KilledError):
