@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from oneway.auditing.assemble import per_picture
 from oneway.auditing.judged import by_judge, counting, leakage_by
+from oneway.auditing.measures import trained_again
 from oneway.auditing.monotonicity import check_monotonicity
 from oneway.auditing.steps import StepResult, refused
 from oneway.metrics.estimate import Estimate, mean
-from oneway.report.values import Refused
+from oneway.metrics.leakage import leakage
+from oneway.report.values import AttackResult, Refused
 
 PEOPLE = np.repeat(np.arange(40), 2)
 INDEX = np.arange(0, 80, 4)
@@ -139,3 +142,36 @@ def test_each_judges_scores_stand_under_its_name() -> None:
     judged = by_judge(step, [Judge(), Judge("two", first=False), Judge("three", first=False)])  # type: ignore[list-item]
     assert list(judged) == ["one", "two"]
     assert [round(found["face_similarity"].value, 1) for found in judged.values()] == [0.5, 0.2]  # type: ignore[union-attr]
+
+
+def test_the_attacker_that_is_strongest_by_any_judge_is_trained_again_and_a_solved_one_is_not() -> None:
+    panel, other = found(), Judge("other", first=False)
+    for name, level in {"linear": 0.1, "mirror": 0.5, "identity": 0.4}.items():
+        panel[f"inversion {name}"] = attacker({"linear": 0.2, "mirror": 0.1, "identity": 0.3}[name])
+        panel[f"inversion {name}"].facts["validation"]["face_similarity by other"] = level
+    context = SimpleNamespace(judges=[Judge(), other], config=SimpleNamespace(seeds=3, seed=7))
+    again = trained_again(context, panel)  # type: ignore[arg-type]
+    assert {label: each.seed for label, each in again.items()} == {
+        "identity-2": 8,
+        "identity-3": 9,
+        "mirror-2": 8,
+        "mirror-3": 9,
+    }
+    solved = found(linear=0.9)
+    assert not trained_again(SimpleNamespace(judges=[Judge()], config=context.config), solved)  # type: ignore[arg-type]
+
+
+def test_the_interval_of_the_strongest_attacker_reaches_over_its_trainings() -> None:
+    nothing = {name: StepResult(facts={}) for name in ("linkage",)}
+    floor = StepResult(facts={}, arrays={"mean_face face_similarity": scores(0.05, 3)})
+    panel = found() | nothing | {"floors": floor, "inversion identity-2": attacker(0.25, 1)}
+    strongest = AttackResult(scores={}, strongest={"face_similarity": "identity"})
+    kept = per_picture(panel, {"inversion": strongest}, [Judge()])  # type: ignore[list-item]
+    control = {"inversion face_similarity": scores(0.6, 2)}
+    share = leakage_by(Judge(), kept, control)  # type: ignore[arg-type]
+    first, second = (
+        leakage(panel[f"inversion {label}"].arrays["face_similarity"], scores(0.6, 2), scores(0.05, 3), PEOPLE)
+        for label in ("identity", "identity-2")
+    )
+    assert isinstance(share, Estimate)
+    assert (share.value, share.low, share.high) == (first.value, second.low, first.high)

@@ -15,7 +15,7 @@ from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
 from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.monotonicity import check_monotonicity
-from oneway.auditing.reconstruction import FACES, panel_of, shown, strongest
+from oneway.auditing.reconstruction import FACES, panel_of, shown, strongest, trainings
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Stolen, Victim
@@ -109,14 +109,14 @@ def per_picture(
     found: Mapping[str, StepResult], attacks: Attacks, judges: Sequence[Judge]
 ) -> dict[str, NDArray[np.float64]]:
     """Give the scores of every test picture by the strongest attackers and the floors, (n,) each, by name."""
-    scores = {}
+    scores: dict[str, NDArray[np.float64]] = {}
     for name, attacker in _strongest(attacks).items():
-        scores[f"inversion {name}"] = found[f"inversion {attacker}"].arrays[name]
+        scores |= _by_every_training(found, attacker, name)
     for judge in judges[1:]:
-        arrays = found[f"inversion {strongest(panel_of(found), judge)}"].arrays
+        attacker = strongest(panel_of(found), judge)
         for name in FACES:
-            if judge.key(name) in arrays:
-                scores[f"inversion {judge.key(name)}"] = arrays[judge.key(name)]
+            if judge.key(name) in found[f"inversion {attacker}"].arrays:
+                scores |= _by_every_training(found, attacker, judge.key(name))
     for name, values in found["floors"].arrays.items():
         scores[f"floor {name}"] = values
     if "feature_similarity" in found["feature"].arrays:
@@ -124,6 +124,15 @@ def per_picture(
     for name in ("accepted", "pairs"):
         if name in found["linkage"].arrays:
             scores[f"linkage {name}"] = found["linkage"].arrays[name]
+    return scores
+
+
+def _by_every_training(found: Mapping[str, StepResult], attacker: str, name: str) -> dict[str, NDArray[np.float64]]:
+    """Give a score by an attacker, and by its other trainings under names of their own."""
+    others = trainings(panel_of(found), attacker)
+    scores = {f"inversion {name}": found[f"inversion {attacker}"].arrays[name]}
+    for turn, label in enumerate(others, 2):
+        scores[f"inversion {name}{judged.AGAIN}{turn}"] = found[f"inversion {label}"].arrays[name]
     return scores
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from oneway.auditing.judged import by_judge
 from oneway.auditing.measures import known_attacker
-from oneway.auditing.reconstruction import panel_of
+from oneway.auditing.reconstruction import panel_of, trainings
 from oneway.auditing.reconstruction import strongest as strongest_of
 from oneway.auditing.steps import StepResult
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
 from oneway.metrics.classification import correlations
-from oneway.metrics.estimate import Estimate, mean
+from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.fisher import least_mse
 from oneway.metrics.registry import metrics, of_reconstructions
 from oneway.report.values import AttackResult, Attacks, Course, Scores, Way
@@ -76,11 +76,18 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
         if name in steps[by_error].arrays
     }
     return AttackResult(
-        scores={name: ways[attacker].scores[name] for name, attacker in strongest.items()},
+        scores={name: _over_seeds(steps, ways, attacker, name) for name, attacker in strongest.items()},
         strongest=strongest,
         ways=ways,
         validation=ways[by_face].validation.get("face_similarity"),
     )
+
+
+def _over_seeds(steps: Mapping[str, StepResult], ways: Mapping[str, Way], attacker: str, name: str) -> Estimate | None:
+    """Give a score of an attacker, with an interval over people and over its trainings."""
+    best = ways[attacker].scores[name]
+    others = [ways[label].scores[name] for label in trainings(steps, attacker)]
+    return None if best is None else spanning(best, [each for each in others if each is not None])
 
 
 def _weaker(first: str, second: str) -> bool:

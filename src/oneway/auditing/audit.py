@@ -67,7 +67,7 @@ def audit(
         out: a new folder; `audit` in the run's own, or here, by default.
         config: the attacks and their budgets.
         verifier: compares faces, one or several; without one there are no identity scores of reconstructions. Attackers
-            train with the first, see `AuditConfig.surrogates`; figures of faces are the worst by the others.
+            train with the first ones, see `AuditConfig.surrogates`; figures of faces are the worst by the others.
         network: a module of the class that a run protects, if it is one of your own.
         images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
             Without, none is written anywhere; drawn faces are shown all the same.
@@ -102,7 +102,7 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
-    surrogates = tuple(Surrogate(each, opened.pack, fabric.device) for each in verifiers[: config.trained_with])
+    surrogates = tuple(Surrogate(each, opened.pack, fabric.device) for each in verifiers[: config.trained_with(len(verifiers))])
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
@@ -169,7 +169,7 @@ def open_judges(pack: Pack, verifiers: Sequence[Verifier], config: AuditConfig, 
             each,
             progress=progress,
             first=place == 0,
-            trained_with=place < config.trained_with,
+            trained_with=place < config.trained_with(len(verifiers)),
         )
         for place, each in enumerate(verifiers or (None,))
     )

@@ -12,6 +12,7 @@ from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.judged import leakage_by
+from oneway.auditing.reconstruction import attacker_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
@@ -168,14 +169,14 @@ def untested(attacks: Attacks, config: AuditConfig, control: Control | None, jud
     missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
     inversion = attacks["inversion"]
     trained = {} if isinstance(inversion, Refused) else inversion.ways
-    made = {label.partition("-")[0] for label in trained}
+    made = {attacker_of(label) for label in trained}
     missing += [f"the inversion attacker {name!r}" for name in attackers() if name not in made]
     if not isinstance(attacks["optimisation"], Refused):
         missing.append(
             f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"
         )
     if config.seeds == 1:
-        missing.append("other initial weights of the attackers: each was trained once")
+        missing.append("other initial weights of the strongest attacker, which was trained once: --set seeds=3")
     if judge.verifier is None:
         missing.append("identity in reconstructions: there is no verifier")
     if control is None:

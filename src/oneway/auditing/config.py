@@ -26,7 +26,8 @@ class AuditConfig:
 
     Attributes:
         attackers: names of inversion attackers, see `attacks.panel`; the strongest counts.
-        seeds: how often each is trained, from other initial weights.
+        seeds: how often the strongest is trained, from other initial weights; the best of these counts, and the
+            intervals of what it gets, and of the leakage of faces, reach over those of all.
         perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone,
             its options and its file, such as `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see
             `models.perceptual`.
@@ -38,8 +39,9 @@ class AuditConfig:
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
         alone: one inversion attacker, trained instead of the panel and of every other attack, as `oneway attack` does.
-        surrogates: how many of the verifiers, the first ones, attackers train with. What these see of faces is then an
-            upper bound; the worst of the others counts, or where there is no other the worst of these.
+        surrogates: how many of the verifiers at most, the first ones, attackers train with; where there are several,
+            the last is left out. What these see of faces is an upper bound; the worst of the others counts, or where
+            there is no other that one. Networks of two families carry over to a third, where one does not.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
@@ -53,7 +55,7 @@ class AuditConfig:
 
     """
 
-    attackers: Names = ("mirror", "residual", "transformer", "identity")
+    attackers: Names = ("residual", "identity")
     seeds: Count = 1
     perceptual: str | None = None
     queries: Annotated[tuple[Several, ...], AsTuple] = (100, 300, 1000, 3000, 10_000)
@@ -61,7 +63,7 @@ class AuditConfig:
     draws: Several = 16
     brief: bool = False
     alone: InversionConfig | None = None
-    surrogates: Whole = 1
+    surrogates: Whole = 2
     steps: Count | None = None
     pixels: Range | None = None
     output: str | None = None
@@ -72,11 +74,10 @@ class AuditConfig:
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
-    @property
-    def trained_with(self) -> int:
-        """How many of the judges, the first ones, attackers really train with."""
+    def trained_with(self, judges: int) -> int:
+        """Say how many of so many judges, the first ones, attackers really train with."""
         trained = any(attackers()[name].surrogate for name in self.attackers)
-        return self.surrogates if trained and self.alone is None else 0
+        return min(self.surrogates, max(judges - 1, 1)) if trained and self.alone is None else 0
 
     def __post_init__(self) -> None:
         for name in self.attackers:

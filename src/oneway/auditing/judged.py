@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oneway.auditing.reconstruction import FACES, panel_of, strongest
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
-from oneway.metrics.estimate import Estimate, mean
+from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.report.judging import JudgedFaces, JudgeReport, Recognised
 from oneway.report.values import Attacks, OrRefused, Refused, Scores
@@ -19,6 +19,8 @@ from oneway.report.values import Attacks, OrRefused, Refused, Scores
 RATES = (1e-2, 1e-3, 1e-4)
 """False accept rates at which faces count as recognised."""
 PerPicture = Mapping[str, NDArray[np.float64]]
+AGAIN = " again "
+"""Before the number of a further training of the strongest attacker, in the name of its scores."""
 
 
 def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | None) -> Judge:
@@ -53,9 +55,16 @@ def leakage_by(judge: Judge, scores: PerPicture, control: PerPicture | None) -> 
     if score not in scores or score not in control:
         return Refused(refused=f"{'this audit' if score not in scores else 'the control'} did not measure it")
     try:
-        return leakage(scores[score], control[score], scores[floor], judge.test.identities)
+        people, trainings = judge.test.identities, every_training(scores, score)
+        best, *others = (leakage(ours, control[score], scores[floor], people) for ours in trainings)
+        return spanning(best, others)
     except NoLeakError as error:
         return Refused(refused=str(error))
+
+
+def every_training(scores: PerPicture, name: str) -> list[NDArray[np.float64]]:
+    """Give a score of every test picture by the strongest attacker: of its best training, then of its others."""
+    return [scores[name], *(values for key, values in scores.items() if key.startswith(name + AGAIN))]
 
 
 def reports(
@@ -80,12 +89,12 @@ def reports(
         if judge.report is None:
             continue
         key = judge.key("face_similarity")
-        ours, floor = scores[f"inversion {key}"], scores[f"floor mean_face {key}"]
+        ours, floor = every_training(scores, f"inversion {key}"), scores[f"floor mean_face {key}"]
         theirs = None if control is None else control.get(f"inversion {key}")
         people = judge.test.identities
         faces = JudgedFaces(
             attacker=strongest(panel_of(found), judge),
-            face_similarity=mean(ours, people, unit="cosine"),
+            face_similarity=_over(ours, judge, "cosine"),
             floor=mean(floor, people, unit="cosine"),
             control=None if theirs is None else mean(theirs, people, unit="cosine"),
             leakage=leakage_by(judge, scores, control),
@@ -95,26 +104,34 @@ def reports(
     return made
 
 
+def _over(trainings: Sequence[NDArray[np.float64]], judge: Judge, unit: str) -> Estimate:
+    """Estimate a mean over people, with an interval that reaches over every training of the attacker."""
+    best, *others = (mean(values, judge.test.identities, unit=unit) for values in trainings)
+    return spanning(best, others)
+
+
 def _recognised(
     judge: Judge,
     rate: float,
-    ours: NDArray[np.float64],
+    ours: Sequence[NDArray[np.float64]],
     floor: NDArray[np.float64],
     control: NDArray[np.float64] | None,
 ) -> Recognised:
     """Give the share of reconstructions that a judge takes for the person at a false accept rate."""
-    at, people = judge.threshold_at(rate), judge.test.identities
+    at = judge.threshold_at(rate)
 
-    def share(values: NDArray[np.float64] | None) -> Estimate | None:
-        return None if values is None or at is None else mean((values > at).astype(np.float64), people, unit="share")
+    def share(trainings: Sequence[NDArray[np.float64]] | None) -> Estimate | None:
+        if trainings is None or at is None:
+            return None
+        return _over([(values > at).astype(np.float64) for values in trainings], judge, "share")
 
     return Recognised(
         false_accept_rate=rate,
         threshold=at,
         true_accept_rate=judge.true_accept_rate(at),
         share=share(ours),
-        floor=share(floor),
-        control=share(control),
+        floor=share([floor]),
+        control=None if control is None else share([control]),
     )
 
 

@@ -40,6 +40,9 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     panel = _panel(context)
     for label, attacker in panel.items():
         take(f"inversion {label}", reconstruction.inversion, attacker, label)
+    for label, attacker in trained_again(context, found).items():
+        take(f"inversion {label}", reconstruction.inversion, attacker, label)
+        panel[label] = attacker
     unless(alone, "feature", inference.predicted, found)
     unless(alone, "linkage", inference.linked, found)
     unless(alone, "scatter", inference.scattered)
@@ -69,7 +72,7 @@ def few_queries(found: Mapping[str, StepResult], judge: Judge) -> str:
 
 def known_attacker(label: str) -> Attacker:
     """Give the attacker of a label, of whichever seed."""
-    return attackers()[label.partition("-")[0]]
+    return attackers()[reconstruction.attacker_of(label)]
 
 
 def _panel(context: AuditContext) -> dict[str, Attacker]:
@@ -81,7 +84,17 @@ def _panel(context: AuditContext) -> dict[str, Attacker]:
     for name in config.attackers:
         if attackers()[name].surrogate and not context.surrogates:
             continue  # there is no verifier to train with, which the report says
-        for turn in range(config.seeds):
-            label = name if config.seeds == 1 else f"{name}-{turn + 1}"
-            panel[label] = replace(attackers()[name], seed=config.seed + turn)
+        panel[name] = replace(attackers()[name], seed=config.seed)
     return panel
+
+
+def trained_again(context: AuditContext, found: Mapping[str, StepResult]) -> dict[str, Attacker]:
+    """List the further trainings of the attacker that is strongest as any judge sees it; a solved one needs none."""
+    panel, config = reconstruction.panel_of(found), context.config
+    names = dict.fromkeys(reconstruction.strongest(panel, judge) for judge in context.judges)
+    return {
+        f"{name}-{turn}": replace(attackers()[name], seed=config.seed + turn - 1)
+        for name in names
+        for turn in range(2, config.seeds + 1)
+        if not attackers()[name].solved
+    }

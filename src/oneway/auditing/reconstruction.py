@@ -155,6 +155,16 @@ def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
     return max(found, key=strength)
 
 
+def attacker_of(label: str) -> str:
+    """Name the attacker of a label, of whichever seed."""
+    return label.partition("-")[0]
+
+
+def trainings(found: Mapping[str, StepResult], best: str) -> list[str]:
+    """Give the labels of the other trainings of an attacker."""
+    return [label for label in found if label != best and attacker_of(label) == attacker_of(best)]
+
+
 def averaging(
     context: AuditContext, place: Place, attacker: Attacker, label: str, found: Mapping[str, StepResult]
 ) -> StepResult:
@@ -198,8 +208,8 @@ def attacker_context(
 ) -> Context:
     """Give an attacker what it may have."""
     start = None
-    if attacker.start is not None and len(access.shape) == 3 and access.shape[-1] > 1:
-        start = _trained_before(context, label.replace(attacker.name, attacker.start), attackers()[attacker.start])
+    if attacker.start is not None and rows is None and len(access.shape) == 3 and access.shape[-1] > 1:
+        start = _trained_before(context, attackers()[attacker.start])
     perceptual = None
     if attacker.sees and context.config.perceptual is not None:
         perceptual = open_perceptual(context.config.perceptual).to(place.fabric.device)
@@ -221,9 +231,9 @@ def attacker_context(
     )
 
 
-def _trained_before(context: AuditContext, label: str, attacker: Attacker) -> nn.Module | None:
+def _trained_before(context: AuditContext, attacker: Attacker) -> nn.Module | None:
     """Give the decoder of an attacker that was trained before, if it was."""
-    path = context.steps.path(f"inversion {label}", "decoder.safetensors")
+    path = context.steps.path(f"inversion {attacker.name}", "decoder.safetensors")
     if attacker.config is None or not path.exists():
         return None
     shape, size = context.stolen.access.shape, context.pack.size

@@ -22,6 +22,7 @@ from oneway.data.packed import Pack, Public
 from oneway.errors import InputError
 from oneway.judges.preprocessing import Preprocessing, stated
 from oneway.models.onnx import DTYPES, Graph, chosen_output
+from oneway.runtime import lay_out
 
 _CENTRED_ON = 2048
 """Public pictures at most of whose features the mean is taken."""
@@ -127,12 +128,13 @@ class OnnxVerifier:
         """Give the network in torch, see `surrogate.Differentiable`."""
         from oneway.judges.surrogate import to_torch, unit
 
-        network = to_torch(self._graph.path).to(device)
+        network = lay_out(to_torch(self._graph.path), device)
         mean = None if self._others is None else torch.from_numpy(self._mean).to(device)
 
         def embed(pictures: Tensor, landmarks: NDArray[np.float64] | None) -> Tensor:
             inputs = self.preprocessing(pictures, landmarks, self._side)
-            found = network(inputs.permute(0, 2, 3, 1) if self._last else inputs)
+            inputs = inputs.permute(0, 2, 3, 1) if self._last else inputs.to(memory_format=torch.channels_last)
+            found = network(inputs)
             features = (found if isinstance(found, Tensor) else found[self._place]).flatten(1)
             return unit(features if mean is None else features - mean)
 

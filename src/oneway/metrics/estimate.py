@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -49,6 +49,12 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Give the estimate as it stands in `results.json`."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "unit": self.unit}
+
+
+def spanning(best: Estimate, others: Iterable[Estimate]) -> Estimate:
+    """Give the best of several trainings of one attacker, with an interval that reaches over those of all of them."""
+    every = [best, *others]
+    return replace(best, low=min(each.low for each in every), high=max(each.high for each in every))
 
 
 def percent(share: float, digits: int = 1) -> str:
