@@ -328,6 +328,13 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     first, second = report.judges
     assert (first.trained_with, first.counts, second.trained_with, second.counts) == (True, False, False, True)
     assert report.judge is second
+    assert first.independent is not None
+    assert first.independent.attacker in {"linear", "mirror"}, "who trained with it is no independent attacker"
+    assert second.independent is None
+    with np.load(tmp_path / "audit" / "scores.npz") as kept:  # what a control is held to
+        names = {"face_similarity": first.faces, "face_similarity by other": second.faces}
+        for name, faces in (names | {"face_similarity independent": first.independent}).items():
+            assert kept[f"inversion {name}"].mean() == pytest.approx(faces.face_similarity.value)
     # One network under two names sees the same, so each figure can be held to the other's.
     assert first.faces == second.faces
     seen = second.faces.recognised

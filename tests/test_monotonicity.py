@@ -24,7 +24,15 @@ INDEX = np.arange(0, 80, 4)
 class Judge:
     """Stands for a judge: its name, whether attackers trained with it, and whether it sees."""
 
-    def __init__(self, name: str = "one", *, first: bool = True, trained_with: bool = False, blind: str | None = None):
+    def __init__(
+        self,
+        name: str = "one",
+        *,
+        first: bool = True,
+        trained_with: bool = False,
+        alone: bool = False,
+        blind: str | None = None,
+    ):
         self.verifier, self.first, self.trained_with, self.blind = (
             SimpleNamespace(name=name),
             first,
@@ -32,6 +40,8 @@ class Judge:
             blind,
         )
         self.test = SimpleNamespace(identities=PEOPLE)
+
+        self.counted = self.key("face_similarity") + (" independent" if trained_with and not alone else "")
 
     def key(self, name: str) -> str:
         return name if self.first else f"{name} by {self.verifier.name}"
@@ -117,23 +127,30 @@ def seen(**levels: tuple[float, float]) -> tuple[dict[str, Any], dict[str, Any]]
     return ours, theirs
 
 
-def test_the_worst_judge_counts_of_those_that_no_attacker_trained_with() -> None:
+def test_the_judge_counts_by_which_most_leaks_to_attackers_who_did_not_train_with_it() -> None:
     one, two, three = Judge(trained_with=True), Judge("two", first=False), Judge("three", first=False)
     ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6), three=(0.35, 0.6))
     judges: Any = [one, two, three]
-    assert counting(judges, ours, theirs) is three
-    assert counting(judges[:1], ours, theirs) is one, "with no other, its upper bound counts"
-    assert counting(judges, ours, None) is two, "without a control the first of them"
+    assert counting(judges, ours, theirs) is three, "what the first sees of who did not train with it is unknown"
+    alone: Any = [Judge(trained_with=True, alone=True)]
+    assert counting(alone, ours, theirs) is alone[0], "with no other, its upper bound counts"
+    assert counting(judges, ours, None) is two, "without a control the first that nobody trained with"
+    independent = {"inversion face_similarity independent": scores(0.45)}
+    against = {"inversion face_similarity independent": scores(0.6, 2)}
+    assert counting(judges, ours | independent, theirs | against) is one
+    assert (
+        counting(judges, ours | {**independent, **{key: scores(0.1) for key in independent}}, theirs | against) is three
+    )
     three.blind = "it accepts nobody"
     assert counting(judges, ours, theirs) is two
-    share = leakage_by(three, ours, theirs)  # type: ignore[arg-type]
+    share = leakage_by(three, ours, theirs, three.counted)  # type: ignore[arg-type]
     assert isinstance(share, Refused)
     assert "cannot tell who is shown" in share.refused
 
 
 def test_a_judges_leakage_is_that_of_its_own_scores() -> None:
     ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6))
-    shares = [leakage_by(judge, ours, theirs) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
+    shares = [leakage_by(judge, ours, theirs, judge.counted) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
     assert [round(share.value, 1) for share in shares if isinstance(share, Estimate)] == [0.8, 0.3]
 
 
@@ -168,7 +185,7 @@ def test_the_interval_of_the_strongest_attacker_reaches_over_its_trainings() -> 
     strongest = AttackResult(scores={}, strongest={"face_similarity": "identity"})
     kept = per_picture(panel, {"inversion": strongest}, [Judge()])  # type: ignore[list-item]
     control = {"inversion face_similarity": scores(0.6, 2)}
-    share = leakage_by(Judge(), kept, control)  # type: ignore[arg-type]
+    share = leakage_by(Judge(), kept, control, "face_similarity")  # type: ignore[arg-type]
     first, second = (
         leakage(panel[f"inversion {label}"].arrays["face_similarity"], scores(0.6, 2), scores(0.05, 3), PEOPLE)
         for label in ("identity", "identity-2")

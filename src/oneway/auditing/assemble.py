@@ -111,12 +111,16 @@ def per_picture(
     """Give the scores of every test picture by the strongest attackers and the floors, (n,) each, by name."""
     scores: dict[str, NDArray[np.float64]] = {}
     for name, attacker in _strongest(attacks).items():
-        scores |= _by_every_training(found, attacker, name)
-    for judge in judges[1:]:
-        attacker = strongest(panel_of(found), judge)
-        for name in FACES:
-            if judge.key(name) in found[f"inversion {attacker}"].arrays:
-                scores |= _by_every_training(found, attacker, judge.key(name))
+        scores |= _by_every_training(found, attacker, name, name)
+    panel = panel_of(found)
+    for judge in judges:  # each has a strongest attacker of its own
+        attacker = strongest(panel, judge)
+        for key in map(judge.key, FACES):
+            if key in panel[attacker].arrays:
+                scores |= _by_every_training(found, attacker, key, key)
+        if judge.counted != judge.key("face_similarity"):
+            attacker = strongest(judged.without_surrogate(panel), judge)
+            scores |= _by_every_training(found, attacker, judge.key("face_similarity"), judge.counted)
     for name, values in found["floors"].arrays.items():
         scores[f"floor {name}"] = values
     if "feature_similarity" in found["feature"].arrays:
@@ -127,12 +131,14 @@ def per_picture(
     return scores
 
 
-def _by_every_training(found: Mapping[str, StepResult], attacker: str, name: str) -> dict[str, NDArray[np.float64]]:
-    """Give a score by an attacker, and by its other trainings under names of their own."""
-    others = trainings(panel_of(found), attacker)
-    scores = {f"inversion {name}": found[f"inversion {attacker}"].arrays[name]}
-    for turn, label in enumerate(others, 2):
-        scores[f"inversion {name}{judged.AGAIN}{turn}"] = found[f"inversion {label}"].arrays[name]
+def _by_every_training(
+    found: Mapping[str, StepResult], attacker: str, key: str, name: str
+) -> dict[str, NDArray[np.float64]]:
+    """Give a score by an attacker, and by its other trainings, each under a name of its own."""
+    panel = panel_of(found)
+    scores = {f"inversion {name}": panel[attacker].arrays[key]}
+    for turn, label in enumerate(trainings(panel, attacker), 2):
+        scores[f"inversion {name}{judged.AGAIN}{turn}"] = panel[label].arrays[key]
     return scores
 
 

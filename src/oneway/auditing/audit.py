@@ -102,7 +102,9 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
-    surrogates = tuple(Surrogate(each, opened.pack, fabric.device) for each in verifiers[: config.trained_with(len(verifiers))])
+    surrogates = tuple(
+        Surrogate(each, opened.pack, fabric.device) for each in verifiers[: config.trained_with(len(verifiers))]
+    )
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
@@ -170,6 +172,7 @@ def open_judges(pack: Pack, verifiers: Sequence[Verifier], config: AuditConfig, 
             progress=progress,
             first=place == 0,
             trained_with=place < config.trained_with(len(verifiers)),
+            alone=len(verifiers) == 1,
         )
         for place, each in enumerate(verifiers or (None,))
     )

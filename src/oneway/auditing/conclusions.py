@@ -52,7 +52,7 @@ def leakage_of(
         "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
         "linkage": ("linkage accepted", "linkage pairs"),
     }
-    shares = {"face_similarity": leakage_by(counts, scores, control)}
+    shares = {"face_similarity": leakage_by(counts, scores, control, counts.counted)}
     for name, (score, floor) in names.items():
         if control is None:
             shares[name] = Refused(refused="there is no control to take a share of; give one with --control")

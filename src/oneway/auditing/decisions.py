@@ -85,7 +85,7 @@ def summarise(
     arrays = step.arrays
     theirs = {name: values for name, values in scores.items() if name.startswith("floor ")}
     names = {
-        counts.key("face_similarity"): f"inversion {counts.key('face_similarity')}",
+        counts.key("face_similarity"): f"inversion {counts.counted}",
         "feature_similarity": "feature_similarity",
         "accepted": "linkage accepted",
         "pairs": "linkage pairs",

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.reconstruction import FACES, panel_of, strongest
+from oneway.attacks.panel import attackers
+from oneway.auditing.reconstruction import FACES, attacker_of, panel_of, strongest
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning
@@ -24,9 +25,9 @@ AGAIN = " again "
 
 
 def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | None) -> Judge:
-    """Choose the judge that counts: of those that no attacker trained with, the one by which most leaks.
+    """Choose the judge that counts: the one by which most leaks to attackers who did not train with it.
 
-    If attackers trained with all of them it is the worst of these, and its figures are upper bounds. A judge that
+    Where there is one only it counts, and if attackers trained with it its figures are upper bounds. A judge that
     cannot tell who is shown counts where there is no other.
 
     Args:
@@ -35,19 +36,18 @@ def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | 
         control: the same of the unprotected encoder.
 
     """
-    unseen = [judge for judge in judges if not judge.trained_with] or list(judges)
-    seeing = [judge for judge in unseen if judge.blind is None] or unseen
+    seeing = [judge for judge in judges if judge.blind is None] or list(judges)
 
-    def high(judge: Judge) -> float:
-        share = leakage_by(judge, scores, control)
-        return share.high if isinstance(share, Estimate) else -np.inf
+    def high(judge: Judge) -> tuple[float, bool]:
+        share = leakage_by(judge, scores, control, judge.counted)
+        return share.high if isinstance(share, Estimate) else -np.inf, not judge.trained_with
 
     return max(seeing, key=high)
 
 
-def leakage_by(judge: Judge, scores: PerPicture, control: PerPicture | None) -> OrRefused[Estimate]:
-    """Give the leakage of faces as a judge sees them, or why there is none."""
-    score, floor = f"inversion {judge.key('face_similarity')}", f"floor mean_face {judge.key('face_similarity')}"
+def leakage_by(judge: Judge, scores: PerPicture, control: PerPicture | None, similarity: str) -> OrRefused[Estimate]:
+    """Give the leakage of faces as a judge sees them, or why there is none; `similarity` names whose are counted."""
+    score, floor = f"inversion {similarity}", f"floor mean_face {judge.key('face_similarity')}"
     if control is None:
         return Refused(refused="there is no control to take a share of; give one with --control")
     if judge.blind is not None:
@@ -88,20 +88,41 @@ def reports(
     for judge in judges:
         if judge.report is None:
             continue
-        key = judge.key("face_similarity")
-        ours, floor = every_training(scores, f"inversion {key}"), scores[f"floor mean_face {key}"]
-        theirs = None if control is None else control.get(f"inversion {key}")
-        people = judge.test.identities
-        faces = JudgedFaces(
-            attacker=strongest(panel_of(found), judge),
-            face_similarity=_over(ours, judge, "cosine"),
-            floor=mean(floor, people, unit="cosine"),
-            control=None if theirs is None else mean(theirs, people, unit="cosine"),
-            leakage=leakage_by(judge, scores, control),
-            recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
+        key, panel, independent = judge.key("face_similarity"), panel_of(found), None
+        faces = _faces(judge, strongest(panel, judge), scores, control, key)
+        if judge.counted != key:
+            independent = _faces(judge, strongest(without_surrogate(panel), judge), scores, control, judge.counted)
+        made.append(
+            replace(
+                judge.report,
+                trained_with=judge.trained_with,
+                counts=judge is counts,
+                faces=faces,
+                independent=independent,
+            )
         )
-        made.append(replace(judge.report, trained_with=judge.trained_with, counts=judge is counts, faces=faces))
     return made
+
+
+def without_surrogate(panel: Mapping[str, StepResult]) -> dict[str, StepResult]:
+    """Keep the inversion attackers who train with no judge; the linear one is always among them."""
+    return {label: step for label, step in panel.items() if not attackers()[attacker_of(label)].surrogate}
+
+
+def _faces(judge: Judge, attacker: str, scores: PerPicture, control: PerPicture | None, similarity: str) -> JudgedFaces:
+    """Say what a judge sees in the reconstructions of an attacker, whose similarities have that name."""
+    ours = every_training(scores, f"inversion {similarity}")
+    floor = scores[f"floor mean_face {judge.key('face_similarity')}"]
+    theirs = None if control is None else control.get(f"inversion {similarity}")
+    people = judge.test.identities
+    return JudgedFaces(
+        attacker=attacker,
+        face_similarity=_over(ours, judge, "cosine"),
+        floor=mean(floor, people, unit="cosine"),
+        control=None if theirs is None else mean(theirs, people, unit="cosine"),
+        leakage=leakage_by(judge, scores, control, similarity),
+        recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
+    )
 
 
 def _over(trainings: Sequence[NDArray[np.float64]], judge: Judge, unit: str) -> Estimate:
@@ -149,7 +170,7 @@ def by_judge(step: StepResult, judges: Sequence[Judge]) -> dict[str, Scores]:
 def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], judge: Judge) -> Attacks:
     """Give attacks with the figures of faces in reconstructions, of every attacker, as one of their judges saw them."""
     inversion, judge_name = attacks["inversion"], _name(judge)
-    faces = next((each.faces for each in reports if each.name == judge_name), None)
+    faces = next((each.independent or each.faces for each in reports if each.name == judge_name), None)
     if isinstance(inversion, Refused) or faces is None:
         return attacks
     recognised = next(each.share for each in faces.recognised if each.false_accept_rate == FALSE_ACCEPT_RATE)

@@ -25,6 +25,8 @@ from oneway.report.judging import JudgeReport, Similarity
 from oneway.report.reports import Named
 
 FALSE_ACCEPT_RATE = 1e-3
+INDEPENDENT = " independent"
+"""After the name of a score: by attackers who did not train with the judge, where others did."""
 LEAST_ACCEPTED = 0.1
 """Share of real pairs of one person that a judge must accept at that rate: by fewer it is taken for blind."""
 LEAST_APART = 0.5
@@ -43,6 +45,7 @@ class Judge:
         progress: show a bar while it looks at real pictures for the first time.
         first: whether it is the only judge, or the first of several.
         trained_with: whether attackers train with it, so that its figures are upper bounds.
+        alone: whether there is no other.
 
     Attributes:
         threshold: the similarity above which the verifier takes two pictures for one person; none where the
@@ -62,9 +65,10 @@ class Judge:
         progress: bool = False,
         first: bool = True,
         trained_with: bool = False,
+        alone: bool = True,
     ) -> None:
         self.test, self.validation, self.verifier, self._progress = test, validation, verifier, progress
-        self.first, self.trained_with = first, trained_with
+        self.first, self.trained_with, self.alone = first, trained_with, alone
         self.threshold: float | None = None
         self._known: dict[str, NDArray[np.float32]] = {}
         if verifier is not None:
@@ -78,6 +82,11 @@ class Judge:
     def key(self, name: str) -> str:
         """Name a score of this judge's among those of several."""
         return name if self.first or self.verifier is None else f"{name} by {self.verifier.name}"
+
+    @property
+    def counted(self) -> str:
+        """Name the face similarities that count: of who did not train with it, unless there is no other judge."""
+        return self.key("face_similarity") + (INDEPENDENT if self.trained_with and not self.alone else "")
 
     def known(self, part: Public | Validation | Test) -> NDArray[np.float32]:
         """Give the verifier's features of the real pictures of a part: (n, d)."""

@@ -79,9 +79,11 @@ class JudgeReport:
         similarity: of its features.
         blind: why it cannot tell who is shown; none where it can, or nobody can say.
         trained_with: whether attackers trained with it, so that what it sees is an upper bound.
-        counts: whether leakage and the figures of faces are by this judge: the worst of those that no attacker trained
-            with, or of all where there is none.
-        faces: what it sees in the reconstructions.
+        counts: whether leakage and the figures of faces are by this judge: the worst, of attackers who did not train
+            with it, or where it is the only one of all.
+        faces: what it sees in the reconstructions of the strongest attacker.
+        independent: the same of the strongest of those who did not train with it; none where nobody did, or where it is
+            the only judge.
 
     """
 
@@ -95,3 +97,15 @@ class JudgeReport:
     trained_with: bool = False
     counts: bool = True
     faces: JudgedFaces | None = None
+    independent: JudgedFaces | None = None
+
+    def seen(self) -> list[tuple[str, bool, JudgedFaces]]:
+        """Give what it sees: of whom, whether that counts, and the figures; those that count first."""
+        every = [] if self.faces is None else [self.faces]
+        if not self.trained_with:
+            return [("no attacker trained with it", self.counts, faces) for faces in every]
+        bound = [
+            ("upper bound: attackers trained with it", self.counts and not self.independent, faces) for faces in every
+        ]
+        own = [] if self.independent is None else [self.independent]
+        return [("attackers who did not train with it", self.counts, faces) for faces in own] + bound

@@ -62,16 +62,17 @@ def audit_table(report: AuditReport) -> Table:
 
 
 def _seen_by(judge: JudgeReport) -> str:
-    """Say in one line what a judge sees in the reconstructions."""
+    """Say in a line or two what a judge sees in the reconstructions."""
     if judge.faces is None:
         return f"judge {judge.name}: saw no reconstruction"
-    how = "attackers trained with it, so at most" if judge.trained_with else "no attacker trained with it"
-    recognised = ", ".join(
-        f"{each.share} at FAR {each.false_accept_rate:g}" for each in judge.faces.recognised if each.share is not None
-    )
-    faces = f"face similarity {judge.faces.face_similarity} by {judge.faces.attacker}"
-    said = f"judge {judge.name} ({how}{'; counts' if judge.counts else ''}): {faces}"
-    return f"{said}; recognised {recognised or 'unknown: too few people'}"
+    lines = []
+    for how, counts, faces in judge.seen():
+        recognised = ", ".join(
+            f"{each.share} at FAR {each.false_accept_rate:g}" for each in faces.recognised if each.share is not None
+        )
+        said = f"judge {judge.name} ({how}{'; counts' if counts else ''}): face similarity {faces.face_similarity}"
+        lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}")
+    return "\n".join(lines)
 
 
 def _add_queries(table: Table, queries: Queries) -> None:
