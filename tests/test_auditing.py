@@ -249,6 +249,7 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
     assert report.victim.threat_models == ["feature dump"]
     assert report.leakage["face_similarity"].value > 0.8
     assert "weights were not given" in report.attacks["optimisation"].refused
+    assert "stored features are one answer for each picture" in report.attacks["averaging"].refused
 
 
 def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(

@@ -173,6 +173,8 @@ def averaging(
     Who has several answers has one: where validation people say that the average is no better, one it is.
     """
     if context.stolen.averaged is None:
+        if context.victim.encoder is None:
+            return refused("stored features are one answer for each picture, and nobody can be asked for more")
         return refused("the encoder answers alike each time, so there is nothing to average")
     several, single = (
         inversion(context, place, attacker, "averaging", context.stolen.averaged()),
