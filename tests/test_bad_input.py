@@ -181,7 +181,7 @@ def test_what_is_no_run_is_not_opened(kind: str, pack: oneway.Pack, control: Att
         "missing": "is not a folder; give the --out of a `oneway protect`",
         "file": "is not a folder",
         "empty": "config.json does not exist",
-        "pack": "config.json does not exist",
+        "pack": "is a pack; give the --out of a `oneway protect` on it",
         "attack": "is not a protect run; give the --out of a `oneway protect`",
     }
     with pytest.raises(oneway.InputError, match=message[kind]):

@@ -255,7 +255,9 @@ def test_a_setting_of_which_a_leakage_is_not_known_is_passed_over_and_said() -> 
 @pytest.mark.parametrize("bounds", [{"utility": 0.5}, {"leakage": 0.5}])
 def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bounds: dict[str, float]) -> None:
     silent = unmeasured(row("noise", 1, 0.9, 0.3), "there is no verifier", *NAMES)
-    with pytest.raises(oneway.InputError, match="no leakage was measured at layer2"):
+    with pytest.raises(
+        oneway.InputError, match="judged: not judged by leakage of face_similarity: there is no verifier"
+    ):
         recommend(replace(REPORT, rows=[silent]), "layer2", **bounds)
     partly = unmeasured(row("noise", 2, 0.9, 0.3), "there is no verifier", "face_similarity")
     report = replace(REPORT, rows=[partly])

@@ -21,6 +21,7 @@ from PIL import Image
 
 import oneway
 from conftest import RUNTIME
+from oneway import cli
 from oneway.attacks.feature import FeatureConfig
 from oneway.auditing.config import AuditConfig
 from oneway.report.reports import read_report
@@ -306,6 +307,21 @@ def test_a_plan_is_timed_and_what_is_made_is_not_counted(
     runs.write_json(store.run(settings[0]) / runs.RESULTS, {})
     found = estimate(settings, store, audits=False)
     assert (found.runs, found.audits) == (1, 0)
+
+
+def test_a_dry_run_lists_before_it_needs_a_network(
+    people: oneway.Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(
+            ["experiment", "tradeoff", str(people.path), "--perceptual-network", "gone", "--out", out, "--dry-run"]
+        )
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "tradeoff  " in said.out
+    assert "gone" in said.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_that_need_one_another_are_never_made_at_once(config: ExperimentConfig, pack: oneway.Pack) -> None:

@@ -40,6 +40,11 @@ def test_without_labels(tmp_path: Path) -> None:
     assert all(source.reader(index, 16).shape == (16, 16, 3) for index in range(4))
 
 
+def test_labels_that_are_not_there_are_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--labels .*nowhere\.csv does not exist"):
+        folder.read(folder_tree(tmp_path / "images"), tmp_path / "nowhere.csv")
+
+
 def test_csv_is_matched_by_name(tmp_path: Path) -> None:
     source = folder.read(folder_tree(tmp_path / "images"), table(tmp_path))
     assert source.attributes == ("one", "two", "three")

@@ -188,6 +188,8 @@ def test_the_range_must_be_given(network: nn.Module, tmp_path: Path) -> None:
         OnnxEncoder(path, SIZE)
     with pytest.raises(oneway.InputError, match=r"pixels = '0\.\.256' does not exist; did you mean '0\.\.255'"):
         OnnxEncoder(path, SIZE, pixels="0..256")
+    with pytest.raises(oneway.InputError, match=r"nowhere\.onnx' is not a file"):
+        OnnxEncoder(tmp_path / "nowhere.onnx", SIZE)
 
 
 def test_what_is_no_encoder_of_these_pictures_is_refused(network: nn.Module, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def experiment(
     from oneway.data.packed import Pack
     from oneway.report.table import experiment_table
     from oneway.reproduction.config import PRESETS
-    from oneway.reproduction.experiment import NAMES, PAGE, foresee
+    from oneway.reproduction.experiment import NAMES, PAGE, foresee, plan
     from oneway.reproduction.experiment import experiment as run_experiments
 
     maker, settings = open_executor(jobs, pairs(set))
@@ -170,11 +170,10 @@ def experiment(
     pack, extra = Pack.open(data), None if extra_public is None else Pack.open(extra_public)
     said = console()
     if dry_run:
-        planned, expected = foresee(names, pack, out, config, extra=extra, verifier=verifier)
-        for title, lines in planned.items():
+        for title, lines in plan(names, config, pack.path, None if extra is None else extra.path).items():
             for line in lines:
                 said.print(f"{title}  {line.id}: {line.title}", soft_wrap=True)
-        said.print(_told(expected, jobs))
+        said.print(_told(foresee(names, pack, out, config, extra=extra, verifier=verifier), jobs))
         return
     found = run_experiments(names, pack, out, config, extra=extra, verifier=verifier, executor=maker, resume=resume)
     for results in found.values():

@@ -138,6 +138,7 @@ class OnnxEncoder(nn.Module):
     def __init__(self, path: Path | str, size: int, *, pixels: str | None = None, output: str | None = None) -> None:
         super().__init__()
         name = f"encoder {str(path)!r}"
+        self.graph = Graph(Path(path), "encoder")
         if pixels is None:
             raise InputError(
                 f"{name} needs pixels, the range of numbers that it expects: {', '.join(RANGES)} (imagenet: "
@@ -145,7 +146,6 @@ class OnnxEncoder(nn.Module):
             )
         if pixels not in RANGES:
             raise unknown("pixels =", pixels, RANGES)
-        self.graph = Graph(Path(path), "encoder")
         self._last = _checked(name, self.graph.input, size, pixels)
         self._mean, self._deviation = (torch.tensor(values)[:, None, None] for values in RANGES[pixels])
         self._output = chosen_output(name, self.graph.outputs, output)

@@ -16,6 +16,7 @@ from torch import nn
 
 from oneway.config import Count, Names, checked, from_dict
 from oneway.data.batches import to_pictures
+from oneway.data.description import DESCRIPTION
 from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
 from oneway.models.bottleneck import Narrow, Widen
@@ -251,6 +252,8 @@ def finished(path: Path) -> Made:
     """
     if not path.is_dir():
         raise InputError(f"{path} is not a folder; give the --out of a `oneway protect` that has finished")
+    if (path / DESCRIPTION).is_file():
+        raise InputError(f"{path} is a pack; give the --out of a `oneway protect` on it that has finished")
     content = runs.read_json(path / runs.CONFIG)
     if "protect" not in content:
         raise InputError(f"{path} is not a protect run; give the --out of a `oneway protect`")

@@ -71,8 +71,8 @@ def foresee(
     *,
     extra: Pack | None = None,
     verifier: Path | None = None,
-) -> tuple[dict[str, list[Line]], Estimate]:
-    """List the lines of experiments, and say how long what is not made yet will take on this machine.
+) -> Estimate:
+    """Say how long what is not made yet of experiments will take on this machine.
 
     Args: as `experiment` takes them. Nothing is written.
 
@@ -85,7 +85,7 @@ def foresee(
     known = {setting.run for setting in audited}
     only = [line.setting for line in planned.get("tsne", []) if line.setting.run not in known]
     first, second = estimate(audited, store), estimate(only, store, audits=False)
-    return planned, Estimate(seconds=first.seconds + second.seconds, runs=first.runs + second.runs, audits=first.audits)
+    return Estimate(seconds=first.seconds + second.seconds, runs=first.runs + second.runs, audits=first.audits)
 
 
 def experiment(

@@ -40,7 +40,7 @@ def recommend(
             raise InputError(f"{name} must be a finite number, not {bound}")
     rows = _settings(report, cut)
     if not _measured(rows):
-        raise InputError(f"no leakage was measured at {cut}; give the benchmark a verifier and people seen twice")
+        raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut))}")
     judged = [row for row in rows if not _missing(row, rows)]
     if not judged:
         raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut))}")

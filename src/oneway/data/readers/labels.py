@@ -38,6 +38,8 @@ def read_table(path: Path) -> pa.Table:
             table = pyarrow.csv.read_csv(path, convert_options=as_text)
         else:
             raise InputError(f"{path}: labels must be a .csv or .parquet file")
+    except FileNotFoundError as error:
+        raise InputError(f"--labels {path} does not exist; give a .csv or .parquet file") from error
     except (OSError, UnicodeDecodeError, pa.ArrowException, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a table ({error}); repair the file") from error
     table = table.rename_columns([column.strip() for column in table.column_names])
