@@ -141,6 +141,14 @@ def test_linked_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCapt
     assert {Path(record.message.split(": ")[0]).name for record in caplog.records} == {"again", "loop"}
 
 
+@pytest.mark.parametrize("suffix", "jpg jpeg jfif png webp bmp gif tif tiff JPG".split())
+def test_pictures_of_every_announced_suffix_are_found(tmp_path: Path, suffix: str) -> None:
+    photograph(tmp_path / "whole.jpg")
+    Image.open(tmp_path / "whole.jpg").save(tmp_path / "saved.png")
+    (tmp_path / "saved.png").rename(tmp_path / f"a.{suffix}")
+    assert set(folder.read(tmp_path).names) == {"whole.jpg", f"a.{suffix}"}
+
+
 def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = folder_tree(tmp_path, ("a/1.jpg",))
     for name in ("a/2.HEIC", "3.heic", "a/notes.txt", "LICENSE"):
