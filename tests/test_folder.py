@@ -141,12 +141,11 @@ def test_linked_folders_are_followed_once(tmp_path: Path, caplog: pytest.LogCapt
     assert {Path(record.message.split(": ")[0]).name for record in caplog.records} == {"again", "loop"}
 
 
-@pytest.mark.parametrize("suffix", "jpg jpeg jfif png webp bmp gif tif tiff JPG".split())
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "JPG"])
 def test_pictures_of_every_announced_suffix_are_found(tmp_path: Path, suffix: str) -> None:
-    photograph(tmp_path / "whole.jpg")
-    Image.open(tmp_path / "whole.jpg").save(tmp_path / "saved.png")
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "saved.png")
     (tmp_path / "saved.png").rename(tmp_path / f"a.{suffix}")
-    assert set(folder.read(tmp_path).names) == {"whole.jpg", f"a.{suffix}"}
+    assert folder.read(tmp_path).names == (f"a.{suffix}",)
 
 
 def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -246,7 +245,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     folder_tree(tmp_path, ("1.jpg",))
     (tmp_path / "bad.parquet").write_bytes(b"not parquet")
     (tmp_path / "latin.csv").write_bytes("file,größe\n1.jpg,1\n".encode("latin-1"))
-    for name in ("bad.parquet", "latin.csv", "none.csv"):
+    for name in ("bad.parquet", "latin.csv"):
         with pytest.raises(InputError, match=f"{name}: cannot be read as a table"):
             folder.read(tmp_path, tmp_path / name)
     with pytest.raises(InputError, match=r"labels.xlsx: labels must be a .csv or .parquet file"):
