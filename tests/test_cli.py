@@ -215,7 +215,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("protect PACK --out OUT --set steps", "--set takes NAME=VALUE, not 'steps'"),
         ("protect PACK --out RUN", "holds a finished run"),
         ("attack NOWHERE", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
-        ("attack PACK", "config.json does not exist"),
+        ("attack PACK", "is a pack; give the --out of a `oneway protect` on it that has finished"),
         ("attack RUN --data OTHERS", "is not the one that"),
         ("attack RUN --out OUT --control PACK --verifier JUDGE", "config.json does not exist"),
         ("attack RUN --out OUT --verifier NOWHERE", "does not exist"),

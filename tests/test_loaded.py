@@ -123,7 +123,7 @@ def test_a_module_of_ones_own_is_given(
 def test_what_is_no_finished_run_is_refused(alone: Path, pack: oneway.Pack, tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="is not a folder"):
         oneway.load_encoder(tmp_path / "none")
-    with pytest.raises(oneway.InputError, match=r"config\.json does not exist"):
+    with pytest.raises(oneway.InputError, match="is a pack; give the --out of a `oneway protect`"):
         oneway.load_encoder(pack.path)
     (alone / "results.json").unlink()
     with pytest.raises(oneway.InputError, match="unfinished run"):

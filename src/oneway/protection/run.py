@@ -269,11 +269,7 @@ def describe(pack: Pack, attributes: tuple[str, ...], out: Path) -> dict[str, An
     Whoever has the run alone must be able to use it, and whoever is handed it learns no more of the disk than the
     pack's name, so the pack's place is kept only where it is near.
     """
-    return {
-        "data": pack.about | {"path": _near(pack.path, out)},
-        "size": pack.size,
-        "attributes": list(attributes),
-    }
+    return {"data": pack.about | {"path": _near(pack.path, out)}, "size": pack.size, "attributes": list(attributes)}
 
 
 def _near(pack: Path, out: Path) -> str | None:
