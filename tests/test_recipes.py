@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ def as_written_by_0_1_0(config: ProtectConfig, *, noise: float, bottleneck: int)
         del content["network"][name]
     content["game"] |= {"noise": noise, "bottleneck": bottleneck}
     return content
+
+
+def test_a_defence_that_lists_no_strengths_takes_the_one_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = replace(recipes()["noise"], strengths=())
+    monkeypatch.setattr("oneway.protection.recipes.recipes", lambda: {"none": recipes()["none"], "noise": silent})
+    made = prescribe(small(), "noise", 7.0)
+    assert made.defence is not None
+    assert made.defence.level == 7.0
+    with pytest.raises(oneway.InputError, match="'none' has no strength"):
+        prescribe(small(), "none", 5.0)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

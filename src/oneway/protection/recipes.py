@@ -31,12 +31,14 @@ class Recipe:
 
     Attributes:
         make: sets what the defence sets, as strong as it is by default, or at a strength.
-        strengths: those worth comparing, from weak to strong; none where there is no strength.
+        strengths: those worth comparing, from weak to strong.
+        scaled: whether it can be made as strong as is asked for; the control cannot.
 
     """
 
     make: Callable[[ProtectConfig, float | None], ProtectConfig]
     strengths: tuple[float, ...] = ()
+    scaled: bool = True
 
 
 def control(config: ProtectConfig, _: float | None = None) -> ProtectConfig:
@@ -84,7 +86,7 @@ def _alone(kind: type[Defence], config: ProtectConfig, strength: float | None) -
 
 
 _RECIPES = {
-    "none": Recipe(make=control),
+    "none": Recipe(make=control, scaled=False),
     "game": Recipe(make=game, strengths=(0.03, 0.1, 0.3, 1.0)),
     "paper": Recipe(make=paper, strengths=(3.0, 30.0, 300.0)),
     "deepobfuscator": Recipe(make=deepobfuscator, strengths=(0.1, 1.0, 10.0)),
@@ -156,7 +158,7 @@ def prescribe(config: ProtectConfig, name: str, strength: float | None = None) -
     if name not in recipes():
         raise unknown("defence", name, recipes())
     recipe = recipes()[name]
-    if strength is not None and not recipe.strengths:
+    if strength is not None and not recipe.scaled:
         raise InputError(f"the defence {name!r} has no strength, so {name}={strength:g} cannot be; give {name} alone")
     if strength == 0:
         raise InputError(
