@@ -67,7 +67,8 @@ def audit(
         out: a new folder; `audit` in the run's own, or here, by default.
         config: the attacks and their budgets.
         verifier: compares faces, one or several; without one there are no identity scores of reconstructions. Attackers
-            train with the first ones, see `AuditConfig.surrogates`; figures of faces are the worst by the others.
+            train with the first ones, see `AuditConfig.surrogates`; figures of faces are the worst that a judge sees of
+            attackers who did not train with it.
         network: a module of the class that a run protects, if it is one of your own.
         images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
             Without, none is written anywhere; drawn faces are shown all the same.

@@ -40,8 +40,9 @@ class AuditConfig:
             as a comparison of many encoders does; the others are refused.
         alone: one inversion attacker, trained instead of the panel and of every other attack, as `oneway attack` does.
         surrogates: how many of the verifiers at most, the first ones, attackers train with; where there are several,
-            the last is left out. What these see of faces is an upper bound; the worst of the others counts, or where
-            there is no other that one. Networks of two families carry over to a third, where one does not.
+            the last is left out. What these see of who trained with them is an upper bound; by each judge the
+            strongest of the others counts, and of the judges the worst. Networks of two families carry over to a
+            third, where one does not.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.

@@ -21,7 +21,7 @@ def require_fingerprint(judge: Named, what: str) -> None:
 
 
 def check_same_judges(path: Path, theirs: Sequence[Named], ours: Sequence[Named]) -> None:
-    """Hold the judges of a control to ours, by their fingerprints, in their order: attackers train with the first.
+    """Hold the judges of a control to ours, by their fingerprints, in their order: attackers train with the first ones.
 
     Raises:
         InputError: if they are not the same, or this cannot be said.

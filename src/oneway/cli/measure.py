@@ -107,7 +107,8 @@ def audit(
         control: The unprotected run, or the audit of an unprotected encoder, to compare with.
         verifier: Judge of faces: an ONNX file, a file made by `oneway verifier`, or the name of one that a package
             adds; by default the pack's own, which is trained on its identities the first time. Give it several times
-            for several judges: attackers train with the first, and the worst of the others counts.
+            for several judges: attackers train with the first ones but never the last, and the worst counts that a
+            judge sees of attackers who did not train with it.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.

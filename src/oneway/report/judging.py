@@ -101,11 +101,9 @@ class JudgeReport:
 
     def seen(self) -> list[tuple[str, bool, JudgedFaces]]:
         """Give what it sees: of whom, whether that counts, and the figures; those that count first."""
-        every = [] if self.faces is None else [self.faces]
-        if not self.trained_with:
-            return [("no attacker trained with it", self.counts, faces) for faces in every]
-        bound = [
-            ("upper bound: attackers trained with it", self.counts and not self.independent, faces) for faces in every
+        every = "upper bound: attackers trained with it" if self.trained_with else "no attacker trained with it"
+        rows = [
+            ("attackers who did not train with it", self.counts, self.independent),
+            (every, self.counts and self.independent is None, self.faces),
         ]
-        own = [] if self.independent is None else [self.independent]
-        return [("attackers who did not train with it", self.counts, faces) for faces in own] + bound
+        return [(whose, counts, faces) for whose, counts, faces in rows if faces is not None]

@@ -39,9 +39,7 @@ def recommend(
         if bound is not None and not math.isfinite(bound):
             raise InputError(f"{name} must be a finite number, not {bound}")
     rows = _settings(report, cut)
-    if not _measured(rows):
-        raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut))}")
-    judged = [row for row in rows if not _missing(row, rows)]
+    judged = [row for row in rows if not _missing(row, rows)] if _measured(rows) else []
     if not judged:
         raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut))}")
 

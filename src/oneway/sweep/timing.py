@@ -62,7 +62,7 @@ def estimate(settings: Sequence[Setting], store: Store, *, audits: bool = True) 
     seconds = sum(_training(setting) for setting in trained.values())
     judged = _judging(store) if audited else 0.0
     for each in audited.values():
-        seconds += _attacking(each) + (len(each.audit.attackers) * each.audit.seeds + 2) * judged
+        seconds += _attacking(each) + (len(each.audit.attackers) + each.audit.seeds + 1) * judged
     return Estimate(seconds=seconds, runs=len(trained), audits=len(audited))
 
 
@@ -133,8 +133,9 @@ def _attacking(setting: Setting) -> float:
         return budget * max(0.0, took[1] - took[0]) / TIMED
 
     configs = [attackers()[name].config for name in audit.attackers]  # none of another package's, whose time is unknown
-    drawn = sum(seconds_of(draw, config) for config in configs if config is not None)
-    return audit.seeds * drawn + seconds_of(predict, audit.feature)
+    drawn = [seconds_of(draw, config) for config in configs if config is not None]
+    # Whichever is the strongest is trained again, so no other takes longer than the longest.
+    return sum(drawn) + (audit.seeds - 1) * max(drawn, default=0.0) + seconds_of(predict, audit.feature)
 
 
 def _first(part: Part, count: int) -> slice:
