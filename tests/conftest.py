@@ -20,13 +20,17 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import oneway
 from oneway import demo
+from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.panel import attackers, trained
+from oneway.auditing.config import AuditConfig
 from oneway.config import override
 from oneway.data.source import synthetic_source
 from oneway.judges.identification import IdentificationConfig, identify, load
 from oneway.judges.verifier import Verifier
 from oneway.protection.config import small
 from oneway.report.reports import read_report
+from oneway.report.sweeps import BenchmarkReport
+from oneway.sweep.benchmark import DefencesConfig, compare_defences
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)
@@ -46,6 +50,10 @@ TINY: dict[str, Any] = {
     "batch_size": 16,
 }
 RUNTIME = oneway.RuntimeConfig(device="cpu", precision="32", checkpoint_seconds=0)
+AUDIT = AuditConfig(
+    attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
+)
+"""The audit of a sweep."""
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 
@@ -197,6 +205,21 @@ def judge(people: oneway.Pack, people_judge: Path) -> Verifier:
     made = oneway.open_verifier(people, people_judge)
     assert made is not None
     return made
+
+
+@pytest.fixture(scope="session")
+def defences(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
+    """A benchmark of one defence, weak and strong."""
+    return DefencesConfig(protect=tiny({"steps": 20}), audit=AUDIT, defences=("noise=0.5", "noise=50"))
+
+
+@pytest.fixture(scope="session")
+def compared(once: Once, defences: DefencesConfig, people: oneway.Pack, people_judge: Path) -> BenchmarkReport:
+    """What one process that nothing interrupts finds in it."""
+    made = once(
+        "compared", lambda path: compare_defences(people, path, defences, verifier=people_judge, progress=False)
+    )
+    return read_report(made, BenchmarkReport, "oneway benchmark")
 
 
 @pytest.fixture(scope="session")

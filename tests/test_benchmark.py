@@ -17,9 +17,6 @@ import torch
 from PIL import Image
 
 import oneway
-from conftest import RUNTIME
-from oneway.attacks.feature import FeatureConfig
-from oneway.auditing.config import AuditConfig
 from oneway.config import to_dict
 from oneway.protection.recipes import recipes
 from oneway.report.pareto import draw_pareto
@@ -36,18 +33,11 @@ from oneway.sweep.executor import Executor
 pytestmark = pytest.mark.whole
 
 Tiny = Callable[..., oneway.ProtectConfig]
-AUDIT = AuditConfig(
-    attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
-)
 NAMES = ("face_similarity", "feature_similarity", "linkage")
 
 
 def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
     return oneway.Estimate(value=value, low=value - half, high=value + half, n=812, unit=unit)
-
-
-def config(tiny: Tiny, **changes: Any) -> DefencesConfig:
-    return DefencesConfig(cuts=("layer2",), protect=tiny({"steps": 8}), audit=AUDIT, **changes)
 
 
 def figures(row: BenchmarkRow) -> dict[str, Any]:
@@ -86,12 +76,15 @@ def test_where_it_runs_does_not_decide_which_setting_it_is(pack: oneway.Pack, ti
 
 
 def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_processes(
-    people: oneway.Pack, people_judge: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    people: oneway.Pack,
+    people_judge: Path,
+    defences: DefencesConfig,
+    compared: BenchmarkReport,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(recipes(), "noise", replace(recipes()["noise"], strengths=(0.5, 50.0)))
-    asked = config(tiny, defences=("noise",))
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
-    audit, count = store.audit, 0
+    bench, audit, count = tmp_path / "bench", store.audit, 0
 
     def stopped(*args: Any, **options: Any) -> Any:
         nonlocal count
@@ -102,73 +95,76 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
 
     monkeypatch.setattr(store, "audit", stopped)
     with pytest.raises(KeyboardInterrupt):
-        compare_defences(people, tmp_path / "one", asked, **given)
-    assert not (tmp_path / "one" / runs.RESULTS).exists()
+        compare_defences(people, bench, defences, **given)
+    assert not (bench / runs.RESULTS).exists()
     monkeypatch.setattr(store, "audit", audit)
     with pytest.raises(oneway.InputError, match="--resume"):
-        compare_defences(people, tmp_path / "one", asked, **given)
-    expected = foresee(people, tmp_path / "one", asked, verifier=people_judge)
+        compare_defences(people, bench, defences, **given)
+    expected = foresee(people, bench, defences, verifier=people_judge)
     assert (expected.runs, expected.audits) == (1, 2)  # the control is made, the second was trained
     assert expected.seconds > 0
-    one = compare_defences(people, tmp_path / "one", asked, resume=True, **given)
-    assert foresee(people, tmp_path / "one", asked, verifier=people_judge).seconds == 0
-    two = compare_defences(people, tmp_path / "two", asked, executor=Executor(jobs=2), **given)
-    assert [figures(row) for row in one.rows] == [figures(row) for row in two.rows]
+    report = compare_defences(people, bench, defences, resume=True, executor=Executor(jobs=2), **given)
+    assert foresee(people, bench, defences, verifier=people_judge).seconds == 0
+    assert [figures(row) for row in report.rows] == [figures(row) for row in compared.rows]
+    assert report.decisions == compared.decisions
 
-    control, weak, strong = one.rows
+    control, weak, strong = report.rows
     assert control.defence == "none"
     assert control.validation.utility == 1
     assert weak.leakage["feature_similarity"].value > strong.leakage["feature_similarity"].value
-    for row in one.rows:
-        assert (tmp_path / "one" / row.audit / "report.html").is_file()
-        assert (tmp_path / "one" / row.audit / "shown.npy").exists()  # drawn faces are shown; others never
-    with (tmp_path / "one" / TABLE).open(newline="") as file:
+    for row in report.rows:
+        assert (bench / row.audit / "report.html").is_file()
+        assert (bench / row.audit / "shown.npy").exists()  # drawn faces are shown; others never
+    with (bench / TABLE).open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [float(line["mean_mcc"]) for line in lines] == [row.mean_mcc.value for row in one.rows]
-    assert Image.open(tmp_path / "one" / PICTURE).size[0] > 600
+    assert [float(line["mean_mcc"]) for line in lines] == [row.mean_mcc.value for row in report.rows]
+    assert Image.open(bench / PICTURE).size[0] > 600
 
-    written = runs.read_json(tmp_path / "one" / runs.RESULTS)
+    written = runs.read_json(bench / runs.RESULTS)
     assert (written["schema"], written["kind"]) == (5, "benchmark")
-    assert written == to_dict(one), "the file holds what the call returns"
-    audited = read_report(tmp_path / "one" / control.audit, oneway.AuditReport, "oneway audit")
-    assert one.decisions == two.decisions == {"layer2": audited.decisions.leakage}
+    assert written == to_dict(report), "the file holds what the call returns"
+    audited = read_report(bench / control.audit, oneway.AuditReport, "oneway audit")
+    assert report.decisions == {"layer2": audited.decisions.leakage}
     assert weak.linked is None or weak.linked.unit == "share"
-    shown = [str(cell) for cell in benchmark_table(one).columns[1].cells]
+    shown = [str(cell) for cell in benchmark_table(report).columns[1].cells]
     assert shown == ["none", "noise", "noise", "the task's decisions alone"]
 
 
 STARTED = """
 import sys
 from pathlib import Path
-import oneway
-from oneway.auditing.config import AuditConfig
-from oneway.sweep.benchmark import DefencesConfig, compare_defences
+
 from oneway.sweep.executor import Executor
-from oneway.config import override
-config = override(DefencesConfig(defences=("noise", "vib")), {"protect.steps": 100000, "protect.network.width": 0.125})
-out, verifier = map(Path, sys.argv[2:])
-compare_defences(oneway.Pack.open(sys.argv[1]), out, config, verifier=verifier, executor=Executor(jobs=2))
+
+
+def work(begun):
+    begun.touch()
+    while True:
+        pass
+
+
+if __name__ == "__main__":
+    list(Executor(jobs=2).each(work, list(map(Path, sys.argv[1:]))))
 """
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_no_process_of_a_stopped_benchmark_goes_on(
-    people: oneway.Pack, people_judge: Path, tmp_path: Path, how: signal.Signals
-) -> None:
-    command = [sys.executable, "-c", STARTED, str(people.path), str(tmp_path / "bench"), str(people_judge)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def test_no_process_of_a_stopped_sweep_goes_on(tmp_path: Path, how: signal.Signals) -> None:
+    script, begun = tmp_path / "started.py", [tmp_path / name for name in ("one", "two")]
+    script.write_text(STARTED)
+    process = subprocess.Popen([sys.executable, script, *begun], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("bench/runs/*/log.csv")):
+    while not all(path.exists() for path in begun):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert len(children) >= 2
     process.send_signal(how)
-    assert process.wait(timeout=120) != 0
+    assert process.wait(timeout=60) != 0
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{child}").exists() for child in children):
-        assert time.monotonic() < deadline, "a process of the stopped benchmark is still there"
+        assert time.monotonic() < deadline, "a process of the stopped sweep is still there"
         time.sleep(0.01)
 
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import oneway
-from conftest import RUNTIME, Once
-from oneway.attacks.feature import FeatureConfig
-from oneway.auditing.config import AuditConfig
-from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport
 from oneway.storage import runs
 from oneway.sweep.benchmark import DefencesConfig, compare_defences
@@ -25,9 +21,6 @@ from oneway.sweep.store import Store
 pytestmark = pytest.mark.whole
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
-AUDIT = AuditConfig(
-    attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
-)
 
 
 class Cluster:
@@ -37,50 +30,54 @@ class Cluster:
         from ray.cluster_utils import Cluster as Nodes
 
         self.nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        self.second = self.nodes.add_node(num_cpus=1)
+        self.second: Any = None
+        self.complete()
         ray.init(address=self.nodes.address, log_to_driver=False)
+
+    def complete(self) -> None:
+        if self.second is None:
+            self.second = self.nodes.add_node(num_cpus=1)
 
     def kill_second(self) -> None:
         self.nodes.remove_node(self.second, allow_graceful=False)
+        self.second = None
 
     def stop(self) -> None:
         ray.shutdown()
         self.nodes.shutdown()
 
 
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # it is 15, so that a busy machine would starve them
+        made = Cluster()
+        yield made
+        made.stop()
+
+
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # it is 15, so that a busy machine would starve them
-    made = Cluster()
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def asked(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
-    protect = tiny({"steps": 100, "runtime.checkpoint_seconds": 0.0})
-    return DefencesConfig(protect=protect, audit=AUDIT, defences=("noise=1", "noise=2"))
-
-
-@pytest.fixture(scope="module")
-def here(once: Once, asked: DefencesConfig, people: oneway.Pack, people_judge: Path) -> BenchmarkReport:
-    """What one process finds."""
-    made = once(
-        "compared-here", lambda path: compare_defences(people, path, asked, verifier=people_judge, progress=False)
-    )
-    return read_report(made, BenchmarkReport, "oneway benchmark")
+def cluster(nodes: Cluster) -> Cluster:
+    nodes.complete()
+    return nodes
 
 
 def figures(report: BenchmarkReport) -> list[dict[str, Any]]:
     return [{name: getattr(row, name) for name in ("strength", "mean_mcc", "leakage")} for row in report.rows]
 
 
-@pytest.mark.parametrize("shared", [True, False])
+def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:
+    runs.write_json(tmp_path / "there", {})
+    with pytest.raises(oneway.InputError, match=f"^{tmp_path / 'missing'} does not exist"):
+        list(Executor(kind="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
+
+
+@pytest.mark.parametrize("shared", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     cluster: Cluster,
-    asked: DefencesConfig,
-    here: BenchmarkReport,
+    defences: DefencesConfig,
+    compared: BenchmarkReport,
     people: oneway.Pack,
     people_judge: Path,
     tmp_path: Path,
@@ -105,7 +102,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
         killed.set()
 
     threading.Thread(target=kill, daemon=True).start()
-    survived = compare_defences(people, tmp_path / "bench", asked, executor=executor, **given)
+    survived = compare_defences(people, tmp_path / "bench", defences, executor=executor, **given)
     assert killed.is_set()
     until = time.monotonic() + 120
     while len([node for node in ray.nodes() if node["Alive"]]) > 1:  # the cluster takes a while to notice
@@ -114,13 +111,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     for row in survived.rows:
         assert shared or (gathered / place / row.audit / runs.RESULTS).is_file()
         assert (tmp_path / "bench" / row.run / "protector.safetensors").is_file()
-    assert figures(survived) == figures(here)
-
-
-def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:
-    runs.write_json(tmp_path / "there", {})
-    with pytest.raises(oneway.InputError, match=f"^{tmp_path / 'missing'} does not exist"):
-        list(Executor(kind="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
+    assert figures(survived) == figures(compared)
 
 
 def test_a_gathering_gives_back_what_was_put_there_and_only_finished_folders(tmp_path: Path) -> None:
