@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # or each process that a test starts would compile its packages anew
 
 .PHONY: demo check test bench clean
 
