@@ -115,6 +115,25 @@ def test_a_control_of_an_audit_is_looked_at_before_a_judge_is_trained(
         audit()
 
 
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ({"results.json": "{}", "config.json": "{}"}, "holds a finished run"),
+        ({"config.json": "{}"}, "holds an unfinished run; add --resume"),
+        ({"thesis.tex": "years of work"}, "exists and is not a run of ours"),
+        (None, "is a file"),
+    ],
+)
+def test_the_folder_of_an_audit_is_looked_at_before_a_judge_is_trained(
+    audit: Callable[..., Any], tmp_path: Path, held: dict[str, str] | None, message: str
+) -> None:
+    (tmp_path / "out").touch() if held is None else (tmp_path / "out").mkdir()
+    for name, content in (held or {}).items():
+        (tmp_path / "out" / name).write_text(content)
+    with pytest.raises(oneway.InputError, match=message):
+        audit()
+
+
 def folder_of(path: Path, **results: Any) -> Path:
     runs.write_json(path / runs.CONFIG, {})
     runs.write_json(path / runs.RESULTS, results)

@@ -91,6 +91,35 @@ def test_the_same_data_by_another_path_is_the_same_run(tmp_path: Path) -> None:
         pass
 
 
+A, B, OTHER = ({"name": name, "fingerprint": name * 64} for name in "abc")
+
+
+@pytest.mark.parametrize(
+    ("judges", "message"),
+    [
+        ([OTHER | {"name": "a"}, B], rf"judges\.1\.fingerprint = '{'a' * 64}', not '{'c' * 64}'"),
+        ([B, A], r"judges\.1\.fingerprint"),
+        ([A], rf"judges\.2\.fingerprint = '{'b' * 64}', not None"),
+        ([A, B, OTHER], r"judges\.3\.fingerprint = None, not"),
+        ([], "judges"),
+    ],
+    ids=["another of the same name", "another order", "one less", "one more", "none"],
+)
+def test_an_audit_goes_on_with_the_judges_it_was_begun_with(
+    tmp_path: Path, judges: list[dict[str, str]], message: str
+) -> None:
+    with claim(tmp_path / "run", ASKED | {"judges": [A, B]}, resume=False):
+        pass
+    with (
+        pytest.raises(InputError, match=rf"was started with {message}"),
+        claim(tmp_path / "run", ASKED | {"judges": judges}, resume=True),
+    ):
+        pass
+    renamed = [A | {"name": "moved.onnx"}, B]
+    with claim(tmp_path / "run", ASKED | {"judges": renamed}, resume=True) as continued:
+        assert continued is True
+
+
 def test_two_processes_on_one_folder_are_one_clear_error_and_death_releases_it(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "run"
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True)

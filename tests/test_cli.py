@@ -229,6 +229,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("audit RUN --out OUT --verifier JUDGE --fail-above fce_similarity=1", "did you mean 'face_similarity'"),
         ("audit RUN --out OUT --verifier JUDGE --fail-above rank_1", "--fail-above takes NAME=VALUE, not 'rank_1'"),
         ("audit NOWHERE.onnx --out OUT", "name it with --data"),
+        ("audit NOWHERE.ONNX --out OUT", "name it with --data"),
         ("audit --features NOWHERE --out OUT", "name it with --data"),
         ("audit --features NOWHERE --data PACK --out OUT --verifier JUDGE", "NOWHERE"),
         ("audit --data PACK --out OUT --verifier JUDGE", "give either an encoder"),
@@ -431,6 +432,8 @@ def test_from_drawing_to_the_table(oneway_says: Run, settings: dict[str, Any], t
         assert code == 0
         assert "mean MCC of 21 attributes on 8 test people" in out
         assert f"oneway attack {path}" in out
+        assert "may be shared: config.json" in out
+        assert "for devices and servers only: protector.safetensors" in out
     assert oneway_says("attack", bare, *attack)[0] == 0
     code, out, _ = oneway_says("attack", run, "--control", bare / "attack", *attack)
     assert code == 0

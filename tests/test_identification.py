@@ -165,10 +165,22 @@ def test_a_training_that_cannot_be_is_refused(changes: dict[str, float]) -> None
         IdentificationConfig(**changes)  # type: ignore[arg-type]
 
 
-def test_a_verifier_that_diverged_is_not_kept(pack: Pack, tmp_path: Path) -> None:
-    config = replace(BRIEF, learning_rate=1e38)
-    with pytest.raises(DivergedError, match="nothing was kept; lower its learning_rate"):
+def test_a_verifier_that_diverged_is_not_kept_nor_trained_on(pack: Pack, tmp_path: Path) -> None:
+    config = replace(BRIEF, steps=100, learning_rate=1e38)
+    with pytest.raises(DivergedError, match=r"diverged by step 20, and nothing was kept; lower its learning_rate"):
         identify(pack, tmp_path / "own.safetensors", config, runtime=RUNTIME, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_verifier_that_its_last_step_spoiled_is_not_kept(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steep(features: torch.Tensor, centres: torch.Tensor, person: torch.Tensor) -> torch.Tensor:
+        return margin_loss(features, centres, person) + (0 * features).sqrt().sum()  # finite, and its gradient is not
+
+    monkeypatch.setattr(identification, "margin_loss", steep)
+    with pytest.raises(DivergedError, match="diverged by step 1, and nothing was kept"):
+        identify(pack, tmp_path / "own.safetensors", replace(BRIEF, steps=1), runtime=RUNTIME, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,9 +109,11 @@ def test_prepare_says_that_people_are_unknown(tmp_path: Path, capsys: pytest.Cap
     assert "pictures of unknown people" in capsys.readouterr().out
 
 
-def test_attributes_named_twice_are_refused_before_anything_trains(tmp_path: Path) -> None:
+def test_attributes_named_twice_are_refused_before_anything_trains(
+    tmp_path: Path, tiny: Callable[..., oneway.ProtectConfig]
+) -> None:
     pack = oneway.prepare(noise_source(60), tmp_path / "pack", size=16, jobs=1, progress=False)
-    config = replace(oneway.ProtectConfig(), attributes=("attribute1", "attribute0", "attribute1"))
+    config = replace(tiny({"steps": 1}), attributes=("attribute1", "attribute0", "attribute1"))
     with pytest.raises(oneway.InputError, match="attributes: attribute1: named more than once"):
         oneway.protect(pack, tmp_path / "run", config, progress=False)
     assert not (tmp_path / "run").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_the_python_example_runs(
     assert re.fullmatch(r"-?\d\.\d{3} \[-?\d\.\d{3}, -?\d\.\d{3}\]", printed.splitlines()[-1])
     assert (tmp_path / "runs" / "mine" / "attack" / "results.json").is_file()
     (pack.path / "verifier.safetensors").unlink()
+
+
+def test_the_install_section_says_what_the_package_says_of_itself() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    (section,) = re.findall(r"^## Install\n(.*?)^## ", README, flags=re.DOTALL | re.MULTILINE)
+    assert f"Python {project['requires-python'].removeprefix('>=')} or later" in section
+    assert {"uv pip install .", "pip install ."} <= {each.strip() for each in re.split(r"[#\n]|or:", section)}
+    assert "`oneway --version`" in section
+    assert "`python -m oneway`" in section
+    extras = set(re.findall(r"`\[(\w+)\]`", section))
+    assert extras == set(project["optional-dependencies"])
+    # It comes before the first command that needs it.
+    assert README.index("## Install") < README.index("\noneway ")
 
 
 def commands() -> list[str]:

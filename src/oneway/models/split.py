@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch.fx
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
@@ -85,8 +84,7 @@ class _Tracer(torch.fx.Tracer):
         """Say whether `m` is called rather than traced."""
         if m is self._whole:
             return False
-        closed = isinstance(m, torch.jit.ScriptModule) or parametrize.is_parametrized(m)
-        return closed or super().is_leaf_module(m, module_qualified_name) or not any(True for _ in m.children())
+        return super().is_leaf_module(m, module_qualified_name) or not any(True for _ in m.children())
 
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

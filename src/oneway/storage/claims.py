@@ -94,12 +94,12 @@ def _occupied(folder: Path, resume: bool, finished: str) -> bool:
 def _compare(folder: Path, config: Mapping[str, Any]) -> None:
     """Hold a configuration to the one that a run was started with."""
     asked, held = flat(config), flat(read_json(folder / CONFIG))
-    apart = [name for name in asked if held.get(name) != asked[name]]
+    apart = [name for name in {**asked, **held} if held.get(name) != asked.get(name)]
     differing = [name for name in apart if ".runtime." not in name and re.sub(r"\.\d+\.", ".", name) not in PLACES]
     if differing:
         name = differing[0]
         raise InputError(
-            f"{folder} was started with {name} = {held.get(name)!r}, not {asked[name]!r}; "
+            f"{folder} was started with {name} = {held.get(name)!r}, not {asked.get(name)!r}; "
             "resume with the options it was started with, or choose another --out"
         )
 

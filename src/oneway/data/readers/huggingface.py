@@ -158,9 +158,9 @@ def _open(path: str, split: str | None) -> Opened:
     if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
         return _open_dataset(path, split, datasets.load_from_disk)
     if place.is_dir():
-        return _open_parquet(path, f"{glob.escape(path)}/**/{EVERY}", split)
+        return _open_parquet(path, f"{path}/**/{EVERY}", split)
     if place.is_file():
-        return _open_parquet(path, glob.escape(path), split)
+        return _open_parquet(path, path, split)
     if glob.has_magic(path) or "://" in path:
         named = path if path.lower().endswith(".parquet") else f"{path.rstrip('/')}/**/{EVERY}"
         return _open_parquet(path, named, split)
