@@ -46,7 +46,7 @@ TINY: dict[str, Any] = {
     "runtime.device": "cpu",
     "runtime.precision": "32",
     "runtime.checkpoint_seconds": 0,
-    "steps": 40,
+    "steps": 20,
     "batch_size": 16,
 }
 RUNTIME = oneway.RuntimeConfig(device="cpu", precision="32", checkpoint_seconds=0)
@@ -267,7 +267,7 @@ def make_run(once: Once, pack: oneway.Pack, tiny: Callable[..., oneway.ProtectCo
 @pytest.fixture(scope="session")
 def unprotected(make_run: Callable[..., oneway.Run]) -> oneway.Run:
     """An unprotected run, trained until it knows something of the task."""
-    return make_run("unprotected", {"game.pixel": 0.0, "steps": 300, "learning_rate": 1e-2})
+    return make_run("unprotected", {"game.pixel": 0.0, "steps": 220, "learning_rate": 1e-2})
 
 
 @pytest.fixture(scope="session")

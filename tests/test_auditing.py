@@ -261,36 +261,6 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
     assert "stored features are one answer for each picture" in report.attacks["averaging"].refused
 
 
-def test_an_audit_is_the_same_to_the_bit_and_resumes_between_and_within_its_steps(
-    audit: Audit, control: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    from oneway.auditing import steps as module
-
-    class KilledError(Exception):
-        pass
-
-    take, killed = module.Steps.take, tmp_path / "killed"
-    for last in ("inversion mirror", "information"):
-
-        def dying(self: module.Steps, name: str, make: Any, last: str = last) -> module.StepResult:
-            found = take(self, name, make)
-            if name == last:
-                raise KilledError
-            return found
-
-        with monkeypatch.context() as patch:
-            patch.setattr(module.Steps, "take", dying)
-            with pytest.raises(KilledError):
-                audit(Changed(), out=killed, control=None, resume=killed.exists())
-    with pytest.raises(oneway.InputError, match="unfinished run; add --resume"):
-        audit(Changed(), out=killed, control=None)
-    resumed, straight = audit(Changed(), out=killed, control=None, resume=True), read(control)
-    for name, result in straight.attacks.items():
-        assert untimed(resumed.attacks[name]) == untimed(result), name
-    for name in ("floors", "leakage", "verdict", "queries"):
-        assert getattr(resumed, name) == getattr(straight, name), name
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -304,12 +304,13 @@ def test_a_full_disk_leaves_the_file_that_was_there_whole(tmp_path: Path, monkey
 def test_a_run_that_filled_the_disk_goes_on_when_there_is_space(
     pack: oneway.Pack, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny({"steps": 60})
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 3)  # steps between two checkpoints
+    config = tiny({"steps": 9})
     straight = oneway.protect(pack, tmp_path / "straight", config, progress=False)
     whole, save = Path.write_bytes, Training.save
 
     def full(self: Training) -> None:
-        monkeypatch.setattr(Path, "write_bytes", whole if self.step == 20 else write_half)
+        monkeypatch.setattr(Path, "write_bytes", whole if self.step == 3 else write_half)
         save(self)
 
     monkeypatch.setattr(Training, "save", full)
@@ -319,7 +320,7 @@ def test_a_run_that_filled_the_disk_goes_on_when_there_is_space(
     monkeypatch.setattr(Training, "save", save)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {"config.json", "log.csv", "tensorboard", "checkpoint.safetensors"}
-    assert runs.read_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 20
+    assert runs.read_tensors(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == 3
     run = oneway.protect(pack, tmp_path / "run", config, resume=True, progress=False)
     assert (run.path / "protector.safetensors").read_bytes() == (straight.path / "protector.safetensors").read_bytes()
 

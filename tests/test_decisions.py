@@ -13,8 +13,7 @@ import pytest
 import torch
 
 import oneway
-from conftest import RUNTIME, Once
-from oneway.auditing.config import AuditConfig
+from conftest import AUDIT, RUNTIME, Once
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.guards import check_decisions
@@ -28,7 +27,7 @@ from oneway.runtime import launch
 
 pytestmark = pytest.mark.whole
 
-CONFIG = AuditConfig(attackers=("mirror",), steps=50, brief=True, runtime=RUNTIME)
+CONFIG = AUDIT
 
 
 def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
@@ -38,7 +37,7 @@ def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Es
 @pytest.fixture(scope="module")
 def run(once: Once, people: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig]) -> oneway.Run:
     """An encoder that decides something."""
-    config = tiny({"game.pixel": 0.0, "steps": 200, "learning_rate": 1e-2, "network.cut": "layer1"})
+    config = tiny({"game.pixel": 0.0, "steps": 100, "learning_rate": 1e-2, "network.cut": "layer1"})
     path = once("decided", lambda path: oneway.protect(people, path, config, progress=False))
     return oneway.Run.open(path, people)
 

@@ -97,21 +97,23 @@ def test_it_is_the_same_to_the_bit_under_a_seed_and_does_something(
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(
     name: str, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train("whole", {"defence": name, "steps": 40})
     from oneway.protection.train import Training
+
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 5)  # steps between two checkpoints
+    whole = train("whole", {"defence": name, "steps": 10})
 
     play = Training.play
 
     def stopped(self: Training) -> torch.Tensor:
-        if self.step == 30:
+        if self.step == 8:
             raise KeyboardInterrupt
         return play(self)
 
-    monkeypatch.setattr(Training, "play", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        train("parts", {"defence": name, "steps": 40})
-    monkeypatch.undo()
-    assert same(whole, train("parts", {"defence": name, "steps": 40}, resume=True))
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "play", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            train("parts", {"defence": name, "steps": 10})
+    assert same(whole, train("parts", {"defence": name, "steps": 10}, resume=True))
 
 
 @every_defence
@@ -127,7 +129,7 @@ def test_at_a_strength_that_leaves_nothing_the_linear_attacker_draws_the_mean_fa
     name: str, train: Train, pack: oneway.Pack, runtime: oneway.RuntimeConfig, tmp_path: Path
 ) -> None:
     level, share = EXTREME[name]
-    longer = {"steps": 150, "learning_rate": 1e-2} if name in ("vib", "cem") else {"steps": 4}
+    longer = {"steps": 60, "learning_rate": 1e-2} if name in ("vib", "cem") else {"steps": 4}
     run = train("run", {"defence": name, strength(name): level} | longer)
     fabric = launch(runtime)
     access = BlackBox(run.load().encoder, fabric, pack.size)

@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.manifold import TSNE
 
 import oneway
-from conftest import RUNTIME
+from conftest import AUDIT
 from oneway import cli
-from oneway.attacks.feature import FeatureConfig
-from oneway.auditing.config import AuditConfig
 from oneway.report.reports import read_report
 from oneway.report.reproduction import reproduction
 from oneway.report.sweeps import ExperimentReport, ExperimentRow
@@ -39,9 +39,6 @@ from test_page import CHROMIUM
 pytestmark = pytest.mark.whole
 
 Tiny = Callable[..., oneway.ProtectConfig]
-AUDIT = AuditConfig(
-    attackers=("mirror",), brief=True, steps=10, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
-)
 
 
 def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
@@ -220,6 +217,7 @@ def test_ten_kills_at_random_change_no_table(
 def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
     config: ExperimentConfig, people: oneway.Pack, people_judge: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sklearn.manifold.TSNE", partial(TSNE, max_iter=250))  # the least that it takes
     names, given = ("tradeoff", "tsne"), {"verifier": people_judge, "progress": False}
     protect, count = store.protect, 0
 
@@ -261,9 +259,9 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
     html = (tmp_path / "out" / PAGE).read_text()
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", html), "the page asks for something outside of itself"
     if CHROMIUM is not None:
-        for place, row in enumerate(rows):
-            assert slider_at(html, place, tmp_path)["title"] == row.title
-        first, last = slider_at(html, 0, tmp_path), slider_at(html, len(rows) - 1, tmp_path)
+        seen = [slider_at(html, place, tmp_path) for place in range(len(rows))]
+        assert [told["title"] for told in seen] == [row.title for row in rows]
+        first, last = seen[0], seen[-1]
         assert first["strip"] != last["strip"]
         assert f"{rows[-1].scores['mean_mcc'].value:.3f}".replace("-", "\N{MINUS SIGN}") in last["figures"]
         for told, row in ((first, rows[0]), (last, rows[-1])):

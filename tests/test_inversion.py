@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 import oneway
 from conftest import Attacked
 from oneway import losses
-from oneway.attacks import fit as training
 from oneway.attacks.access import BlackBox
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.inversion import AnyDecoder, draw_decoder, invert, reconstruct
@@ -231,36 +229,6 @@ def test_reconstructions_stand_beside_their_pictures(
 def test_the_checkpoint_time_is_kept(attack: Invert, tmp_path: Path) -> None:
     attack(QUICK, tmp_path / "checkpoint.safetensors", seconds=1e6)
     assert not (tmp_path / "checkpoint.safetensors").exists()
-
-
-def test_a_whole_attack_keeps_its_checkpoint_at_the_runtimes_pace_and_resumes(
-    early: oneway.Run, runtime: oneway.RuntimeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    kept = replace(QUICK, keep=True)
-    straight = oneway.attack(early, tmp_path / "straight", kept, runtime=runtime, progress=False)
-    save = training._State.save
-
-    def dying(self: training._State[Any], checkpoint: Path) -> None:
-        save(self, checkpoint)
-        raise KilledError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training._State, "save", dying)
-        with pytest.raises(KilledError):
-            oneway.attack(early, tmp_path / "killed", kept, runtime=runtime, progress=False)
-    assert (tmp_path / "killed" / "parts" / "inversion-mirror.safetensors").exists()
-    assert not (tmp_path / "killed" / "results.json").exists()
-    before = shutil.copytree(tmp_path / "killed", tmp_path / "copy")
-    with pytest.raises(oneway.InputError, match="unfinished run; add --resume"):
-        oneway.attack(early, before, kept, runtime=runtime, progress=False)
-    resumed = oneway.attack(early, tmp_path / "killed", kept, runtime=runtime, resume=True, progress=False)
-    ours, theirs = (report.attacks["inversion"] for report in (resumed, straight))
-    assert (ours.scores, ours.ways["mirror"].course) == (theirs.scores, theirs.ways["mirror"].course)
-    assert resumed.floors == straight.floors
-    assert (tmp_path / "killed" / "decoder.safetensors").read_bytes() == (
-        tmp_path / "straight" / "decoder.safetensors"
-    ).read_bytes()
-    assert not (tmp_path / "killed" / "parts").exists()
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,11 @@ def test_a_killed_protect_resumes_to_the_bit(
     pack: oneway.Pack, settings: dict[str, Any], command: Command, tmp_path: Path
 ) -> None:
     sets = [f"--set={name}={value}" for name, value in settings.items()]
-    arguments = ["protect", str(pack.path), *sets, "--set", "steps=80", "--set", "keep=true", "--out"]
+    arguments = ["protect", str(pack.path), *sets, "--set", "steps=40", "--set", "keep=true", "--out"]
     killed = tmp_path / "killed"
     kill_at(killed / "checkpoint.safetensors", start(ONEWAY, *arguments, killed))
     step = read_tensors(killed / "checkpoint.safetensors")[1]["step"]
-    assert 0 < step < 80
+    assert 0 < step < 40
     assert not (killed / "results.json").exists()
 
     assert_refused_without_resume(command, *arguments, killed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -34,6 +35,7 @@ RANKS = (
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """Every module of the package but its front door, by its dotted name below `oneway`."""
     found = {}

@@ -122,11 +122,11 @@ def test_the_weights_that_did_best_against_a_fresh_decoder_are_kept(
 def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
     pack: oneway.Pack, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = PROBED | {"game.decoders": 2, "game.decoder_restart": 7, "game.decoder_gan": 0.01}
-    changes |= {"game.probe_every": 5, "game.probe_steps": 4, "steps": 20}
-    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 10)  # steps between two checkpoints
+    changes = PROBED | {"game.decoders": 2, "game.decoder_restart": 4, "game.decoder_gan": 0.01}
+    changes |= {"game.probe_every": 3, "game.probe_steps": 4, "steps": 9}
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 4)  # steps between two checkpoints
     straight = oneway.protect(pack, tmp_path / "straight", tiny(changes), progress=False)
-    for already, steps in enumerate((17, 6)):
+    for already, steps in enumerate((7, 2)):
         with monkeypatch.context() as patch:
             kill_after(patch, steps)
             with pytest.raises(KilledError):
@@ -135,7 +135,7 @@ def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
     assert differing(straight, resumed) == []
     ours, theirs = (json.loads((run.path / "results.json").read_text()) for run in (straight, resumed))
     assert ours["probes"] == theirs["probes"]
-    assert ours["probes"]["last"]["step"] == 20
+    assert ours["probes"]["last"]["step"] == 9
     assert (straight.path / "log.csv").read_bytes() == (resumed.path / "log.csv").read_bytes()
     header, *rows = (straight.path / "log.csv").read_text().splitlines()
     assert header.endswith(",probe_error")

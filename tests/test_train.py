@@ -84,11 +84,11 @@ def test_what_the_caller_drew_before_makes_no_difference(protect: Protect) -> No
 def test_a_killed_run_resumes_to_the_uninterrupted_one_to_the_bit(
     protect: Protect, monkeypatch: pytest.MonkeyPatch, precision: str, noise: float
 ) -> None:
-    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 5)  # steps between two checkpoints
-    changes = {"steps": 13, "runtime.precision": precision, "network.noise": noise}
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 3)  # steps between two checkpoints
+    changes = {"steps": 8, "runtime.precision": precision, "network.noise": noise}
     straight = protect("straight", changes)
     # Before the first checkpoint, in the middle of the game, and between the last checkpoint and the end.
-    for already, steps in enumerate((3, 8, 6)):
+    for already, steps in enumerate((2, 5, 4)):
         with monkeypatch.context() as patch:
             kill_after(patch, steps)
             with pytest.raises(KilledError):
@@ -149,14 +149,14 @@ def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
         "game.perceptual_network": f"resnet10t:{resnet_file}",
         "game.pixel": 0.0,
         "game.perceptual": 1.0,
-        "steps": 20,
+        "steps": 6,
     }
-    blind = protect("blind", {"game.pixel": 0.0, "steps": 20, "network.noise": 0.0, "network.bottleneck": 0})
+    blind = protect("blind", {"game.pixel": 0.0, "steps": 6, "network.noise": 0.0, "network.bottleneck": 0})
     alone = protect("alone", seen | {"network.noise": 0.0, "network.bottleneck": 0})
     assert alone.config.protects
     assert differing(blind, alone) != []
     both = protect("both", seen | {"game.pixel": 1.0, "game.decoder_perceptual": 0.1})
-    assert differing(both, protect("pixels", {"game.pixel": 1.0, "steps": 20})) != []
+    assert differing(both, protect("pixels", {"game.pixel": 1.0, "steps": 6})) != []
     for weight in ("game.perceptual", "game.decoder_perceptual"):
         with pytest.raises(oneway.InputError, match=r"game\.perceptual_network must be given"):
             protect("none", {weight: 1.0, "game.pixel": 1.0})
@@ -195,21 +195,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     def spoiled(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         asked.append(len(logits))
-        return utility(logits, labels) * (torch.nan if len(asked) == 33 else 1)
+        return utility(logits, labels) * (torch.nan if len(asked) == 8 else 1)
 
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 5)  # steps between two checkpoints
     with monkeypatch.context() as patch:
         patch.setattr(losses, "utility", spoiled)
-        with pytest.raises(oneway.DivergedError, match=r"not finite at step 33 .*step 20 in .*lower learning_rate"):
-            protect("run", {"steps": 40})
+        with pytest.raises(oneway.DivergedError, match=r"not finite at step 8 .*step 5 in .*lower learning_rate"):
+            protect("run", {"steps": 10})
     tensors, about = read_tensors(tmp_path / "run" / "checkpoint.safetensors")
-    assert about["step"] == 20
+    assert about["step"] == 5
     assert all(tensor.isfinite().all() for tensor in tensors.values())
     assert not (tmp_path / "run" / "results.json").exists()
     assert not (tmp_path / "run" / "protector.safetensors").exists()
     assert "nan" not in (tmp_path / "run" / "log.csv").read_text()
     with pytest.raises(oneway.InputError, match=r"unfinished run.*--resume"):
         oneway.Run.open(tmp_path / "run")
-    assert differing(protect("run", {"steps": 40}, resume=True), protect("straight", {"steps": 40})) == []
+    assert differing(protect("run", {"steps": 10}, resume=True), protect("straight", {"steps": 10})) == []
 
 
 def test_weights_that_are_not_finite_never_become_the_good_checkpoint(
@@ -218,14 +219,15 @@ def test_weights_that_are_not_finite_never_become_the_good_checkpoint(
     utility, asked = losses.utility, []
 
     def steep(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """A finite loss at step 40, whose gradient is not: the weights that follow are lost."""
+        """A finite loss at step 10, whose gradient is not: the weights that follow are lost."""
         asked.append(len(logits))
         loss = utility(logits, labels)
-        return loss + torch.sqrt(loss - loss.detach()) if len(asked) == 40 else loss
+        return loss + torch.sqrt(loss - loss.detach()) if len(asked) == 10 else loss
 
+    monkeypatch.setattr("oneway.protection.train.LOG_EVERY", 5)
     monkeypatch.setattr(losses, "utility", steep)
     with pytest.raises(oneway.DivergedError):
-        protect("run", {"steps": 60})
+        protect("run", {"steps": 15})
     tensors, _ = read_tensors(tmp_path / "run" / "checkpoint.safetensors")
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
@@ -238,11 +240,11 @@ def test_a_run_whose_last_step_ruins_the_weights_is_not_finished(
     def steep(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         asked.append(len(logits))
         loss = utility(logits, labels)
-        return loss + torch.sqrt(loss - loss.detach()) if len(asked) == 25 else loss
+        return loss + torch.sqrt(loss - loss.detach()) if len(asked) == 7 else loss
 
     monkeypatch.setattr(losses, "utility", steep)
     with pytest.raises(oneway.DivergedError):
-        protect("run", {"steps": 25})
+        protect("run", {"steps": 7})
     assert not (tmp_path / "run" / "results.json").exists()
 
 

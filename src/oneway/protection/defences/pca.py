@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA as Components
 from torch import Tensor, nn
 
 from oneway.config import ShareBelowAll, checked
@@ -35,6 +34,8 @@ class Projected(nn.Module):
     @torch.no_grad()
     def fit(self, private: Private) -> None:
         """Take the components of the features of private pictures, chosen at random."""
+        from sklearn.decomposition import PCA as Components  # seconds, which no other defence need wait for
+
         device = self.mean.device
         rows = np.sort(np.random.default_rng(0).permutation(len(private))[:PICTURES])
         self.encoder.eval()
