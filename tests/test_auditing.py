@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import oneway
@@ -324,12 +325,59 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     assert "face_similarity" not in report.floors["random_public_face"], "the first judge's alone is known"
     assert all(way.scores.items() >= way.judged["other"].items() for way in ways.values())
     assert not any(guard.name == "independent judge" for guard in report.guards)
+    lacking = next(line for line in report.untested if line.startswith("attackers who train with every judge but one"))
+    assert "no attacker can train with the verifier 'other', without gradients" in lacking
     assert read(tmp_path / "audit") == report
     with pytest.raises(oneway.InputError, match=r"judged by judge\.onnx .* and other .*, not by judge\.onnx .*order"):
         audit(Changed(), config=config, verifier=judge, control=tmp_path / "audit", out=tmp_path / "against")
     with pytest.raises(oneway.InputError, match=r"two verifiers are called 'judge\.onnx'"):
         audit(Changed(), config=config, verifier=[judge, judge], out=tmp_path / "twice")
     assert not (tmp_path / "twice").exists()
+
+
+class Moved(Renamed):
+    """Another network: the same with its features in another order of sizes, and with gradients."""
+
+    def __call__(self, pictures: Tensor, landmarks: Any = None) -> Any:
+        return self._moved(torch.from_numpy(self.verifier(pictures, landmarks))).numpy()
+
+    def _moved(self, features: Tensor) -> Tensor:
+        return F.normalize(features * torch.linspace(0.2, 1, features.shape[1]), dim=1)
+
+    def differentiable(self, device: torch.device) -> Any:
+        embed = self.verifier.differentiable(device)  # type: ignore[attr-defined]
+        return lambda pictures, points: self._moved(embed(pictures, points))
+
+
+def test_every_judge_has_an_attacker_that_trained_with_the_others_and_features_leak_by_the_worst(
+    audit: Audit, judge: Verifier, tmp_path: Path
+) -> None:
+    config = replace(BRIEF, attackers=("identity",), steps=20)
+    judges = [judge, Moved(judge, "un/usual, name")]
+    report = audit(Changed(), config=config, verifier=judges, control=None)
+    ways = report.attacks["inversion"].ways
+    assert list(ways) == ["linear", "identity with judge.onnx", "identity with un/usual, name"]
+    first, second = report.judges
+    assert first.trained_with
+    assert second.trained_with
+    for own, seen in (("identity with judge.onnx", first), ("identity with un/usual, name", second)):
+        assert seen.independent is not None
+        assert seen.independent.attacker != own, "who trained with it is no independent attacker"
+    assert not any(line.startswith("attackers who train with every") for line in report.untested)
+    told = {each.name: each.features for each in report.judges}
+    assert [each.counts for each in told.values() if each] == [True, False], "without a control the first counts"
+    with np.load(tmp_path / "audit" / "scores.npz") as kept:
+        for name, key in {"judge.onnx": "", "un/usual, name": " by un/usual, name"}.items():
+            assert kept[f"feature_similarity{key}"].mean() == pytest.approx(told[name].similarity.value)
+            assert kept[f"floor mean_feature feature_similarity{key}"].mean() == pytest.approx(told[name].floor.value)
+    against = audit(Changed(), config=config, verifier=judges, control=tmp_path / "audit", out=tmp_path / "against")
+    shares = {each.name: each.features.leakage for each in against.judges if each.features is not None}
+    assert all(share.value == pytest.approx(1) for share in shares.values()), "the same encoder leaks all"
+    (counts,) = [each for each in against.judges if each.features is not None and each.features.counts]
+    assert against.leakage["feature_similarity"] == shares[counts.name]
+    assert against.attacks["feature"].scores["feature_similarity"] == counts.features.similarity
+    assert against.control.attacks["feature"].scores["feature_similarity"] == counts.features.similarity
+    assert against.floors["mean_feature"]["feature_similarity"] == counts.features.floor
 
 
 def test_the_only_judge_is_an_upper_bound_where_attackers_train_with_it(audit: Audit) -> None:

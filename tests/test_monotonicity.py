@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from oneway.attacks.panel import attackers
 from oneway.auditing.assemble import per_picture
-from oneway.auditing.judged import by_judge, counting, leakage_by
+from oneway.auditing.judged import by_judge, counting, faces_leakage
 from oneway.auditing.measures import trained_again
 from oneway.auditing.monotonicity import check_monotonicity
+from oneway.auditing.reconstruction import attacker_of, panel_of, strongest, trainings, unseen
 from oneway.auditing.steps import StepResult, refused
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.leakage import leakage
@@ -41,6 +44,7 @@ class Judge:
         )
         self.test = SimpleNamespace(identities=PEOPLE)
 
+        self.name, self.threshold = name, None
         self.counted = self.key("face_similarity") + (" independent" if trained_with and not alone else "")
 
     def key(self, name: str) -> str:
@@ -131,26 +135,27 @@ def test_the_judge_counts_by_which_most_leaks_to_attackers_who_did_not_train_wit
     one, two, three = Judge(trained_with=True), Judge("two", first=False), Judge("three", first=False)
     ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6), three=(0.35, 0.6))
     judges: Any = [one, two, three]
-    assert counting(judges, ours, theirs) is three, "what the first sees of who did not train with it is unknown"
+    assert counting(judges, ours, theirs).faces is three, "what the first sees of who did not train with it is unknown"
     alone: Any = [Judge(trained_with=True, alone=True)]
-    assert counting(alone, ours, theirs) is alone[0], "with no other, its upper bound counts"
-    assert counting(judges, ours, None) is two, "without a control the first that nobody trained with"
+    assert counting(alone, ours, theirs).faces is alone[0], "with no other, its upper bound counts"
+    assert counting(judges, ours, None).faces is two, "without a control the first that nobody trained with"
     independent = {"inversion face_similarity independent": scores(0.45)}
     against = {"inversion face_similarity independent": scores(0.6, 2)}
-    assert counting(judges, ours | independent, theirs | against) is one
+    assert counting(judges, ours | independent, theirs | against).faces is one
     assert (
-        counting(judges, ours | {**independent, **{key: scores(0.1) for key in independent}}, theirs | against) is three
+        counting(judges, ours | {**independent, **{key: scores(0.1) for key in independent}}, theirs | against).faces
+        is three
     )
     three.blind = "it accepts nobody"
-    assert counting(judges, ours, theirs) is two
-    share = leakage_by(three, ours, theirs, three.counted)  # type: ignore[arg-type]
+    assert counting(judges, ours, theirs).faces is two
+    share = faces_leakage(three, ours, theirs)  # type: ignore[arg-type]
     assert isinstance(share, Refused)
     assert "cannot tell who is shown" in share.refused
 
 
 def test_a_judges_leakage_is_that_of_its_own_scores() -> None:
     ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6))
-    shares = [leakage_by(judge, ours, theirs, judge.counted) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
+    shares = [faces_leakage(judge, ours, theirs) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
     assert [round(share.value, 1) for share in shares if isinstance(share, Estimate)] == [0.8, 0.3]
 
 
@@ -166,8 +171,8 @@ def test_the_attacker_that_is_strongest_by_any_judge_is_trained_again_and_a_solv
     for name, level in {"linear": 0.1, "mirror": 0.5, "identity": 0.4}.items():
         panel[f"inversion {name}"] = attacker({"linear": 0.2, "mirror": 0.1, "identity": 0.3}[name])
         panel[f"inversion {name}"].facts["validation"]["face_similarity by other"] = level
-    context = SimpleNamespace(judges=[Judge(), other], config=SimpleNamespace(seeds=3, seed=7))
-    again = trained_again(context, panel)  # type: ignore[arg-type]
+    context: Any = SimpleNamespace(judges=[Judge(), other], config=SimpleNamespace(seeds=3, seed=7))
+    again = trained_again(context, panel, {name: attackers()[name] for name in ("linear", "mirror", "identity")})
     assert {label: each.seed for label, each in again.items()} == {
         "identity-2": 8,
         "identity-3": 9,
@@ -175,7 +180,35 @@ def test_the_attacker_that_is_strongest_by_any_judge_is_trained_again_and_a_solv
         "mirror-3": 9,
     }
     solved = found(linear=0.9)
-    assert not trained_again(SimpleNamespace(judges=[Judge()], config=context.config), solved)  # type: ignore[arg-type]
+    context.judges = [Judge()]
+    assert not trained_again(context, solved, {name: attackers()[name] for name in ("linear", "identity")})
+
+
+def test_of_several_trainings_the_one_counts_that_did_not_have_the_judge() -> None:
+    one, two = Judge(trained_with=True), Judge("two", first=False, trained_with=True)
+    panel, levels = found(), {"with one": (0.5, 0.3), "with two": (0.35, 0.6)}
+    for group, (first, second) in levels.items():
+        label = f"inversion identity {group}"
+        panel[label] = attacker(first)
+        panel[label].facts["validation"]["face_similarity by two"] = second
+        panel[label].facts["trained_with"] = [group.removeprefix("with ")]
+    panel.pop("inversion identity")
+    panel["inversion linear"].facts["validation"]["face_similarity by two"] = 0.1
+    steps = panel_of(panel)
+    assert [strongest(steps, judge) for judge in (one, two)] == ["identity with one", "identity with two"]  # type: ignore[arg-type]
+    assert [strongest(unseen(steps, judge), judge) for judge in (one, two)] == [  # type: ignore[arg-type]
+        "identity with two",
+        "identity with one",
+    ]
+    context: Any = SimpleNamespace(judges=[one, two], config=SimpleNamespace(seeds=2, seed=0))
+    trained = {f"identity {group}": replace(attackers()["identity"], trains_with=(group[5:],)) for group in levels}
+    again = trained_again(context, panel, {"linear": attackers()["linear"], **trained})
+    assert {label: each.trains_with for label, each in again.items()} == {
+        "identity-2 with one": ("one",),
+        "identity-2 with two": ("two",),
+    }
+    assert {attacker_of(label) for label in again} == {"identity"}
+    assert trainings({**trained, **again}, "identity with one") == ["identity-2 with one"]  # type: ignore[arg-type]
 
 
 def test_the_interval_of_the_strongest_attacker_reaches_over_its_trainings() -> None:
@@ -185,7 +218,7 @@ def test_the_interval_of_the_strongest_attacker_reaches_over_its_trainings() -> 
     strongest = AttackResult(scores={}, strongest={"face_similarity": "identity"})
     kept = per_picture(panel, {"inversion": strongest}, [Judge()])  # type: ignore[list-item]
     control = {"inversion face_similarity": scores(0.6, 2)}
-    share = leakage_by(Judge(), kept, control, "face_similarity")  # type: ignore[arg-type]
+    share = faces_leakage(Judge(), kept, control, "face_similarity")  # type: ignore[arg-type]
     first, second = (
         leakage(panel[f"inversion {label}"].arrays["face_similarity"], scores(0.6, 2), scores(0.05, 3), PEOPLE)
         for label in ("identity", "identity-2")

@@ -36,6 +36,7 @@ class Attacker:
         start: the attacker from whose decoder of a map of features it goes on, which is trained before it.
         config: of the decoder that is trained, by which its time is foretold, if it is one of ours.
         seed: of its weights.
+        trains_with: names of the verifiers that it trains with, of those that the audit has.
 
     """
 
@@ -49,6 +50,7 @@ class Attacker:
     start: str | None = None
     config: InversionConfig | None = None
     seed: int = 0
+    trains_with: tuple[str, ...] = ()
 
 
 def _solve(context: Context) -> Fitted[Any]:

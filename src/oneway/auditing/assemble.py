@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing import conclusions, guards, judged
-from oneway.auditing.attack_results import attacks_of, estimates_of, inferred
+from oneway.auditing.attack_results import attacks_of, estimates_of, feature_of, inferred
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.context import AuditContext
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
+from oneway.auditing.judged import Counting
 from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.monotonicity import check_monotonicity
-from oneway.auditing.reconstruction import FACES, panel_of, shown, strongest, trainings
+from oneway.auditing.reconstruction import FACES, panel_of, shown, strongest, trainings, unseen
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
-from oneway.auditing.victim import Stolen, Victim
+from oneway.auditing.victim import Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import mean
@@ -45,23 +47,21 @@ from oneway.storage import runs
 
 def assemble(
     found: Mapping[str, StepResult],
-    victim: Victim,
-    stolen: Stolen,
-    judges: Sequence[Judge],
-    config: AuditConfig,
+    context: AuditContext,
     passed: list[Guard],
     doubts: list[str],
     control: Control | None,
     asked: Asked,
 ) -> AuditReport:
     """Put together the report; `passed` are the guards of before, `doubts` are why no verdict is `low`."""
-    late = unconverged(found)
+    late, victim, judges, config = unconverged(found), context.victim, context.judges, context.config
     attacks = attacks_of(found, victim.pack, judges)
     scores, theirs = per_picture(found, attacks, judges), None if control is None else control.scores
     counts = judged.counting(judges, scores, theirs)
     seen = judged.reports(judges, found, scores, theirs, counts)
+    attacks["feature"] = feature_of(found[counts.features.key("feature")], counts.features)
     attacks = judged.as_judged(attacks, seen, counts)
-    leakage = conclusions.leakage_of(scores, theirs, judges[0], counts)
+    leakage = conclusions.leakage_of(scores, theirs, counts)
     against = scores if theirs is None else theirs
     decisions = summarise(found["decisions"], scores, against, judges[0], counts)
     confused = found["inference"].arrays.get("confusion decisions")
@@ -76,8 +76,8 @@ def assemble(
             name=victim.name,
             kind=victim.kind,
             threat_models=_threat_models(victim),
-            noisy=stolen.noisy,
-            features=list(stolen.access.shape),
+            noisy=context.stolen.noisy,
+            features=list(context.stolen.access.shape),
             picture_size=victim.pack.size,
             task=None if victim.task is None else list(victim.task),
         ),
@@ -90,7 +90,7 @@ def assemble(
         judges=seen,
         unconverged=late,
         guards=passed + guards.check_judges(seen) + guards.check_convergence(late) + beside,
-        untested=conclusions.untested(attacks, config, control, judges[0]),
+        untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),
         seconds={name: step.facts["seconds"] for name, step in found.items()},
         leakage=leakage,
         decisions=decisions,
@@ -119,12 +119,13 @@ def per_picture(
             if key in panel[attacker].arrays:
                 scores |= _by_every_training(found, attacker, key, key)
         if judge.counted != judge.key("face_similarity"):
-            attacker = strongest(judged.without_surrogate(panel), judge)
+            attacker = strongest(unseen(panel, judge), judge)
             scores |= _by_every_training(found, attacker, judge.key("face_similarity"), judge.counted)
+        predicted = found[judge.key("feature")].arrays
+        if "feature_similarity" in predicted:
+            scores[judge.key("feature_similarity")] = predicted["feature_similarity"]
     for name, values in found["floors"].arrays.items():
         scores[f"floor {name}"] = values
-    if "feature_similarity" in found["feature"].arrays:
-        scores["feature_similarity"] = found["feature"].arrays["feature_similarity"]
     for name in ("accepted", "pairs"):
         if name in found["linkage"].arrays:
             scores[f"linkage {name}"] = found["linkage"].arrays[name]
@@ -174,7 +175,7 @@ def _first(attacks: Attacks) -> str:
     return strongest.get("face_similarity", strongest["mse"])
 
 
-def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Judge) -> dict[str, Excess]:
+def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Counting) -> dict[str, Excess]:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
     least = found["floors"].facts["validation"] | {"linkage": FALSE_ACCEPT_RATE}
     scores: dict[str, Excess] = {}
@@ -182,20 +183,22 @@ def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Judge
         result = attacks[attack]
         if isinstance(result, Refused) or result.validation is None:
             continue
-        if name != "linkage" and counts.blind is not None:
+        judge = {"face_similarity": counts.faces, "feature_similarity": counts.features}.get(name)
+        if judge is not None and judge.blind is not None:
             continue
-        key = counts.key(name) if name == "face_similarity" else name
+        key = name if judge is None else judge.key(name)
         scores[name] = Excess(score=result.validation, floor=least[key])
     return scores
 
 
-def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Judge) -> dict[str, Floors]:
+def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Counting) -> dict[str, Floors]:
     floors: dict[str, Floors] = {"mean_face": {}, "random_public_face": {}}
+    judged_by = dict.fromkeys(FACES, counts.faces) | {"feature_similarity": counts.features}
     for key, values in found["floors"].arrays.items():
         floor, name = key.split(" ", 1)
-        if name in FACES and not counts.first:
+        if name in judged_by and not judged_by[name].first:
             continue  # the first judge's
-        name = next((face for face in FACES if counts.key(face) == name), name)
+        name = next((score for score, judge in judged_by.items() if judge.key(score) == name), name)
         if name not in metrics():
             continue  # another's
         floors.setdefault(floor, {})[name] = mean(values, pack.test.identities, unit=metrics()[name].unit)

@@ -20,17 +20,16 @@ from oneway.metrics.classification import correlations
 from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.fisher import least_mse
 from oneway.metrics.registry import metrics, of_reconstructions
-from oneway.report.values import AttackResult, Attacks, Course, Scores, Way
+from oneway.report.values import AttackResult, Attacks, Course, OrRefused, Scores, Way
 
 LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
 
 
 def attacks_of(found: Mapping[str, StepResult], pack: Pack, judges: Sequence[Judge]) -> Attacks:
-    """Give the result of every attack, or why there is none; of faces as the first judge sees them."""
-    attacks: Attacks = {"inversion": inversion_of(found, judges)}
+    """Give the result of every attack, or why there is none; of faces and features as the first judge sees them."""
+    attacks: Attacks = {"inversion": inversion_of(found, judges), "feature": feature_of(found["feature"], judges[0])}
     for name, give in {
-        "feature": _feature,
         "linkage": _linkage,
         "scatter": _scatter,
         "inference": _inference,
@@ -122,7 +121,10 @@ def _scored(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
     return AttackResult(scores=estimates_of(judge, step), course=course_of(step.facts), facts=facts)
 
 
-def _feature(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
+def feature_of(step: StepResult, judge: Judge) -> OrRefused[AttackResult]:
+    """Give what was predicted of a judge's features, or why nothing was."""
+    if step.refusal is not None:
+        return step.refusal
     ways, strongest = step.facts["ways"], step.facts["strongest"]
     return AttackResult(
         scores=estimates_of(judge, step),
@@ -130,6 +132,7 @@ def _feature(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
         ways={name: Way(course=course_of(course)) for name, course in ways.items()},
         course=course_of(step.facts),
         validation=1 - ways[strongest]["validation_error"],
+        seconds=step.facts["seconds"],
     )
 
 

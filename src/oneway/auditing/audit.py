@@ -19,13 +19,13 @@ from oneway.auditing.measures import measure
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import require_fingerprint, without
 from oneway.auditing.steps import FOLDER, Steps
+from oneway.auditing.surrogates import Surrogates, open_surrogates
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
 from oneway.config import to_dict
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.judge import Judge, identified
-from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Verifier
 from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import Run
@@ -68,7 +68,7 @@ def audit(
         config: the attacks and their budgets.
         verifier: compares faces, one or several; without one there are no identity scores of reconstructions. Attackers
             train with the first ones, see `AuditConfig.surrogates`; figures of faces are the worst that a judge sees of
-            attackers who did not train with it.
+            attackers who did not train with it, those of features the worst of all judges.
         network: a module of the class that a run protects, if it is one of your own.
         images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
             Without, none is written anywhere; drawn faces are shown all the same.
@@ -103,16 +103,14 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
-    surrogates = tuple(
-        Surrogate(each, opened.pack, fabric.device) for each in verifiers[: config.trained_with(len(verifiers))]
-    )
+    surrogates = open_surrogates(verifiers, config, opened.pack, fabric.device)
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
         unkept = config if config.alone is None else replace(config, alone=replace(config.alone, keep=False))
         again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, asked, again)
-    judges = open_judges(opened.pack, verifiers, config, progress=progress)
+    judges = open_judges(opened.pack, verifiers, surrogates, progress=progress)
     with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
             for judge in asked.judges:
@@ -136,7 +134,7 @@ def audit(
             images=images,
         )
         found = measure(context)
-        report = assemble(found, opened, stolen, judges, config, passed, doubts, beside, asked)
+        report = assemble(found, context, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)
         scores = {name: values[order] for name, values in per_picture(found, report.attacks, judges).items()}
         people = anonymous(opened.pack.test.identities[order])
@@ -163,7 +161,9 @@ def _several(verifier: Verifier | Sequence[Verifier] | None) -> tuple[Verifier, 
     return verifiers
 
 
-def open_judges(pack: Pack, verifiers: Sequence[Verifier], config: AuditConfig, *, progress: bool) -> tuple[Judge, ...]:
+def open_judges(
+    pack: Pack, verifiers: Sequence[Verifier], surrogates: Surrogates, *, progress: bool
+) -> tuple[Judge, ...]:
     """Make the judges of an audit, at least one, which may have no verifier."""
     return tuple(
         Judge(
@@ -172,7 +172,7 @@ def open_judges(pack: Pack, verifiers: Sequence[Verifier], config: AuditConfig, 
             each,
             progress=progress,
             first=place == 0,
-            trained_with=place < config.trained_with(len(verifiers)),
+            trained_with=each is not None and each.name in surrogates.networks,
             alone=len(verifiers) == 1,
         )
         for place, each in enumerate(verifiers or (None,))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.judged import leakage_by
+from oneway.auditing.judged import Counting, faces_leakage, features_leakage
 from oneway.auditing.reconstruction import attacker_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
@@ -35,40 +35,39 @@ STANDS_FIRST = {
 def leakage_of(
     scores: Mapping[str, NDArray[np.float64]],
     control: Mapping[str, NDArray[np.float64]] | None,
-    judge: Judge,
-    counts: Judge,
+    counts: Counting,
 ) -> dict[str, OrRefused[Estimate]]:
     """Give the three leakages of docs/audit.md, or why there is none.
 
     Args:
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
-        judge: whose features are predicted; by one that is blind nothing is said of them. Linkage needs no judge: the
-            encoder's own features are compared with each other.
-        counts: the judge by whom faces in reconstructions count.
+        counts: the judges by whom faces and features count. Linkage needs none: the encoder's own features are
+            compared with each other.
 
     """
-    names = {
-        "feature_similarity": ("feature_similarity", "floor mean_feature feature_similarity"),
-        "linkage": ("linkage accepted", "linkage pairs"),
+    return {
+        "face_similarity": faces_leakage(counts.faces, scores, control),
+        "feature_similarity": features_leakage(counts.features, scores, control),
+        "linkage": _linkage(scores, control, counts.faces.test.identities),
     }
-    shares = {"face_similarity": leakage_by(counts, scores, control, counts.counted)}
-    for name, (score, floor) in names.items():
-        if control is None:
-            shares[name] = Refused(refused="there is no control to take a share of; give one with --control")
-        elif name != "linkage" and judge.blind is not None:
-            shares[name] = Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
-        elif score not in scores or score not in control:
-            missing = "this audit" if score not in scores else "the control's audit"
-            few = ", for which its validation people may be too few" if name == "linkage" else ""
-            shares[name] = Refused(refused=f"{missing} did not measure it{few}")
-        else:
-            least = scores[floor] * (FALSE_ACCEPT_RATE if name == "linkage" else 1)
-            try:
-                shares[name] = leakage(scores[score], control[score], least, judge.test.identities)
-            except NoLeakError as error:
-                shares[name] = Refused(refused=str(error))
-    return shares
+
+
+def _linkage(
+    scores: Mapping[str, NDArray[np.float64]],
+    control: Mapping[str, NDArray[np.float64]] | None,
+    people: NDArray[np.int64],
+) -> OrRefused[Estimate]:
+    score, pairs = "linkage accepted", "linkage pairs"
+    if control is None:
+        return Refused(refused="there is no control to take a share of; give one with --control")
+    if score not in scores or score not in control:
+        missing = "this audit" if score not in scores else "the control's audit"
+        return Refused(refused=f"{missing} did not measure it, for which its validation people may be too few")
+    try:
+        return leakage(scores[score], control[score], scores[pairs] * FALSE_ACCEPT_RATE, people)
+    except NoLeakError as error:
+        return Refused(refused=str(error))
 
 
 def concluded(report: AuditReport) -> AuditReport:
@@ -164,8 +163,10 @@ def _decided(report: AuditReport) -> list[str]:
     ]
 
 
-def untested(attacks: Attacks, config: AuditConfig, control: Control | None, judge: Judge) -> list[str]:
-    """Say what this audit does not show."""
+def untested(
+    attacks: Attacks, config: AuditConfig, control: Control | None, judge: Judge, lacking: str | None
+) -> list[str]:
+    """Say what this audit does not show; `lacking` is why no attacker trains with the judge that was to."""
     missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
     inversion = attacks["inversion"]
     trained = {} if isinstance(inversion, Refused) else inversion.ways
@@ -177,6 +178,8 @@ def untested(attacks: Attacks, config: AuditConfig, control: Control | None, jud
         )
     if config.seeds == 1:
         missing.append("other initial weights of the strongest attacker, which was trained once: --set seeds=3")
+    if lacking is not None:
+        missing.append(f"attackers who train with every judge but one: {lacking}")
     if judge.verifier is None:
         missing.append("identity in reconstructions: there is no verifier")
     if control is None:

@@ -39,10 +39,10 @@ class AuditConfig:
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
         alone: one inversion attacker, trained instead of the panel and of every other attack, as `oneway attack` does.
-        surrogates: how many of the verifiers at most, the first ones, attackers train with; where there are several,
-            the last is left out. What these see of who trained with them is an upper bound; by each judge the
-            strongest of the others counts, and of the judges the worst. Networks of two families carry over to a
-            third, where one does not.
+        surrogates: how many of the verifiers at most, the first ones, an attacker trains with; where there are several,
+            the last is left out. For each of these one more trains without it, and with the next in its place. What a
+            judge sees of who trained with it is an upper bound; the strongest of the others counts, and of the judges
+            the worst. Networks of two families carry over to a third, where one does not.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
@@ -75,10 +75,10 @@ class AuditConfig:
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
-    def trained_with(self, judges: int) -> int:
-        """Say how many of so many judges, the first ones, attackers really train with."""
-        trained = any(attackers()[name].surrogate for name in self.attackers)
-        return min(self.surrogates, max(judges - 1, 1)) if trained and self.alone is None else 0
+    @property
+    def trains_with_judges(self) -> bool:
+        """Whether any attacker trains with judges."""
+        return self.alone is None and any(attackers()[name].surrogate for name in self.attackers)
 
     def __post_init__(self) -> None:
         for name in self.attackers:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from oneway.attacks.fit import Fitted
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.steps import Steps
+from oneway.auditing.surrogates import Surrogates
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
-from oneway.judges.surrogate import Surrogate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class AuditContext:
     Attributes:
         victim: what is attacked.
         stolen: what its attackers have.
-        judges: who score what they draw; attackers train with those that say so, the first ones.
-        surrogates: these, with gradients.
+        judges: who score what they draw.
+        surrogates: those that attackers train with.
         config: their budgets.
         steps: which are finished.
         images: whether pictures of people are asked for, so that steps keep some.
@@ -32,7 +32,7 @@ class AuditContext:
     victim: Victim
     stolen: Stolen
     judges: tuple[Judge, ...]
-    surrogates: tuple[Surrogate, ...] = ()
+    surrogates: Surrogates = field(default_factory=Surrogates)
     config: AuditConfig
     steps: Steps
     images: bool = False

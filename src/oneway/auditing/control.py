@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.judged import as_judged
+from oneway.auditing.judged import Counting, as_judged
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import check_same_judges, check_same_settings, without
 from oneway.auditing.reconstruction import shown
 from oneway.auditing.victim import Victim
 from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
-from oneway.judges.judge import Judge
 from oneway.protection.config import read
 from oneway.protection.run import Run
 from oneway.report.reports import Asked, AuditReport, ControlReport, Question, read_report
@@ -44,8 +43,8 @@ class Control:
     scores: dict[str, NDArray[np.float64]]
     pictures: NDArray[np.uint8] | None
 
-    def beside(self, counts: Judge) -> ControlReport:
-        """Give what stands in the report of the audit that it is the control of, faces as the judge there sees them."""
+    def beside(self, counts: Counting) -> ControlReport:
+        """Give what stands in the report of the audit that it is the control of, as the judges that count there see."""
         return ControlReport(
             name=self.report.victim.name,
             audit=self.path.absolute().name,

@@ -14,6 +14,7 @@ from oneway.attacks.panel import LINEAR
 from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
+from oneway.auditing.judged import Counting
 from oneway.auditing.linking import SCORES
 from oneway.auditing.reconstruction import FACES
 from oneway.auditing.steps import StepResult, refused
@@ -55,9 +56,13 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in wanted}
     if context.config.alone is not None:
         return StepResult(facts={"linkage": {}}, arrays=drawn)
-    found["feature"] = inference.predicted(inner, place, found)
+    features: dict[str, NDArray[np.generic]] = {}
+    for number, judge in enumerate(context.judges):
+        apart = replace(place, checkpoint=place.checkpoint.with_suffix(f".{number}{place.checkpoint.suffix}"))
+        step = found[judge.key("feature")] = inference.predicted(inner, apart, judge, found)
+        if step.refusal is None:
+            features[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
     linkage = inference.linked(inner, place, found)
-    features = {name: values for name, values in found["feature"].arrays.items() if name == "feature_similarity"}
     linked = {name: linkage.facts[name] for name in SCORES if name in linkage.facts}
     course = {name: found["feature"].facts[name] for name in COURSE if name in found["feature"].facts}
     return StepResult(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
@@ -68,7 +73,7 @@ def summarise(
     scores: Mapping[str, NDArray[np.float64]],
     against: Mapping[str, NDArray[np.float64]],
     judge: Judge,
-    counts: Judge,
+    counts: Counting,
 ) -> OrRefused[Decisions]:
     """Give the scores of the decisions, and their leakages.
 
@@ -76,27 +81,29 @@ def summarise(
         step: what `attack_decisions` found.
         scores: of every test picture, of the encoder and the floors, as in `scores.npz`.
         against: those of the control, or, where there is none, the encoder's own.
-        judge: the first, whose features are predicted.
-        counts: the judge by whom faces in reconstructions count.
+        judge: the first.
+        counts: the judges by whom faces and features count.
 
     """
     if step.refusal is not None:
         return step.refusal
     arrays = step.arrays
     theirs = {name: values for name, values in scores.items() if name.startswith("floor ")}
+    features = counts.features.key("feature_similarity")
     names = {
-        counts.key("face_similarity"): f"inversion {counts.counted}",
-        "feature_similarity": "feature_similarity",
+        counts.faces.key("face_similarity"): f"inversion {counts.faces.counted}",
+        features: features,
         "accepted": "linkage accepted",
         "pairs": "linkage pairs",
     }
     theirs |= {name: arrays[key] for key, name in names.items() if key in arrays}
-    faces = {name: arrays[counts.key(name)] for name in FACES if counts.key(name) in arrays}
+    seen = {name: counts.faces.key(name) for name in FACES} | {"feature_similarity": features}
+    judged = {name: arrays[key] for name, key in seen.items() if key in arrays}
     linked: Scores = {name: None if one is None else Estimate(**one) for name, one in step.facts["linkage"].items()}
     course = {name: step.facts[name] for name in COURSE if name in step.facts}
     return Decisions(
-        scores={**judge.estimates({**arrays, **faces}), **linked},
-        leakage=leakage_of(theirs, against, judge, counts),
+        scores={**judge.estimates({**arrays, **judged}), **linked},
+        leakage=leakage_of(theirs, against, counts),
         course=Course(**course) if course else None,
         seconds=step.facts["seconds"],
     )

@@ -153,7 +153,7 @@ def check_judges(judges: Sequence[JudgeReport]) -> list[Guard]:
         message = "there is no verifier, so whether people are recognised is unknown; give one (docs/judges.md)"
         return [Guard(name="judge", passed=None, message=message)]
     checked = [_check_judge(judge) for judge in judges]
-    if all(judge.trained_with for judge in judges):
+    if all(judge.trained_with and judge.independent is None for judge in judges):
         message = (
             "attackers trained with every judge, so what these see of faces is an upper bound; give a further "
             "--verifier, which no attacker trains with"

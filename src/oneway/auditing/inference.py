@@ -20,6 +20,7 @@ from oneway.auditing.reconstruction import panel_of
 from oneway.auditing.steps import StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Part, Test
+from oneway.judges.judge import Judge
 from oneway.metrics import identity, scatter
 from oneway.metrics.classification import confusion
 from oneway.metrics.fisher import fisher_leakage
@@ -32,14 +33,14 @@ BOUNDED, PROBES = 64, 16
 """Test pictures at most, each of another person, that bound the error of unbiased attackers, and probes of each."""
 
 
-def predicted(context: AuditContext, place: Place, found: Mapping[str, StepResult]) -> StepResult:
-    """Map stolen features to the verifier's (eq. 10); of several ways the best on validation people counts.
+def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[str, StepResult]) -> StepResult:
+    """Map stolen features to a judge's (eq. 10); of several ways the best on validation people counts.
 
-    By a trained network, by a solved one, and by letting the verifier look at what was drawn.
+    By a trained network, by a solved one, and by letting the judge look at what was drawn.
     """
-    if context.judge.verifier is None:
+    if judge.verifier is None:
         return refused("there is no verifier whose features could be predicted")
-    pack, judge, access = context.pack, context.judge, context.stolen.access
+    pack, access = context.pack, context.stolen.access
     known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
     config = context.config.feature.within(context.config.steps)
     ways: dict[str, Fitted[Any]] = {
@@ -57,11 +58,11 @@ def predicted(context: AuditContext, place: Place, found: Mapping[str, StepResul
     facts = {name: course(fitted) for name, fitted in ways.items()}
     drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
     for name, step in drawn.items():
-        facts[name] = {"validation_error": 1 - step.facts["validation"]["face_similarity"]}
+        facts[name] = {"validation_error": 1 - step.facts["validation"][judge.key("face_similarity")]}
     strongest = min(facts, key=lambda name: float(facts[name]["validation_error"]))
     parts = (pack.validation, pack.test)
     arrays: dict[str, NDArray[Any]] = {
-        f"vectors {part.split}": drawn[strongest].arrays[f"vectors {part.split}"]
+        f"vectors {part.split}": drawn[strongest].arrays[f"{judge.key('vectors')} {part.split}"]
         if strongest in drawn
         else feature.predict(access, ways[strongest].network, part)
         for part in parts
@@ -86,16 +87,21 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
     photographs = dict(stolen)
     # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
-    drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
-    for name, step in {"verifier features": found["feature"], **drawn}.items():
-        if "vectors test" in step.arrays:
-            mean = step.arrays["vectors validation"].mean(axis=0)
-            real = context.judge.known(pack.validation).mean(axis=0)
-            stolen[name] = {
-                split: linkage.normalise(step.arrays[f"vectors {split}"] - mean) for split in ("validation", "test")
+    for judge in context.judges:
+        drawn = {
+            f"reconstruction by {name}": (step.arrays, judge.key("vectors")) for name, step in panel_of(found).items()
+        }
+        features = found[judge.key("feature")].arrays
+        for name, (arrays, key) in {"verifier features": (features, "vectors"), **drawn}.items():
+            if f"{key} test" not in arrays:
+                continue
+            way = name if judge.first else f"{name}, by {judge.name}"
+            mean, real = arrays[f"{key} validation"].mean(axis=0), judge.known(pack.validation).mean(axis=0)
+            stolen[way] = {
+                split: linkage.normalise(arrays[f"{key} {split}"] - mean) for split in ("validation", "test")
             }
-            photographs[name] = {
-                part.split: linkage.normalise(context.judge.known(part) - real) for part in (pack.validation, pack.test)
+            photographs[way] = {
+                part.split: linkage.normalise(judge.known(part) - real) for part in (pack.validation, pack.test)
             }
     scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(scored, key=lambda name: scored[name].strength)

@@ -1,34 +1,42 @@
-"""What each judge of faces sees in the reconstructions, and which of them counts."""
+"""What each judge of faces sees in the reconstructions, what is predicted of its features, and which of them counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.attacks.panel import attackers
-from oneway.auditing.reconstruction import FACES, attacker_of, panel_of, strongest
+from oneway.auditing.reconstruction import FACES, panel_of, strongest, unseen
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.leakage import NoLeakError, leakage
-from oneway.report.judging import JudgedFaces, JudgeReport, Recognised
-from oneway.report.values import Attacks, OrRefused, Refused, Scores
+from oneway.report.judging import JudgedFaces, JudgeReport, PredictedFeatures, Recognised
+from oneway.report.values import AttackResult, Attacks, OrRefused, Refused, Scores
 
 RATES = (1e-2, 1e-3, 1e-4)
 """False accept rates at which faces count as recognised."""
 PerPicture = Mapping[str, NDArray[np.float64]]
+Leaks = Callable[[Judge, PerPicture, PerPicture | None], OrRefused[Estimate]]
 AGAIN = " again "
 """Before the number of a further training of the strongest attacker, in the name of its scores."""
 
 
-def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | None) -> Judge:
-    """Choose the judge that counts: the one by which most leaks to attackers who did not train with it.
+@dataclass(frozen=True, kw_only=True)
+class Counting:
+    """The judges that count: the worst of faces in reconstructions, and of its own features."""
 
-    Where there is one only it counts, and if attackers trained with it its figures are upper bounds. A judge that
-    cannot tell who is shown counts where there is no other.
+    faces: Judge
+    features: Judge
+
+
+def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | None) -> Counting:
+    """Choose the judges that count: those by which most leaks, faces to attackers who did not train with the judge.
+
+    Where there is one only it counts, and if attackers trained with it its figures of faces are upper bounds. A judge
+    that cannot tell who is shown counts where there is no other.
 
     Args:
         judges: all of them.
@@ -38,22 +46,48 @@ def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | 
     """
     seeing = [judge for judge in judges if judge.blind is None] or list(judges)
 
-    def high(judge: Judge) -> tuple[float, bool]:
-        share = leakage_by(judge, scores, control, judge.counted)
-        return share.high if isinstance(share, Estimate) else -np.inf, not judge.trained_with
+    def worst(leakage_of: Leaks) -> Judge:
+        def high(judge: Judge) -> tuple[float, bool]:
+            share = leakage_of(judge, scores, control)
+            return share.high if isinstance(share, Estimate) else -np.inf, not judge.trained_with
 
-    return max(seeing, key=high)
+        return max(seeing, key=high)
+
+    return Counting(faces=worst(faces_leakage), features=worst(features_leakage))
 
 
-def leakage_by(judge: Judge, scores: PerPicture, control: PerPicture | None, similarity: str) -> OrRefused[Estimate]:
-    """Give the leakage of faces as a judge sees them, or why there is none; `similarity` names whose are counted."""
-    score, floor = f"inversion {similarity}", f"floor mean_face {judge.key('face_similarity')}"
+def faces_leakage(
+    judge: Judge, scores: PerPicture, control: PerPicture | None, similarity: str | None = None
+) -> OrRefused[Estimate]:
+    """Give the leakage of faces as a judge sees them, or why there is none.
+
+    Args:
+        judge: who sees.
+        scores: of every test picture, as in `scores.npz`.
+        control: the same of the unprotected encoder.
+        similarity: which similarities; by default those that count.
+
+    """
+    score = f"inversion {similarity or judge.counted}"
+    return _leakage(judge, scores, control, score, f"floor mean_face {judge.key('face_similarity')}")
+
+
+def features_leakage(judge: Judge, scores: PerPicture, control: PerPicture | None) -> OrRefused[Estimate]:
+    """Give the leakage of a judge's features of the picture, or why there is none."""
+    score = judge.key("feature_similarity")
+    return _leakage(judge, scores, control, score, f"floor mean_feature {score}")
+
+
+def _leakage(
+    judge: Judge, scores: PerPicture, control: PerPicture | None, score: str, floor: str
+) -> OrRefused[Estimate]:
     if control is None:
         return Refused(refused="there is no control to take a share of; give one with --control")
     if judge.blind is not None:
         return Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
     if score not in scores or score not in control:
-        return Refused(refused=f"{'this audit' if score not in scores else 'the control'} did not measure it")
+        whose = "this audit" if score not in scores else "the control's audit"
+        return Refused(refused=f"{whose} did not measure it")
     try:
         people, trainings = judge.test.identities, every_training(scores, score)
         best, *others = (leakage(ours, control[score], scores[floor], people) for ours in trainings)
@@ -72,16 +106,16 @@ def reports(
     found: Mapping[str, StepResult],
     scores: PerPicture,
     control: PerPicture | None,
-    counts: Judge,
+    counts: Counting,
 ) -> list[JudgeReport]:
-    """Say of each judge how good it is on real pictures, and what it sees in the reconstructions.
+    """Say of each judge how good it is on real pictures, what it sees, and what is predicted of its features.
 
     Args:
         judges: all of them; none is left out.
         found: what the steps found.
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
-        counts: the judge that counts.
+        counts: the judges that count.
 
     """
     made = []
@@ -91,22 +125,18 @@ def reports(
         key, panel, independent = judge.key("face_similarity"), panel_of(found), None
         faces = _faces(judge, strongest(panel, judge), scores, control, key)
         if judge.counted != key:
-            independent = _faces(judge, strongest(without_surrogate(panel), judge), scores, control, judge.counted)
+            independent = _faces(judge, strongest(unseen(panel, judge), judge), scores, control, judge.counted)
         made.append(
             replace(
                 judge.report,
                 trained_with=judge.trained_with,
-                counts=judge is counts,
+                counts=judge is counts.faces,
                 faces=faces,
                 independent=independent,
+                features=_features(judge, found[judge.key("feature")], scores, control, judge is counts.features),
             )
         )
     return made
-
-
-def without_surrogate(panel: Mapping[str, StepResult]) -> dict[str, StepResult]:
-    """Keep the inversion attackers who train with no judge; the linear one is always among them."""
-    return {label: step for label, step in panel.items() if not attackers()[attacker_of(label)].surrogate}
 
 
 def _faces(judge: Judge, attacker: str, scores: PerPicture, control: PerPicture | None, similarity: str) -> JudgedFaces:
@@ -120,8 +150,27 @@ def _faces(judge: Judge, attacker: str, scores: PerPicture, control: PerPicture 
         face_similarity=_over(ours, judge, "cosine"),
         floor=mean(floor, people, unit="cosine"),
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
-        leakage=leakage_by(judge, scores, control, similarity),
+        leakage=faces_leakage(judge, scores, control, similarity),
         recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
+    )
+
+
+def _features(
+    judge: Judge, step: StepResult, scores: PerPicture, control: PerPicture | None, counts: bool
+) -> PredictedFeatures | None:
+    """Say what is predicted of a judge's features; nothing where that was left out."""
+    key = judge.key("feature_similarity")
+    if step.refusal is not None:
+        return None
+    people = judge.test.identities
+    theirs = None if control is None else control.get(key)
+    return PredictedFeatures(
+        counts=counts,
+        strongest=step.facts["strongest"],
+        similarity=mean(scores[key], people, unit="cosine"),
+        floor=mean(scores[f"floor mean_feature {key}"], people, unit="cosine"),
+        control=None if theirs is None else mean(theirs, people, unit="cosine"),
+        leakage=features_leakage(judge, scores, control),
     )
 
 
@@ -163,26 +212,34 @@ def by_judge(step: StepResult, judges: Sequence[Judge]) -> dict[str, Scores]:
         keyed = {name: judge.key(name) for name in FACES if judge.key(name) in step.arrays}
         if keyed:
             arrays = {name: step.arrays[key] for name, key in keyed.items()}
-            seen[_name(judge)] = dict(judge.estimates(arrays, step.arrays.get("index")))
+            seen[judge.name] = dict(judge.estimates(arrays, step.arrays.get("index")))
     return seen
 
 
-def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], judge: Judge) -> Attacks:
-    """Give attacks with the figures of faces in reconstructions, of every attacker, as one of their judges saw them."""
-    inversion, judge_name = attacks["inversion"], _name(judge)
-    faces = next((each.independent or each.faces for each in reports if each.name == judge_name), None)
+def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], counts: Counting) -> Attacks:
+    """Give attacks with the figures of faces and of a verifier's features as the judges that count saw them."""
+    by_name = {report.name: report for report in reports}
+    return (
+        attacks
+        | _with_faces(attacks["inversion"], by_name.get(counts.faces.name), counts.faces)
+        | _with_features(attacks["feature"], by_name.get(counts.features.name))
+    )
+
+
+def _with_faces(inversion: OrRefused[AttackResult], report: JudgeReport | None, judge: Judge) -> Attacks:
+    faces = None if report is None else report.independent or report.faces
     if isinstance(inversion, Refused) or faces is None:
-        return attacks
+        return {}
     recognised = next(each.share for each in faces.recognised if each.false_accept_rate == FALSE_ACCEPT_RATE)
     seen: Scores = {"face_similarity": faces.face_similarity}
     if recognised is not None:
         seen["recognised"] = recognised
-    return attacks | {
+    return {
         "inversion": replace(
             inversion,
             scores=inversion.scores | seen,
             ways={
-                name: replace(way, scores=way.scores | way.judged[judge_name]) for name, way in inversion.ways.items()
+                name: replace(way, scores=way.scores | way.judged[judge.name]) for name, way in inversion.ways.items()
             },
             strongest=inversion.strongest | dict.fromkeys(seen, faces.attacker),
             validation=inversion.ways[faces.attacker].validation[judge.key("face_similarity")],
@@ -190,5 +247,10 @@ def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], judge: Judge) ->
     }
 
 
-def _name(judge: Judge) -> str:
-    return "" if judge.verifier is None else judge.verifier.name
+def _with_features(feature: OrRefused[AttackResult], report: JudgeReport | None) -> Attacks:
+    if isinstance(feature, Refused) or report is None or report.features is None:
+        return {}
+    similarity: Scores = {"feature_similarity": report.features.similarity}
+    return {
+        "feature": replace(feature, scores=similarity, strongest=dict.fromkeys(similarity, report.features.strongest))
+    }

@@ -14,6 +14,7 @@ from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.steps import StepResult, refused
 from oneway.judges.judge import Judge
 
+Panel = dict[str, Attacker]
 ALONE = "left out: one attacker alone was asked for"
 """Why an audit by one attacker has nothing else."""
 
@@ -40,10 +41,12 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     panel = _panel(context)
     for label, attacker in panel.items():
         take(f"inversion {label}", reconstruction.inversion, attacker, label)
-    for label, attacker in trained_again(context, found).items():
+    again = trained_again(context, found, panel)
+    for label, attacker in again.items():
         take(f"inversion {label}", reconstruction.inversion, attacker, label)
-        panel[label] = attacker
-    unless(alone, "feature", inference.predicted, found)
+    panel |= again
+    for judge in context.judges:
+        unless(alone, judge.key("feature"), inference.predicted, judge, found)
     unless(alone, "linkage", inference.linked, found)
     unless(alone, "scatter", inference.scattered)
     take("decisions", attack_decisions)
@@ -75,26 +78,34 @@ def known_attacker(label: str) -> Attacker:
     return attackers()[reconstruction.attacker_of(label)]
 
 
-def _panel(context: AuditContext) -> dict[str, Attacker]:
+def _panel(context: AuditContext) -> Panel:
     """List the inversion attackers by label, the linear one first."""
     config = context.config
     if config.alone is not None:
         return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
     panel = {LINEAR.name: replace(LINEAR, seed=config.seed)}
     for name in config.attackers:
-        if attackers()[name].surrogate and not context.surrogates:
-            continue  # there is no verifier to train with, which the report says
-        panel[name] = replace(attackers()[name], seed=config.seed)
+        groups = context.surrogates.groups if attackers()[name].surrogate else ((),)
+        for group in groups:  # without a verifier to train with there is none, which the report says
+            label = name if len(groups) == 1 else f"{name} with {', '.join(group)}"
+            panel[label] = replace(attackers()[name], seed=config.seed, trains_with=group)
     return panel
 
 
-def trained_again(context: AuditContext, found: Mapping[str, StepResult]) -> dict[str, Attacker]:
-    """List the further trainings of the attacker that is strongest as any judge sees it; a solved one needs none."""
-    panel, config = reconstruction.panel_of(found), context.config
-    names = dict.fromkeys(reconstruction.strongest(panel, judge) for judge in context.judges)
+def trained_again(context: AuditContext, found: Mapping[str, StepResult], panel: Panel) -> Panel:
+    """List the further trainings of the attackers that are strongest as any judge sees it; a solved one needs none.
+
+    Of all attackers, and of those who did not train with the judge.
+    """
+    steps = reconstruction.panel_of(found)
+    labels = [
+        reconstruction.strongest(known, judge)
+        for judge in context.judges
+        for known in (steps, reconstruction.unseen(steps, judge))
+    ]
     return {
-        f"{name}-{turn}": replace(attackers()[name], seed=config.seed + turn - 1)
-        for name in names
-        for turn in range(2, config.seeds + 1)
-        if not attackers()[name].solved
+        reconstruction.label_of_turn(label, turn): replace(panel[label], seed=context.config.seed + turn - 1)
+        for label in dict.fromkeys(labels)
+        for turn in range(2, context.config.seeds + 1)
+        if not panel[label].solved
     }

@@ -64,11 +64,11 @@ def floors(context: AuditContext, _: Place) -> StepResult:
                 arrays[f"mean_face {each.key(name)}"] = values
         seen_there = mean_face_scores(each, pack.validation)["face_similarity"]
         validation[each.key("face_similarity")] = float(seen_there.mean())
-    if public is not None:
-        constant = public.mean(axis=0)
-        constant /= max(float(np.linalg.norm(constant)), 1e-12)
-        arrays["mean_feature feature_similarity"] = (judge.known(pack.test) @ constant).astype(np.float64)
-        validation["feature_similarity"] = float((judge.known(pack.validation) @ constant).mean())
+        if context.config.alone is None:
+            constant, key = each.known(pack.public).mean(axis=0), each.key("feature_similarity")
+            constant /= max(float(np.linalg.norm(constant)), 1e-12)
+            arrays[f"mean_feature {key}"] = (each.known(pack.test) @ constant).astype(np.float64)
+            validation[key] = float((each.known(pack.validation) @ constant).mean())
     return StepResult(facts={"validation": validation}, arrays=arrays)
 
 
@@ -99,12 +99,14 @@ def inversion(
     if any(other.start == attacker.name for other in attackers().values()):
         runs.write_tensors(context.steps.path(f"inversion {label}", "decoder.safetensors"), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network
-    validation = _scores(context, place, access, decoder, pack.validation, ("mse", "face_similarity", "vectors"))
-    test = _scores(context, place, access, decoder, pack.test, (*of_reconstructions(), "vectors"))
-    means = {name: float(values.mean()) for name, values in validation.items() if name != "vectors"}
+    validation = _scores(context, place, access, decoder, pack.validation, ("mse", "face_similarity"))
+    test = _scores(context, place, access, decoder, pack.test, tuple(of_reconstructions()))
     kept = {f"validation {name}": validation[name] for name in ("mse", "face_similarity") if name in validation}
-    if "vectors" in test:
-        kept |= {"vectors validation": validation["vectors"], "vectors test": test.pop("vectors")}
+    for judge in context.judges:
+        key = judge.key("vectors")
+        if key in test:
+            kept |= {f"{key} validation": validation.pop(key), f"{key} test": test.pop(key)}
+    means = {name: float(values.mean()) for name, values in validation.items()}
     best = _best_recovered(test, pack.test)
     drawn = {"people": shown(pack), "best": best} if context.images else {}
     queries = len(pack.public) * (2 if access.mirrors else 1)
@@ -112,7 +114,7 @@ def inversion(
         queries = len(chosen_rows(pack.public, context.config.seed))
         queries *= context.config.draws if context.stolen.noisy else 1
     return StepResult(
-        facts=course(fitted) | {"queries": queries, "validation": means},
+        facts=course(fitted) | {"queries": queries, "validation": means, "trained_with": list(attacker.trains_with)},
         arrays=test
         | kept
         | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
@@ -128,10 +130,10 @@ def _scores(
     part: Validation | Test,
     names: Collection[str],
 ) -> Scores:
-    """Score what a decoder draws of a part: by the first judge, and what the others see of faces."""
-    scores = context.judge.measure(decoded_pictures(access, decoder, part, place), part, names)
+    """Score what a decoder draws of a part: by the first judge, and what the others see of faces, with its features."""
+    scores = context.judge.measure(decoded_pictures(access, decoder, part, place), part, (*names, "vectors"))
     for other in context.judges[1:]:
-        seen = other.measure(decoded_pictures(access, decoder, part, place), part, FACES)
+        seen = other.measure(decoded_pictures(access, decoder, part, place), part, (*FACES, "vectors"))
         scores |= {other.key(name): values for name, values in seen.items()}
     return scores
 
@@ -155,14 +157,30 @@ def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
     return max(found, key=strength)
 
 
+def label_of_turn(label: str, turn: int) -> str:
+    """Name a further training of an attacker, from other initial weights."""
+    name, space, group = label.partition(" ")
+    return f"{name}-{turn}{space}{group}"
+
+
 def attacker_of(label: str) -> str:
-    """Name the attacker of a label, of whichever seed."""
-    return label.partition("-")[0]
+    """Name the attacker of a label, whatever its seed and the judges that it trained with."""
+    return label.partition(" ")[0].partition("-")[0]
 
 
 def trainings(found: Mapping[str, StepResult], best: str) -> list[str]:
-    """Give the labels of the other trainings of an attacker."""
-    return [label for label in found if label != best and attacker_of(label) == attacker_of(best)]
+    """Give the labels of the other trainings of an attacker, with the same judges."""
+
+    def known(label: str) -> tuple[str, str]:
+        return attacker_of(label), label.partition(" ")[2]
+
+    return [label for label in found if label != best and known(label) == known(best)]
+
+
+def unseen(panel: Mapping[str, StepResult], judge: Judge) -> dict[str, StepResult]:
+    """Keep the inversion attackers who did not train with a judge; the linear one is always among them."""
+    name = None if judge.verifier is None else judge.verifier.name
+    return {label: step for label, step in panel.items() if name not in step.facts.get("trained_with", ())}
 
 
 def averaging(
@@ -225,7 +243,7 @@ def attacker_context(
         seed=attacker.seed,
         steps=context.config.steps,
         perceptual=perceptual,
-        surrogates=context.surrogates,
+        surrogates=tuple(context.surrogates.networks[name] for name in attacker.trains_with),
         start=start,
         noisy=context.stolen.noisy,
         rows=rows,

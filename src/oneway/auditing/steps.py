@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -63,7 +64,10 @@ class Steps:
 
     def path(self, name: str, suffix: str) -> Path:
         """Name a file of a step, which is removed when the audit has finished."""
-        return self._folder / f"{name.replace(' ', '-')}.{suffix}"
+        plain = re.sub(r"[^\w]+", "-", name)
+        if plain != name.replace(" ", "-"):  # names of judges may hold anything
+            plain = f"{plain[:60]}-{runs.digest(name)}"
+        return self._folder / f"{plain}.{suffix}"
 
     def take(self, name: str, make: Callable[[Place], StepResult]) -> StepResult:
         """Give what the step of that name finds, from its files if it was taken before."""

@@ -44,7 +44,7 @@ class Judge:
         verifier: compares faces; without one there are no identity scores.
         progress: show a bar while it looks at real pictures for the first time.
         first: whether it is the only judge, or the first of several.
-        trained_with: whether attackers train with it, so that its figures are upper bounds.
+        trained_with: whether attackers train with it, so that what it sees of these is an upper bound.
         alone: whether there is no other.
 
     Attributes:
@@ -73,6 +73,11 @@ class Judge:
         self._known: dict[str, NDArray[np.float32]] = {}
         if verifier is not None:
             self.threshold = self.threshold_at(FALSE_ACCEPT_RATE)
+
+    @property
+    def name(self) -> str:
+        """Its verifier's name, for people; empty without one."""
+        return "" if self.verifier is None else self.verifier.name
 
     def threshold_at(self, false_accept_rate: float) -> float | None:
         """Give the similarity that so large a share of pairs of validation people exceeds; none if they are too few."""

@@ -67,6 +67,29 @@ class JudgedFaces:
 
 @record
 @dataclass(frozen=True, kw_only=True)
+class PredictedFeatures:
+    """What attackers, who know the judge, predict of its features of the picture.
+
+    Attributes:
+        counts: whether leakage and the figures of features are of this judge: the worst.
+        strongest: the way that predicts best, as validation people find.
+        similarity: mean cosine between predicted and true features.
+        floor: the same of the mean of the public pictures' features.
+        control: the same from the unprotected encoder.
+        leakage: the share of that which is left.
+
+    """
+
+    counts: bool
+    strongest: str
+    similarity: Estimate
+    floor: Estimate
+    control: Estimate | None
+    leakage: OrRefused[Estimate]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
 class JudgeReport:
     """How good a judge of faces is on real test pictures, which bounds what its scores can show.
 
@@ -79,11 +102,12 @@ class JudgeReport:
         similarity: of its features.
         blind: why it cannot tell who is shown; none where it can, or nobody can say.
         trained_with: whether attackers trained with it, so that what it sees is an upper bound.
-        counts: whether leakage and the figures of faces are by this judge: the worst, of attackers who did not train
+        counts: whether leakage of faces and their figures are by this judge: the worst, of attackers who did not train
             with it, or where it is the only one of all.
         faces: what it sees in the reconstructions of the strongest attacker.
         independent: the same of the strongest of those who did not train with it; none where nobody did, or where it is
             the only judge.
+        features: what is predicted of its features; none where that was left out.
 
     """
 
@@ -98,6 +122,7 @@ class JudgeReport:
     counts: bool = True
     faces: JudgedFaces | None = None
     independent: JudgedFaces | None = None
+    features: PredictedFeatures | None = None
 
     def seen(self) -> list[tuple[str, bool, JudgedFaces]]:
         """Give what it sees: of whom, whether that counts, and the figures; those that count first."""

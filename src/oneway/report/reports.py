@@ -166,7 +166,7 @@ class AuditReport:
 
     """
 
-    schema: Literal[5] = SCHEMA
+    schema: Literal[6] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None

@@ -72,6 +72,12 @@ def _seen_by(judge: JudgeReport) -> str:
         )
         said = f"judge {judge.name} ({how}{'; counts' if counts else ''}): face similarity {faces.face_similarity}"
         lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}")
+    if judge.features is not None:
+        known = "known to attackers; counts" if judge.features.counts else "known to attackers"
+        lines.append(
+            f"judge {judge.name} ({known}): similarity to its features {judge.features.similarity} "
+            f"by {judge.features.strongest}"
+        )
     return "\n".join(lines)
 
 
