@@ -156,6 +156,14 @@ def _judge(name: str, face: float, share: float, *, trained_with: bool = False, 
                 for rate, found in rates.items()
             ],
         },
+        "features": {
+            "counts": counts,
+            "strongest": "linear",
+            "similarity": figure(face + 0.1),
+            "floor": figure(0.1),
+            "control": figure(0.7),
+            "leakage": figure(face / 0.6, "leakage", 0.031),
+        },
     }
 
 
