@@ -28,7 +28,8 @@ PEOPLE = np.repeat(np.arange(30), 2)
 class Judge:
     """Stands for a judge: only what the reduction over people needs."""
 
-    verifier = SimpleNamespace(name="judge")
+    name = "judge"
+    verifier = SimpleNamespace(name=name)
 
     def key(self, name: str) -> str:
         return name

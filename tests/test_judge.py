@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.guards import check_judges
+from oneway.auditing.judged import Counting
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
@@ -265,8 +266,8 @@ def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_i
     control = scores | {"inversion face_similarity": np.full(n, 0.9), "feature_similarity": np.full(n, 0.9)}
     colours = Judge(pack.test, pack.validation, Colours())
     unseeing = Judge(pack.test, pack.validation, Seen("blind", chance))
-    seeing = leakage_of(scores, control, colours, colours)
-    blind = leakage_of(scores, control, unseeing, unseeing)
+    seeing = leakage_of(scores, control, Counting(faces=colours, features=colours))
+    blind = leakage_of(scores, control, Counting(faces=unseeing, features=unseeing))
     face = seeing["face_similarity"]
     assert isinstance(face, Estimate)
     assert face.value == pytest.approx(0.25)

@@ -82,10 +82,12 @@ def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
 
 
 def test_below_an_audit_stands_what_each_judge_sees_and_which_of_them_is_an_upper_bound() -> None:
-    first, second = str(audit_table(typed(audited())).caption).split("\n")[:2]
+    first, predicted, second, worst = str(audit_table(typed(audited())).caption).split("\n")[:4]
     assert first.startswith("judge own (upper bound: attackers trained with it): face similarity 0.412 [")
     assert "recognised 0.576 [0.558, 0.594] at FAR 0.01, 0.262 [0.244, 0.280] at FAR 0.001" in first
     assert second.startswith("judge other.onnx (no attacker trained with it; counts): face similarity 0.356 [")
+    assert predicted.startswith("judge own (known to attackers): similarity to its features 0.512 [")
+    assert worst.startswith("judge other.onnx (known to attackers; counts): similarity to its features 0.456 [")
 
 
 def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> None:
