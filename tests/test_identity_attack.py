@@ -113,9 +113,9 @@ def test_of_a_vector_it_draws_the_person_better_than_a_ridge_regression(
 def test_it_is_deterministic_and_resumes_to_the_same_weights(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fit(name: str, config: IdentityConfig = QUICK) -> Fitted[nn.Module]:
+    def fit(name: str) -> Fitted[nn.Module]:
         place = replace(context.place, checkpoint=tmp_path / name, checkpoint_seconds=0.0)
-        return draw_person(config, replace(context, place=place))
+        return draw_person(replace(QUICK, check_every=15, max_steps=60), replace(context, place=place))
 
     whole, again = fit("whole"), fit("again")
     with monkeypatch.context() as patch:
