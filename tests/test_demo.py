@@ -14,6 +14,8 @@ from oneway import demo
 from oneway.report.reports import read_report
 from oneway.storage.runs import read_json
 
+pytestmark = pytest.mark.whole
+
 
 def files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
