@@ -193,6 +193,10 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
     ("arguments", "message"),
     [
         ("prepare celeba NOWHERE --out OUT", "NOWHERE"),
+        ("prepare foldr NOWHERE --out OUT", "layout 'foldr' does not exist; did you mean 'folder'"),
+        ("benchmark defence PACK --out OUT", "are defences, not 'defence': oneway benchmark defences DATA"),
+        ("benchmark PACK --out OUT", "are defences, not '/"),
+        ("demo --out SPOILED/config.json", "config.json is a file; choose another --out"),
         ("prepare synthetic --out OUT --size 8", "size: must be at least 16 pixels, got 8"),
         ("prepare synthetic --out OUT --people 0", "identities: must be at least 1, got 0"),
         ("protect NOWHERE --out OUT", "not a pack (no such folder)"),

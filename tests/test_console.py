@@ -42,6 +42,21 @@ def test_every_name_is_written_to_every_stream(monkeypatch: pytest.MonkeyPatch, 
     assert b"".join(lines[1:-1]).count(expected) >= 2  # the heading and the row; a title is wrapped
 
 
+@pytest.mark.parametrize(("columns", "most"), [(None, 160), ("60", 60)])
+def test_a_table_in_a_pipe_is_as_wide_as_in_a_text_or_as_was_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str | None, most: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    table = Table()
+    for _ in range(3):
+        table.add_column("of unbroken words " * 6)
+    console().print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == most
+
+
 def test_an_error_keeps_its_brackets(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["audit", str(tmp_path / "[bold]run[/]" / "[/x]"), "--out", str(tmp_path / "out")])

@@ -67,6 +67,18 @@ def test_one_picture_with_features_that_are_not_finite_is_named_before_anything_
         steal(victim, CPU, tmp_path / "features", draws=2, seed=0, progress=False)
 
 
+def test_who_has_answered_is_not_asked_again_and_not_said_to_be(
+    pack: oneway.Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = from_module(Spoilt(torch.ones(3, pack.size, pack.size), 0.0), "output", pack, CPU)
+    to_ask = len(pack.validation) + len(pack.test) + 2 * len(pack.public)
+    for left in (to_ask, len(pack.test), 0):
+        steal(victim, CPU, tmp_path / "features", draws=2, seed=0, progress=True)
+        told = capsys.readouterr().err.splitlines()
+        assert [line.split(",")[0] for line in told] == ([f"ask the encoder: {left}/{left}"] if left else [])
+        (tmp_path / "features" / "single" / "test.npy").unlink() if left == to_ask else None
+
+
 def test_an_audit_of_such_an_encoder_leaves_nothing_and_the_mended_one_takes_its_folder(
     people: oneway.Pack, tmp_path: Path
 ) -> None:

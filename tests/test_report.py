@@ -81,6 +81,17 @@ def test_below_an_audit_stands_what_was_not_measured_to_the_end() -> None:
     ]
 
 
+def test_what_was_not_measured_for_one_reason_is_one_line() -> None:
+    found, brief = audited() | {"judges": [], "unconverged": []}, {"refused": "left out: the audit is brief"}
+    found["attacks"] |= {"information": brief, "linkage": {"refused": "no person appears twice"}, "bound": brief}
+    found["queries"] = brief
+    (first, second) = str(audit_table(typed(found)).caption).split("\n")
+    assert {first, second} == {
+        "not measured: information, bound and queries, left out: the audit is brief",
+        "not measured: linkage, no person appears twice",
+    }
+
+
 def test_below_an_audit_stands_what_each_judge_sees_and_which_of_them_is_an_upper_bound() -> None:
     first, predicted, second, worst = str(audit_table(typed(audited())).caption).split("\n")[:4]
     assert first.startswith("judge own (upper bound: attackers trained with it): face similarity 0.412 [")
@@ -117,6 +128,12 @@ def test_utility_in_one_line() -> None:
     each = Estimate(value=0.65, low=0.6, high=0.7, n=30, unit="MCC")
     line = utility_line(Utility(mean_mcc=each, mcc={"Smiling": each, "Male": each}))
     assert line == "mean MCC of 2 attributes on 30 test people: 0.650 [0.600, 0.700] (floor: 0)"
+    for unknown, shown in (
+        (30, "30 test pictures of unknown people"),
+        (4, "26 test people and 4 test pictures of unknown people"),
+    ):
+        line = utility_line(Utility(mean_mcc=each, mcc={"Smiling": each}), unknown)
+        assert line.startswith(f"mean MCC of 1 attributes on {shown}: 0.650")
 
 
 def test_a_verifier_in_one_line() -> None:

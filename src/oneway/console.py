@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+WIDE = 160
+"""Characters of a line where nothing says how many there is room for: in a file, a pipe, a text."""
+
 
 def console(*, stderr: bool = False) -> Console:
     """Make a console on stdout or stderr, in which brackets are brackets and no markup."""
     allow_every_character()
-    return Console(stderr=stderr, markup=False, highlight=False)
+    there = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, markup=False, highlight=False, width=None if there else WIDE)
 
 
-def as_text(renderable: RenderableType, *, width: int = 160) -> str:
+def as_text(renderable: RenderableType, *, width: int = WIDE) -> str:
     """Write a table as plain text of at most so many characters a line."""
     plain = Console(width=width, markup=False, highlight=False, color_system=None)
     with plain.capture() as captured:

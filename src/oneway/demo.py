@@ -27,7 +27,7 @@ from oneway.report.grid import draw_grid
 from oneway.report.reports import AuditReport, read_report
 from oneway.report.table import verifier_line
 from oneway.storage import runs
-from oneway.storage.atomic import whole
+from oneway.storage.atomic import hold, whole
 
 PEOPLE, SHOTS, SIZE = 800, 6, 64
 CUT, AUDIT, PICTURE = "layer2", "audit", "faces.png"
@@ -43,30 +43,36 @@ def demo(out: Path, *, seed: int = 0) -> None:
         out: folder for all of it; finished parts are taken as they are, unfinished ones are continued.
         seed: of everything.
 
+    Raises:
+        InputError: if `out` cannot be written, or another process writes there.
+
     """
     said = console()
-    said.print(marked("1/4", " drawing faces of people who do not exist"))
-    pack = _pack(out / "faces", seed)
-    said.print(marked("2/4", " training the judge: a face verifier"))
-    verifier = _judge(pack, seed)
-    protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
-    unprotected = prescribe(protected, "none")
-    config = AuditConfig(attackers=("mirror",), brief=True, steps=ATTACK_STEPS, seed=seed)
-    control = out / "unprotected" / AUDIT
-    said.print(marked("3/4", " training an unprotected encoder, then auditing it by attackers trained from scratch"))
-    _audit(_run(pack, out / "unprotected", unprotected), config, verifier, None)
-    said.print(marked("4/4", " training a protected encoder, then auditing it by attackers trained from scratch"))
-    report = _audit(_run(pack, out / "protected", protected), config, verifier, control)
-    rows = {"original": pack.test.images(shown(pack))}
-    for name in ("unprotected", "protected"):
-        rows[f"{name}, attacked"] = np.load(out / name / AUDIT / PICTURES, allow_pickle=False)
-    if not (out / PICTURE).exists():
-        with whole(out / PICTURE) as partial:
-            draw_grid(rows, partial)
-    said.print(verifier_line(report.judge))
-    said.print(f"{conclusion(report)}\n")
-    said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
-    said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
+    with hold(out):
+        said.print(marked("1/4", " drawing faces of people who do not exist"))
+        pack = _pack(out / "faces", seed)
+        said.print(marked("2/4", " training the judge: a face verifier"))
+        verifier = _judge(pack, seed)
+        protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
+        unprotected = prescribe(protected, "none")
+        config = AuditConfig(attackers=("mirror",), brief=True, steps=ATTACK_STEPS, seed=seed)
+        control = out / "unprotected" / AUDIT
+        said.print(
+            marked("3/4", " training an unprotected encoder, then auditing it by attackers trained from scratch")
+        )
+        _audit(_run(pack, out / "unprotected", unprotected), config, verifier, None)
+        said.print(marked("4/4", " training a protected encoder, then auditing it by attackers trained from scratch"))
+        report = _audit(_run(pack, out / "protected", protected), config, verifier, control)
+        rows = {"original": pack.test.images(shown(pack))}
+        for name in ("unprotected", "protected"):
+            rows[f"{name}, attacked"] = np.load(out / name / AUDIT / PICTURES, allow_pickle=False)
+        if not (out / PICTURE).exists():
+            with whole(out / PICTURE) as partial:
+                draw_grid(rows, partial)
+        said.print(verifier_line(report.judge))
+        said.print(f"{conclusion(report)}\n")
+        said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
+        said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
 
 
 def conclusion(report: AuditReport) -> str:

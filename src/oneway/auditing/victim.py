@@ -226,9 +226,11 @@ def _record(
     ]
     wanted = [each for each in all_parts if each[0] in parts and (live is None or not each[0].startswith("public"))]
     stored: dict[str, NDArray[np.generic]] = {}
-    with track("ask the encoder", sum(len(part) for _, part, _ in wanted), enabled=progress) as advance:
+    paths = {name: folder / f"{name.replace(' ', '-')}.npy" for name, _, _ in wanted}
+    to_ask = sum(len(part) for name, part, _ in wanted if not paths[name].exists())
+    with track("ask the encoder", to_ask, enabled=progress and to_ask > 0) as advance:
         for name, part, mirrored in wanted:
-            path = folder / f"{name.replace(' ', '-')}.npy"
+            path = paths[name]
             if not path.exists():
                 with whole(path) as partial, asked.seeded(seed, folder.name, name):
                     kept = new_array(partial, np.float32, (len(part), *asked.shape))

@@ -15,7 +15,8 @@ from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
 from oneway.console import allow_every_character, console, marked
-from oneway.errors import DivergedError, InputError, LostError
+from oneway.data.readers.layouts import layouts
+from oneway.errors import DivergedError, InputError, LostError, unknown
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare,
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not given or given[0] not in COMMANDS:
             raise InputError(_no_command(given))
         _check_names([*given, os.getcwd()])
+        if given[0] == "prepare" and given[1:] and not given[1].startswith("-") and given[1] not in layouts():
+            raise unknown("layout", given[1], layouts())
         tyro.cli(
             COMMANDS[given[0]],
             prog=f"oneway {given[0]}",

@@ -9,13 +9,14 @@ from tyro.conf import Positional, UseAppendAction
 
 from oneway.cli.options import EXECUTOR, Data, Settings, open_executor, pairs, required, show
 from oneway.console import console
+from oneway.errors import InputError
 
 if TYPE_CHECKING:
     from oneway.sweep.timing import Estimate
 
 
 def benchmark(
-    what: Positional[Literal["defences"]],
+    what: Positional[str],
     data: Data = None,
     /,
     *,
@@ -55,7 +56,8 @@ def benchmark(
     from oneway.report.table import benchmark_table
     from oneway.sweep.benchmark import PICTURE, DefencesConfig, cells, compare_defences, foresee
 
-    assert what == "defences"
+    if what != "defences":
+        raise InputError(f"what a benchmark compares are defences, not {what!r}: oneway benchmark defences DATA ...")
     maker, settings = open_executor(jobs, pairs(set))
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
     config = override(DefencesConfig(protect=PRESETS[preset]()), given | settings)

@@ -130,7 +130,7 @@ def protect(
     run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():
         return
-    for line in filter(None, (utility_line(run.report.utility), probe_line(run.report))):
+    for line in filter(None, (utility_line(run.report.utility, run.pack.test.num_unknown), probe_line(run.report))):
         console().print(line)
     for line in sharing(config):
         console().print(line)

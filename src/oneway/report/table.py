@@ -134,10 +134,14 @@ def experiment_table(report: ExperimentReport) -> Table:
     return table
 
 
-def utility_line(utility: Utility) -> str:
-    """Say in one line what an encoder is good for."""
-    mean = utility.mean_mcc
-    return f"mean MCC of {len(utility.mcc)} attributes on {mean.n} test people: {mean} (floor: 0)"
+def utility_line(utility: Utility, unknown: int = 0) -> str:
+    """Say in one line what an encoder is good for, where so many test pictures do not say whom they show."""
+    mean, shown = utility.mean_mcc, list[str]()
+    if mean.n > unknown:
+        shown.append(f"{mean.n - unknown} test people")
+    if unknown:
+        shown.append(f"{unknown} test pictures of unknown people")
+    return f"mean MCC of {len(utility.mcc)} attributes on {_listed(shown)}: {mean} (floor: 0)"
 
 
 def probe_line(report: RunReport) -> str | None:
@@ -179,15 +183,21 @@ def _figures(attacks: Attacks, utility: Utility | None) -> dict[str, Any]:
 
 def _remarks(report: AuditReport) -> list[str]:
     """Say what an audit could not measure, and what it did not measure to the end."""
-    remarks = [f"not measured: {name}, {reason}" for name, reason in refusals(report.attacks)]
-    if isinstance(report.queries, Refused):
-        remarks.append(f"not measured: queries, {report.queries.refused}")
-    if isinstance(report.decisions, Refused):
-        remarks.append(f"not measured: the task's decisions alone, {report.decisions.refused}")
+    silent: dict[str, list[str]] = {}
+    further = {"queries": report.queries, "the task's decisions alone": report.decisions}
+    others = [(name, block.refused) for name, block in further.items() if isinstance(block, Refused)]
+    for name, reason in (*refusals(report.attacks), *others):
+        silent.setdefault(reason, []).append(name)
+    remarks = [f"not measured: {_listed(names)}, {reason}" for reason, names in silent.items()]
     if report.unconverged:
         late = ", ".join(report.unconverged)
         remarks.append(f"ended by the budget before they converged, so more may be had: {late}")
     return remarks
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _percent(share: OrRefused[Estimate]) -> str:
