@@ -145,7 +145,7 @@ def test_a_device_that_the_machine_lacks_is_refused(
 def test_a_run_of_three_processes_survives_the_loss_of_one_and_goes_on_in_two(
     pack: oneway.Pack, tiny: Callable[..., oneway.ProtectConfig], settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    changes = {"network.norm": "group", "batch_size": 12, "game.decoder_batch_size": 12, "steps": 30}
+    changes = {"network.norm": "group", "batch_size": 12, "game.decoder_batch_size": 12, "steps": 40}
     sets = [f"--set={name}={value}" for name, value in (settings | changes).items()]
     killed = tmp_path / "killed"
 
