@@ -20,7 +20,7 @@ from audited import figure
 from conftest import TINY
 from oneway.auditing.control import PICTURES, SCORES
 from oneway.auditing.order import anonymous, hidden_order
-from oneway.auditing.steps import StepResult, Steps
+from oneway.auditing.steps import StepFacts, StepResult, Steps
 from oneway.auditing.victim import Victim
 from oneway.config import from_dict, override, to_dict
 from oneway.data.dump import write_dump
@@ -83,7 +83,9 @@ def build_house(root: Path) -> None:
     for suffix in ("npz", "parquet", "safetensors"):
         write_dump(root / f"dump.{suffix}", names, features)
     steps = Steps(root / "steps", None, checkpoint_seconds=0, progress=False)  # type: ignore[arg-type]
-    steps.take("floors", lambda _: StepResult(facts={"mean": 1.0}, arrays={"scores": np.zeros(4)}))
+    steps.take(
+        "floors", lambda _: StepResult(facts=StepFacts(validation={"mean": 1.0}), arrays={"scores": np.zeros(4)})
+    )
 
 
 def _run(folder: Path, pack: Pack) -> None:

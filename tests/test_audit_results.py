@@ -13,14 +13,14 @@ from oneway.auditing.assemble import unconverged
 from oneway.auditing.attack_results import inversion_of
 from oneway.auditing.conclusions import _further, numbers
 from oneway.auditing.guards import check_convergence
-from oneway.auditing.steps import StepResult
+from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.auditing.verdict import verdict
 from oneway.config import to_dict
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report.convergence import doubts, further
 from oneway.report.reports import AuditReport
-from oneway.report.values import AttackResult, Refused
+from oneway.report.values import AttackResult, Course, Refused
 
 PEOPLE = np.repeat(np.arange(30), 2)
 
@@ -44,12 +44,16 @@ class Judge:
 def attacker(mse: float, face: float, *, converged: bool = True, test_face: float | None = None) -> StepResult:
     noise = np.random.default_rng(0).normal(0, 1e-3, len(PEOPLE))
     arrays = {"mse": mse + noise, "face_similarity": (face if test_face is None else test_face) + noise}
-    course = {"converged": converged, "steps": 9, "validation_error": mse, "seconds": 1.0}
-    return StepResult(facts=course | {"validation": {"mse": mse, "face_similarity": face}}, arrays=arrays)
+    facts = StepFacts(course=course(converged), validation={"mse": mse, "face_similarity": face}, seconds=1.0)
+    return StepResult(facts=facts, arrays=arrays)
+
+
+def course(converged: bool) -> Course:
+    return Course(converged=converged, steps=9, validation_error=0.1)
 
 
 def chosen(**attackers: StepResult) -> AttackResult:
-    floors = StepResult(facts={}, arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
+    floors = StepResult(arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
     found = {"floors": floors} | {f"inversion {name.replace('_', '-')}": step for name, step in attackers.items()}
     return inversion_of(found, [Judge()])  # type: ignore[arg-type]
 
@@ -114,8 +118,8 @@ def test_more_access_that_gets_more_is_told() -> None:
 )
 def test_every_trained_attacker_counts_for_convergence(late: str) -> None:
     names = ["inversion mirror", "feature", "decisions", "inference", "information", "averaging", "queries 100"]
-    found = {name: StepResult(facts={"converged": name != late}) for name in names}
-    found |= {"linkage": StepResult(facts={}), "optimisation": StepResult(facts={"refused": "no weights"})}
+    found = {name: StepResult(facts=StepFacts(course=course(name != late))) for name in names}
+    found |= {"linkage": StepResult(), "optimisation": refused("no weights")}
     assert unconverged(found) == [late]
     (guard,) = check_convergence([late])
     assert not guard.passed

@@ -17,7 +17,7 @@ from conftest import AUDIT, RUNTIME, Once
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.guards import check_decisions
-from oneway.auditing.steps import Steps
+from oneway.auditing.steps import Steps, refused
 from oneway.auditing.victim import from_run, steal
 from oneway.data.dump import write_dump
 from oneway.judges.judge import Judge
@@ -88,15 +88,16 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
         config=CONFIG,
         steps=steps,
     )
-    found = steps.take("decisions", lambda place: attack_decisions(context, place)).facts["linkage"]["tar_at_far_1e-2"]
-    assert 0.005 < found["value"] < 0.08
+    found = steps.take("decisions", lambda place: attack_decisions(context, place)).facts.scores["tar_at_far_1e-2"]
+    assert found is not None
+    assert 0.005 < found.value < 0.08
 
 
 def test_decisions_that_are_all_alike_are_refused() -> None:
     outputs = {split: np.ones((4, 2), dtype=np.float32) for split in ("public", "validation", "test")}
     context: Any = SimpleNamespace(victim=SimpleNamespace(outputs=outputs))
     place: Any = None
-    assert attack_decisions(context, place).facts == {"refused": "the task decides alike for every public picture"}
+    assert attack_decisions(context, place) == refused("the task decides alike for every public picture")
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])

@@ -36,8 +36,8 @@ def test_a_rate_is_measured_where_people_suffice_and_ways_are_chosen_by_one_of_a
 ) -> None:
     vectors, pack = crowd(num_people)
     found = link(vectors, vectors, pack)
-    assert [found.facts[name] is not None for name in RATES] == [place < measured for place in range(3)]
-    shares = [found.facts[name]["value"] for name in list(RATES)[:measured]]
+    assert [found.scores[name] is not None for name in RATES] == [place < measured for place in range(3)]
+    shares = [share.value for name in list(RATES)[:measured] if (share := found.scores[name]) is not None]
     assert shares == sorted(shares, reverse=True)
     for name, rate in list(RATES.items())[:measured]:
         assert found.facts[name.replace("tar_at_", "") + "_met"] == pytest.approx(rate, rel=0.8)
@@ -56,9 +56,12 @@ def test_a_rate_is_measured_where_people_suffice_and_ways_are_chosen_by_one_of_a
 
 def test_the_strongest_way_has_every_figure_of_linkage_with_its_floor() -> None:
     vectors, pack = crowd(40)
-    found = with_unlinkability(link(vectors, vectors, pack), vectors, vectors, pack).facts
+    found = with_unlinkability(link(vectors, vectors, pack), vectors, vectors, pack)
     assert set(SCORES) == {name for name, metric in metrics().items() if metric.attack == "linkage"}
-    assert set(SCORES) <= set(found)
+    assert set(SCORES) == set(found.scores)
     for name in ("d_sys", "maximal_linkability"):
-        assert found[name]["unit"] == metrics()[name].unit
-        assert found[name]["low"] > 2 * found[f"{name}_floor"] > 0
+        share, floor = found.scores[name], found.facts[f"{name}_floor"]
+        assert share is not None
+        assert isinstance(floor, float)
+        assert share.unit == metrics()[name].unit
+        assert share.low > 2 * floor > 0

@@ -15,7 +15,7 @@ from oneway.auditing.judged import by_judge, counting, faces_leakage
 from oneway.auditing.measures import trained_again
 from oneway.auditing.monotonicity import check_monotonicity
 from oneway.auditing.reconstruction import attacker_of, panel_of, strongest, trainings, unseen
-from oneway.auditing.steps import StepResult, refused
+from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.leakage import leakage
 from oneway.report.values import AttackResult, Refused
@@ -60,7 +60,7 @@ def scores(level: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]
 
 def attacker(level: float, seed: int = 0) -> StepResult:
     return StepResult(
-        facts={"validation": {"face_similarity": level, "mse": 1 - level}},
+        facts=StepFacts(validation={"face_similarity": level, "mse": 1 - level}),
         arrays={"face_similarity": scores(level, seed), "mse": 1 - scores(level, seed)},
     )
 
@@ -72,8 +72,8 @@ def found(**levels: float) -> dict[str, StepResult]:
     return {
         "inversion linear": attacker(given["linear"]),
         "inversion identity": attacker(given["identity"]),
-        "feature": StepResult(facts={}, arrays={"feature_similarity": scores(given["feature"])}),
-        "optimisation": StepResult(facts={}, arrays={"face_similarity": white, "mse": 1 - white, "index": INDEX}),
+        "feature": StepResult(arrays={"feature_similarity": scores(given["feature"])}),
+        "optimisation": StepResult(arrays={"face_similarity": white, "mse": 1 - white, "index": INDEX}),
         "averaging": attacker(given["averaging"]),
     }
 
@@ -160,7 +160,7 @@ def test_a_judges_leakage_is_that_of_its_own_scores() -> None:
 
 
 def test_each_judges_scores_stand_under_its_name() -> None:
-    step = StepResult(facts={}, arrays={"face_similarity": scores(0.5), "face_similarity by two": scores(0.2)})
+    step = StepResult(arrays={"face_similarity": scores(0.5), "face_similarity by two": scores(0.2)})
     judged = by_judge(step, [Judge(), Judge("two", first=False), Judge("three", first=False)])  # type: ignore[list-item]
     assert list(judged) == ["one", "two"]
     assert [round(found["face_similarity"].value, 1) for found in judged.values()] == [0.5, 0.2]  # type: ignore[union-attr]
@@ -170,7 +170,7 @@ def test_the_attacker_that_is_strongest_by_any_judge_is_trained_again_and_a_solv
     panel, other = found(), Judge("other", first=False)
     for name, level in {"linear": 0.1, "mirror": 0.5, "identity": 0.4}.items():
         panel[f"inversion {name}"] = attacker({"linear": 0.2, "mirror": 0.1, "identity": 0.3}[name])
-        panel[f"inversion {name}"].facts["validation"]["face_similarity by other"] = level
+        panel[f"inversion {name}"].facts.validation["face_similarity by other"] = level
     context: Any = SimpleNamespace(judges=[Judge(), other], config=SimpleNamespace(seeds=3, seed=7))
     again = trained_again(context, panel, {name: attackers()[name] for name in ("linear", "mirror", "identity")})
     assert {label: each.seed for label, each in again.items()} == {
@@ -190,10 +190,10 @@ def test_of_several_trainings_the_one_counts_that_did_not_have_the_judge() -> No
     for group, (first, second) in levels.items():
         label = f"inversion identity {group}"
         panel[label] = attacker(first)
-        panel[label].facts["validation"]["face_similarity by two"] = second
-        panel[label].facts["trained_with"] = [group.removeprefix("with ")]
+        panel[label].facts.validation["face_similarity by two"] = second
+        panel[label].facts.trained_with.append(group.removeprefix("with "))
     panel.pop("inversion identity")
-    panel["inversion linear"].facts["validation"]["face_similarity by two"] = 0.1
+    panel["inversion linear"].facts.validation["face_similarity by two"] = 0.1
     steps = panel_of(panel)
     assert [strongest(steps, judge) for judge in (one, two)] == ["identity with one", "identity with two"]  # type: ignore[arg-type]
     assert [strongest(unseen(steps, judge), judge) for judge in (one, two)] == [  # type: ignore[arg-type]
@@ -212,8 +212,8 @@ def test_of_several_trainings_the_one_counts_that_did_not_have_the_judge() -> No
 
 
 def test_the_interval_of_the_strongest_attacker_reaches_over_its_trainings() -> None:
-    nothing = {name: StepResult(facts={}) for name in ("linkage",)}
-    floor = StepResult(facts={}, arrays={"mean_face face_similarity": scores(0.05, 3)})
+    nothing = {name: StepResult() for name in ("linkage",)}
+    floor = StepResult(arrays={"mean_face face_similarity": scores(0.05, 3)})
     panel = found() | nothing | {"floors": floor, "inversion identity-2": attacker(0.25, 1)}
     strongest = AttackResult(scores={}, strongest={"face_similarity": "identity"})
     kept = per_picture(panel, {"inversion": strongest}, [Judge()])  # type: ignore[list-item]

@@ -66,7 +66,7 @@ def assemble(
     decisions = summarise(found["decisions"], scores, against, judges[0], counts)
     confused = found["inference"].arrays.get("confusion decisions")
     if confused is not None and isinstance(decisions, Decisions):
-        told = inferred(confused, found["inference"].facts["attributes"], victim.pack)
+        told = inferred(confused, found["inference"].facts.attributes, victim.pack)
         decisions = replace(decisions, scores=decisions.scores | told)
     beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
@@ -91,7 +91,7 @@ def assemble(
         unconverged=late,
         guards=passed + guards.check_judges(seen) + guards.check_convergence(late) + beside,
         untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),
-        seconds={name: step.facts["seconds"] for name, step in found.items()},
+        seconds={name: step.facts.seconds for name, step in found.items() if step.facts.seconds is not None},
         leakage=leakage,
         decisions=decisions,
         verdict=verdict(leakage, linked, doubts=doubts + more),
@@ -102,7 +102,7 @@ def assemble(
 
 def unconverged(found: Mapping[str, StepResult]) -> list[str]:
     """Name the steps of an audit whose attacker was trained, and ended by its budget instead of by convergence."""
-    return [name for name, step in found.items() if step.facts.get("converged") is False]
+    return [name for name, step in found.items() if step.facts.course is not None and not step.facts.course.converged]
 
 
 def per_picture(
@@ -177,7 +177,7 @@ def _first(attacks: Attacks) -> str:
 
 def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Counting) -> dict[str, Excess]:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
-    least = found["floors"].facts["validation"] | {"linkage": FALSE_ACCEPT_RATE}
+    least = found["floors"].facts.validation | {"linkage": FALSE_ACCEPT_RATE}
     scores: dict[str, Excess] = {}
     for name, attack in LEAKAGES.items():
         result = attacks[attack]
@@ -203,11 +203,10 @@ def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Counting) -> di
             continue  # another's
         floors.setdefault(floor, {})[name] = mean(values, pack.test.identities, unit=metrics()[name].unit)
     guessed: Floors = dict(chance(pack.test.num_people))
-    if "chance" in found["scatter"].facts:
-        guessed["lda_score"] = found["scatter"].facts["chance"]
-    guessed |= {
-        name: found["linkage"].facts[f"{name}_floor"] for name in MEASURES if f"{name}_floor" in found["linkage"].facts
+    known = {"lda_score": found["scatter"].facts.facts.get("chance")} | {
+        name: found["linkage"].facts.facts.get(f"{name}_floor") for name in MEASURES
     }
+    guessed |= {name: floor for name, floor in known.items() if isinstance(floor, float)}
     return floors | {"constant_prediction": {"mean_mcc": 0.0, "inferred_mcc": 0.0}, "chance": guessed}
 
 
@@ -219,7 +218,7 @@ def _queries(found: Mapping[str, StepResult], judge: Judge, config: AuditConfig)
     last = found[f"inversion {strongest(panel_of(found), judge)}"]
     points = [step for name, step in found.items() if name.startswith("queries ")] + [last]
     curve = [
-        Point(queries=step.facts["queries"], converged=step.facts["converged"], scores=estimates_of(judge, step))
+        Point(queries=step.course.queries or 0, converged=step.course.converged, scores=estimates_of(judge, step))
         for step in points
     ]
     breach = {"recognised": config.breach}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +18,8 @@ from oneway.judges.judge import Judge
 from oneway.metrics.classification import correlations
 from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.fisher import least_mse
-from oneway.metrics.registry import metrics, of_reconstructions
-from oneway.report.values import AttackResult, Attacks, Course, OrRefused, Scores, Way
+from oneway.metrics.registry import of_reconstructions
+from oneway.report.values import AttackResult, Attacks, Facts, OrRefused, Scores, Way
 
 LOST = 1.05
 """An attacker whose validation error is this many times a weaker one's has lost to it."""
@@ -39,7 +38,7 @@ def attacks_of(found: Mapping[str, StepResult], pack: Pack, judges: Sequence[Jud
         "bound": _bound,
     }.items():
         step = found[name]
-        attacks[name] = step.refusal or replace(give(step, pack, judges[0]), seconds=step.facts["seconds"])
+        attacks[name] = step.refusal or replace(give(step, pack, judges[0]), seconds=step.facts.seconds)
     return attacks
 
 
@@ -48,14 +47,14 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
     steps = panel_of(found)
 
     def error(name: str) -> float:
-        return float(steps[name].facts["validation"]["mse"])
+        return float(steps[name].facts.validation["mse"])
 
     by_error = min(steps, key=error)
     by_face = strongest_of(steps, judges[0])
     floor = float(found["floors"].arrays["mean_face mse"].mean())
     ways = {}
     for name, step in steps.items():
-        flags = [] if step.facts["converged"] else ["ended by its budget: a longer attack may get more"]
+        flags = [] if step.course.converged else ["ended by its budget: a longer attack may get more"]
         weaker = [other for other in steps if _weaker(other, name) and error(name) > LOST * error(other)]
         if weaker:
             flags.append(f"lost to the weaker {weaker[0]} on validation people: it has not been trained well")
@@ -64,10 +63,10 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
         ways[name] = Way(
             scores=estimates_of(judges[0], step),
             judged=by_judge(step, judges),
-            course=course_of(step.facts),
-            validation=step.facts["validation"],
+            course=step.facts.course,
+            validation=step.facts.validation,
             flags=flags,
-            seconds=step.facts["seconds"],
+            seconds=step.facts.seconds,
         )
     strongest = {
         name: by_face if name in ("face_similarity", "recognised") else by_error
@@ -94,75 +93,44 @@ def _weaker(first: str, second: str) -> bool:
     return known_attacker(first).name in known_attacker(second).at_least
 
 
-def course_of(facts: Mapping[str, Any]) -> Course | None:
-    """Say how the training of a step's attacker went, if it has one."""
-    if "converged" not in facts:
-        return None
-    return Course(
-        converged=facts["converged"],
-        steps=facts["steps"],
-        validation_error=facts["validation_error"],
-        queries=facts.get("queries"),
-    )
-
-
 def estimates_of(judge: Judge, step: StepResult) -> Scores:
     """Reduce a step's scores of test pictures over the people in them."""
     index = step.arrays.get("index")
     return dict(judge.estimates(dict(step.arrays), index))
 
 
-def _facts(step: StepResult, *names: str) -> dict[str, int | float | str]:
-    return {name: step.facts[name] for name in names if name in step.facts}
-
-
 def _scored(step: StepResult, _: Pack, judge: Judge) -> AttackResult:
-    facts = _facts(step, "num_pictures", "draws", "attacker", "strongest")
-    return AttackResult(scores=estimates_of(judge, step), course=course_of(step.facts), facts=facts)
+    return AttackResult(scores=estimates_of(judge, step), course=step.facts.course, facts=step.facts.facts)
 
 
 def feature_of(step: StepResult, judge: Judge) -> OrRefused[AttackResult]:
     """Give what was predicted of a judge's features, or why nothing was."""
     if step.refusal is not None:
         return step.refusal
-    ways, strongest = step.facts["ways"], step.facts["strongest"]
+    ways, strongest = step.facts.ways, step.facts.strongest or ""
     return AttackResult(
         scores=estimates_of(judge, step),
         strongest={"feature_similarity": strongest},
-        ways={name: Way(course=course_of(course)) for name, course in ways.items()},
-        course=course_of(step.facts),
-        validation=1 - ways[strongest]["validation_error"],
-        seconds=step.facts["seconds"],
+        ways=ways,
+        course=step.facts.course,
+        validation=ways[strongest].validation["feature_similarity"],
+        seconds=step.facts.seconds,
     )
 
 
 def _linkage(step: StepResult, _: Pack, __: Judge) -> AttackResult:
-    ways = {name: _linked(facts) for name, facts in step.facts["ways"].items()}
-    strongest = step.facts["strongest"]
+    found = step.facts
     return AttackResult(
-        scores=ways[strongest].scores,
-        strongest=dict.fromkeys(ways[strongest].scores, strongest),
-        ways=ways,
-        facts=ways[strongest].facts,
-        validation=None if ways[strongest].scores["tar_at_far_1e-3"] is None else step.facts["validation"],
+        scores=found.scores,
+        strongest=dict.fromkeys(found.scores, found.strongest or ""),
+        ways=found.ways,
+        facts=found.facts,
+        validation=None if found.scores["tar_at_far_1e-3"] is None else found.validation["linkage"],
     )
-
-
-def _linked(facts: Mapping[str, Any]) -> Way:
-    names = [name for name, metric in metrics().items() if metric.attack == "linkage"]
-    return Way(
-        scores={name: _read(facts[name]) for name in names if name in facts},
-        facts={name: value for name, value in facts.items() if name not in names},
-    )
-
-
-def _read(content: Mapping[str, Any] | None) -> Estimate | None:
-    """Give an estimate that a step kept."""
-    return None if content is None else Estimate(**content)
 
 
 def _scatter(step: StepResult, _: Pack, __: Judge) -> AttackResult:
-    return AttackResult(scores={name: _read(step.facts[name]) for name in ("lda_score", "between", "within")})
+    return AttackResult(scores=step.facts.scores)
 
 
 def inferred(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Scores:
@@ -172,13 +140,13 @@ def inferred(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Score
 
 
 def _inference(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
-    scores = inferred(step.arrays["confusion"], step.facts["attributes"], pack)
-    return AttackResult(scores=scores, course=course_of(step.facts))
+    scores = inferred(step.arrays["confusion"], step.facts.attributes, pack)
+    return AttackResult(scores=scores, course=step.facts.course)
 
 
 def _information(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
     bits = mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits")
-    return AttackResult(scores={"bits": bits}, course=course_of(step.facts), facts=_facts(step, "ceiling"))
+    return AttackResult(scores={"bits": bits}, course=step.facts.course, facts=step.facts.facts)
 
 
 def _bound(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
@@ -186,5 +154,5 @@ def _bound(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
     # A falling function of the estimate turns its interval round.
     value, low, high = (least_mse(end) for end in (dfil.value, dfil.high, dfil.low))
     least = Estimate(value=value, low=low, high=high, n=dfil.n, unit="MSE")
-    facts = _facts(step, "num_pictures") | {"holds_for": "unbiased attackers"}
+    facts: Facts = step.facts.facts | {"holds_for": "unbiased attackers"}
     return AttackResult(scores={"dfil": dfil, "least_mse": least}, facts=facts)

@@ -12,6 +12,7 @@ from oneway.auditing.surrogates import Surrogates
 from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
+from oneway.report.values import Course
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +49,8 @@ class AuditContext:
         return self.victim.pack
 
 
-def course(fitted: Fitted[Any]) -> dict[str, Any]:
-    """Say how an attacker's training went."""
-    return {
-        "converged": fitted.converged,
-        "steps": fitted.steps,
-        "validation_error": fitted.validation_error,
-    }
+def course(fitted: Fitted[Any], queries: int | None = None) -> Course:
+    """Say how an attacker's training went, and how many pictures it sent to the encoder, where they are counted."""
+    return Course(
+        converged=fitted.converged, steps=fitted.steps, validation_error=fitted.validation_error, queries=queries
+    )

@@ -15,16 +15,13 @@ from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
 from oneway.auditing.judged import Counting
-from oneway.auditing.linking import SCORES
 from oneway.auditing.reconstruction import FACES
-from oneway.auditing.steps import StepResult, refused
+from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.auditing.victim import Stolen
 from oneway.judges.judge import Judge
-from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import of_reconstructions
-from oneway.report.values import Course, Decisions, OrRefused, Scores
+from oneway.report.values import Decisions, OrRefused
 
-COURSE = ("converged", "steps", "validation_error")
 JITTER = 0.03
 """Deviation of noise on decisions of -1 and 1: it hides none, and breaks the ties between people with equal ones, since
 no threshold lets in one of a thousand pairs where one of a hundred is equal."""
@@ -55,7 +52,7 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     wanted = {*of_reconstructions(), *(judge.key(name) for judge in context.judges for name in FACES)}
     drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in wanted}
     if context.config.alone is not None:
-        return StepResult(facts={"linkage": {}}, arrays=drawn)
+        return StepResult(arrays=drawn)
     features: dict[str, NDArray[np.generic]] = {}
     for number, judge in enumerate(context.judges):
         apart = replace(place, checkpoint=place.checkpoint.with_suffix(f".{number}{place.checkpoint.suffix}"))
@@ -63,9 +60,8 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
         if step.refusal is None:
             features[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
     linkage = inference.linked(inner, place, found)
-    linked = {name: linkage.facts[name] for name in SCORES if name in linkage.facts}
-    course = {name: found["feature"].facts[name] for name in COURSE if name in found["feature"].facts}
-    return StepResult(facts={"linkage": linked} | course, arrays={**drawn, **features, **linkage.arrays})
+    facts = StepFacts(scores=linkage.facts.scores, course=found["feature"].facts.course)
+    return StepResult(facts=facts, arrays={**drawn, **features, **linkage.arrays})
 
 
 def summarise(
@@ -99,11 +95,9 @@ def summarise(
     theirs |= {name: arrays[key] for key, name in names.items() if key in arrays}
     seen = {name: counts.faces.key(name) for name in FACES} | {"feature_similarity": features}
     judged = {name: arrays[key] for name, key in seen.items() if key in arrays}
-    linked: Scores = {name: None if one is None else Estimate(**one) for name, one in step.facts["linkage"].items()}
-    course = {name: step.facts[name] for name in COURSE if name in step.facts}
     return Decisions(
-        scores={**judge.estimates({**arrays, **judged}), **linked},
+        scores={**judge.estimates({**arrays, **judged}), **step.facts.scores},
         leakage=leakage_of(theirs, against, counts),
-        course=Course(**course) if course else None,
-        seconds=step.facts["seconds"],
+        course=step.facts.course,
+        seconds=step.facts.seconds,
     )

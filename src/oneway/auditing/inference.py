@@ -17,7 +17,7 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.linking import link, with_unlinkability
 from oneway.auditing.reconstruction import panel_of
-from oneway.auditing.steps import StepResult, refused
+from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Part, Test
 from oneway.judges.judge import Judge
@@ -26,6 +26,7 @@ from oneway.metrics.classification import confusion
 from oneway.metrics.fisher import fisher_leakage
 from oneway.metrics.information import ceiling, info_nce
 from oneway.models.noise import Noisy
+from oneway.report.values import Course, Way
 
 COMPARED = 2000
 """Test pictures at most by which information is bounded: all their pairs are compared."""
@@ -55,11 +56,11 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
         ),
         "network": feature.learn(access, pack.public, pack.validation, known, config, place),
     }
-    facts = {name: course(fitted) for name, fitted in ways.items()}
+    courses: dict[str, Course | None] = {name: course(fitted) for name, fitted in ways.items()}
+    errors = {name: fitted.validation_error for name, fitted in ways.items()}
     drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
-    for name, step in drawn.items():
-        facts[name] = {"validation_error": 1 - step.facts["validation"][judge.key("face_similarity")]}
-    strongest = min(facts, key=lambda name: float(facts[name]["validation_error"]))
+    errors |= {name: 1 - step.facts.validation[judge.key("face_similarity")] for name, step in drawn.items()}
+    strongest = min(errors, key=lambda name: errors[name])
     parts = (pack.validation, pack.test)
     arrays: dict[str, NDArray[Any]] = {
         f"vectors {part.split}": drawn[strongest].arrays[f"{judge.key('vectors')} {part.split}"]
@@ -68,7 +69,12 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
         for part in parts
     }
     arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
-    return StepResult(facts=course(ways["network"]) | {"strongest": strongest, "ways": facts}, arrays=arrays)
+    tried = {
+        name: Way(course=courses.get(name), validation={"feature_similarity": 1 - error})
+        for name, error in errors.items()
+    }
+    facts = StepFacts(course=courses["network"], strongest=strongest, ways=tried)
+    return StepResult(facts=facts, arrays=arrays)
 
 
 def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> StepResult:
@@ -106,10 +112,15 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(scored, key=lambda name: scored[name].strength)
     scored[strongest] = with_unlinkability(scored[strongest], stolen[strongest], photographs[strongest], pack)
-    facts = {name: one.facts for name, one in scored.items()}
-    result = scored[strongest].facts | {"strongest": strongest, "ways": facts}
-    result["validation"] = scored[strongest].strength
-    return StepResult(facts=result, arrays=scored[strongest].arrays)
+    best = scored[strongest]
+    facts = StepFacts(
+        scores=best.scores,
+        facts=best.facts,
+        strongest=strongest,
+        ways={name: Way(scores=one.scores, facts=one.facts) for name, one in scored.items()},
+        validation={"linkage": best.strength},
+    )
+    return StepResult(facts=facts, arrays=best.arrays)
 
 
 def _alone(test: Test) -> str:
@@ -126,8 +137,9 @@ def scattered(context: AuditContext, _: Place) -> StepResult:
     if test.num_people == len(test):
         return refused(f"{_alone(test)}, so there is no scatter within a person")
     flat = all_features(context.stolen.access, test).reshape(len(test), -1)
-    measured = {name: value.to_dict() for name, value in scatter.scatter(flat, test.identities).items()}
-    return StepResult(facts=measured | {"chance": scatter.chance(flat, test.identities, seed=context.config.seed)})
+    measured = scatter.scatter(flat, test.identities)
+    chance = scatter.chance(flat, test.identities, seed=context.config.seed)
+    return StepResult(facts=StepFacts(scores=dict(measured), facts={"chance": chance}))
 
 
 def inferred(context: AuditContext, place: Place) -> StepResult:
@@ -151,7 +163,7 @@ def inferred(context: AuditContext, place: Place) -> StepResult:
         public, test = ((outputs[split] > 0).astype(np.float32) for split in ("public", "test"))
         told = inference.from_decisions(public, pack.public.labels(asked), test)
         arrays["confusion decisions"] = confusion(told, labels)
-    return StepResult(facts=course(fitted) | {"attributes": list(asked)}, arrays=arrays)
+    return StepResult(facts=StepFacts(course=course(fitted), attributes=list(asked)), arrays=arrays)
 
 
 def informed(context: AuditContext, place: Place) -> StepResult:
@@ -163,7 +175,8 @@ def informed(context: AuditContext, place: Place) -> StepResult:
     # All pairs of the scored pictures are compared, so of many people only some are.
     index = np.sort(np.random.default_rng(context.config.seed).permutation(len(pack.test))[:COMPARED])
     bits = info_nce(information.score(access, fitted.network, pack.test, index, place))
-    return StepResult(facts=course(fitted) | {"ceiling": ceiling(len(index))}, arrays={"bits": bits, "index": index})
+    facts = StepFacts(course=course(fitted), facts={"ceiling": ceiling(len(index))})
+    return StepResult(facts=facts, arrays={"bits": bits, "index": index})
 
 
 def bounded(context: AuditContext, place: Place) -> StepResult:
@@ -181,7 +194,7 @@ def bounded(context: AuditContext, place: Place) -> StepResult:
     )
     if not (np.isfinite(dfil).all() and dfil.all()):
         return refused("no bound: for some pictures the encoder has no gradient, or none that is finite")
-    return StepResult(facts={"num_pictures": len(chosen)}, arrays={"dfil": dfil, "index": chosen})
+    return StepResult(facts=StepFacts(facts={"num_pictures": len(chosen)}), arrays={"dfil": dfil, "index": chosen})
 
 
 def _unbounded(context: AuditContext) -> str:

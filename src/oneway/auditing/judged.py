@@ -166,7 +166,7 @@ def _features(
     theirs = None if control is None else control.get(key)
     return PredictedFeatures(
         counts=counts,
-        strongest=step.facts["strongest"],
+        strongest=step.facts.strongest or "",
         similarity=mean(scores[key], people, unit="cosine"),
         floor=mean(scores[f"floor mean_feature {key}"], people, unit="cosine"),
         control=None if theirs is None else mean(theirs, people, unit="cosine"),

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oneway.data.packed import Pack
 from oneway.metrics import linkage
-from oneway.metrics.estimate import Estimate
 from oneway.metrics.pairs import Vectors, compare, thresholds
 from oneway.metrics.unlinkability import MEASURES, unlinkability
+from oneway.report.values import Facts, Scores
 
 RATES = {"tar_at_far_1e-2": 1e-2, "tar_at_far_1e-3": 1e-3, "tar_at_far_1e-4": 1e-4}
 DECIDES = "tar_at_far_1e-3"
@@ -30,13 +29,15 @@ class Linked:
 
     Attributes:
         strength: on validation people: what ways are chosen by.
-        facts: estimates on test people, as in `results.json`.
+        scores: estimates on test people.
+        facts: the false accept rates that were met, and floors.
         arrays: pairs of each test picture, `accepted` at a false accept rate of 1e-3, and all `pairs`.
 
     """
 
     strength: float
-    facts: dict[str, Any]
+    scores: Scores
+    facts: Facts
     arrays: dict[str, NDArray[np.float64]]
 
 
@@ -50,36 +51,32 @@ def link(stolen: Split, photographs: Split, pack: Pack) -> Linked:
 
     """
     held, people = pack.validation.identities, pack.test.identities
-    facts: dict[str, Any] = {}
+    scores: Scores = dict.fromkeys(RATES)
+    facts: Facts = {}
     arrays: dict[str, NDArray[np.float64]] = {}
     nearest = linkage.identification(stolen["validation"], photographs["validation"], held, rank=1)
     strength = 0.0 if nearest is None else nearest.value
     found = thresholds(stolen["validation"], photographs["validation"], held, tuple(RATES.values()))
     at = {name: one for name, one in zip(RATES, found, strict=True) if one is not None}
     compared = compare(stolen["test"], photographs["test"], people, tuple(at.values()))
-    facts |= dict.fromkeys(RATES)
     for name, accepted, met in zip(at, compared.accepted, compared.false_accept_rates, strict=True):
-        facts[name] = _plain(linkage.true_accept_rate(accepted, compared.pairs, people))
+        scores[name] = linkage.true_accept_rate(accepted, compared.pairs, people)
         facts[name.replace("tar_at_", "") + "_met"] = float(met)
         if name == DECIDES:
             arrays = {"accepted": accepted, "pairs": compared.pairs}
-    if facts[DECIDES] is not None:
+    if scores[DECIDES] is not None:
         reached = compare(stolen["validation"], photographs["validation"], held, [at[DECIDES]])
         strength = float(reached.accepted.sum() / max(reached.pairs.sum(), 1))
     for name, rank in RANKS.items():
-        facts[name] = _plain(linkage.identification(stolen["test"], photographs["test"], people, rank=rank))
-    return Linked(strength=strength, facts=facts, arrays=arrays)
+        scores[name] = linkage.identification(stolen["test"], photographs["test"], people, rank=rank)
+    return Linked(strength=strength, scores=scores, facts=facts, arrays=arrays)
 
 
 def with_unlinkability(way: Linked, stolen: Split, photographs: Split, pack: Pack) -> Linked:
-    """Add to the facts of a way how far its scores of test pictures link them at all thresholds together.
+    """Add to a way how far its scores of test pictures link them at all thresholds together.
 
     Each of `MEASURES` is an estimate or none, and has a floor of shuffled people, `NAME_floor`, where it is one.
     """
     found, floors = unlinkability(stolen["test"], photographs["test"], pack.test.identities)
-    measured = {name: _plain(one) for name, one in found.items()}
-    return replace(way, facts=way.facts | measured | {f"{name}_floor": floor for name, floor in floors.items()})
-
-
-def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
-    return None if estimate is None else estimate.to_dict()
+    floor_of: Facts = {f"{name}_floor": floor for name, floor in floors.items()}
+    return replace(way, scores=way.scores | found, facts=way.facts | floor_of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,13 @@ from oneway.attacks.inversion import draw_decoder, reconstruct
 from oneway.attacks.linear import chosen_rows
 from oneway.attacks.panel import Attacker, attackers
 from oneway.auditing.context import AuditContext, course
-from oneway.auditing.steps import StepResult, refused
+from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Pack, Test, Validation
 from oneway.judges.judge import Judge, Scores, in_batches
 from oneway.metrics.registry import of_reconstructions
 from oneway.models.perceptual import open_perceptual
+from oneway.report.values import Facts
 from oneway.storage import runs
 
 DECODER = "decoder.safetensors"
@@ -69,7 +71,7 @@ def floors(context: AuditContext, _: Place) -> StepResult:
             constant /= max(float(np.linalg.norm(constant)), 1e-12)
             arrays[f"mean_feature {key}"] = (each.known(pack.test) @ constant).astype(np.float64)
             validation[key] = float((each.known(pack.validation) @ constant).mean())
-    return StepResult(facts={"validation": validation}, arrays=arrays)
+    return StepResult(facts=StepFacts(validation=validation), arrays=arrays)
 
 
 def mean_face_scores(judge: Judge, part: Validation | Test) -> Scores:
@@ -114,7 +116,7 @@ def inversion(
         queries = len(chosen_rows(pack.public, context.config.seed))
         queries *= context.config.draws if context.stolen.noisy else 1
     return StepResult(
-        facts=course(fitted) | {"queries": queries, "validation": means, "trained_with": list(attacker.trains_with)},
+        facts=StepFacts(course=course(fitted, queries), validation=means, trained_with=list(attacker.trains_with)),
         arrays=test
         | kept
         | {f"pictures {name}": pixels_of(access, decoder, pack.test, index, place) for name, index in drawn.items()}
@@ -151,7 +153,7 @@ def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
     wanted = judge.key("face_similarity")
 
     def strength(name: str) -> float:
-        validation = found[name].facts["validation"]
+        validation = found[name].facts.validation
         return float(validation.get(wanted, -validation["mse"]))
 
     return max(found, key=strength)
@@ -180,7 +182,7 @@ def trainings(found: Mapping[str, StepResult], best: str) -> list[str]:
 def unseen(panel: Mapping[str, StepResult], judge: Judge) -> dict[str, StepResult]:
     """Keep the inversion attackers who did not train with a judge; the linear one is always among them."""
     name = None if judge.verifier is None else judge.verifier.name
-    return {label: step for label, step in panel.items() if name not in step.facts.get("trained_with", ())}
+    return {label: step for label, step in panel.items() if name not in step.facts.trained_with}
 
 
 def averaging(
@@ -199,9 +201,9 @@ def averaging(
         found[f"inversion {label}"],
     )
     best = strongest({"average": several, "one answer": single}, context.judge)
-    facts = {"draws": context.config.draws, "attacker": label, "strongest": best}
+    facts: Facts = {"draws": context.config.draws, "attacker": label, "strongest": best}
     arrays = several.arrays if best == "average" else single.arrays
-    return StepResult(facts=several.facts | facts, arrays=arrays)
+    return StepResult(facts=replace(several.facts, facts=facts), arrays=arrays)
 
 
 def queried(context: AuditContext, place: Place, attacker: Attacker, number: int) -> StepResult:
@@ -212,7 +214,8 @@ def queried(context: AuditContext, place: Place, attacker: Attacker, number: int
     names = ("mse", "face_similarity", "recognised")
     pictures = decoded_pictures(access, fitted.network, context.pack.test, place)
     return StepResult(
-        facts=course(fitted) | {"queries": number}, arrays=context.judge.measure(pictures, context.pack.test, names)
+        facts=StepFacts(course=course(fitted, number)),
+        arrays=context.judge.measure(pictures, context.pack.test, names),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,47 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from oneway.attacks.fit import Place
+from oneway.config import from_dict, record, to_dict
 from oneway.data.shards import read_arrays, reading
-from oneway.report.values import Refused
+from oneway.errors import InputError
+from oneway.report.values import Course, Facts, Refused, Scores, Way
 from oneway.storage import runs
 from oneway.storage.atomic import whole
 
 FOLDER = "parts"
+AGAIN = "delete it, and --resume takes the step again"
 Arrays = Mapping[str, NDArray[Any]]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class StepFacts:
+    """What a step found beside arrays.
+
+    Attributes:
+        refused: why it found nothing, if it did not.
+        course: of its attacker's training, if one was trained.
+        trained_with: names of the judges that its attacker trained with.
+        validation: scores on validation people, by which attackers, ways and settings are chosen.
+        scores: on test people, as far as they are no means of `arrays`.
+        ways: every way that was tried, by name, where there are several.
+        strongest: the name of the way, or of the attacker, that validation people found the strongest.
+        attributes: that were inferred.
+        facts: further figures that are no estimates.
+        seconds: what it took.
+
+    """
+
+    refused: str | None = None
+    course: Course | None = None
+    trained_with: list[str] = field(default_factory=list)
+    validation: dict[str, float] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
+    ways: dict[str, Way] = field(default_factory=dict)
+    strongest: str | None = None
+    attributes: list[str] = field(default_factory=list)
+    facts: Facts = field(default_factory=dict)
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,18 +67,24 @@ class StepResult:
 
     """
 
-    facts: dict[str, Any]
+    facts: StepFacts = field(default_factory=StepFacts)
     arrays: Arrays = field(default_factory=dict)
 
     @property
     def refusal(self) -> Refused | None:
         """Why it found nothing, if it did not."""
-        return Refused(refused=self.facts["refused"]) if "refused" in self.facts else None
+        return None if self.facts.refused is None else Refused(refused=self.facts.refused)
+
+    @property
+    def course(self) -> Course:
+        """How the training of its attacker went, which it has."""
+        assert self.facts.course is not None
+        return self.facts.course
 
 
 def refused(reason: str) -> StepResult:
     """Say why a step has no result."""
-    return StepResult(facts={"refused": reason})
+    return StepResult(facts=StepFacts(refused=reason))
 
 
 class Steps:
@@ -84,7 +124,10 @@ class Steps:
             with whole(arrays) as partial, partial.open("wb") as file:
                 np.savez(file, **found.arrays)  # type: ignore[arg-type]
             # With its facts in place, the step is taken.
-            runs.write_json(facts, found.facts | {"seconds": round(time.monotonic() - begun, 1)})
+            runs.write_json(facts, to_dict(replace(found.facts, seconds=round(time.monotonic() - begun, 1))))
             place.checkpoint.unlink(missing_ok=True)
         with reading(arrays):
-            return StepResult(facts=runs.read_json(facts), arrays=read_arrays(arrays))
+            kept = from_dict(StepFacts, runs.read_json(facts), f"{facts}: ", AGAIN)
+            if kept.seconds is None:
+                raise InputError(f"{facts}: it says nothing of a step; {AGAIN}")
+            return StepResult(facts=kept, arrays=read_arrays(arrays))

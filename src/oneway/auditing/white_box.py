@@ -15,11 +15,12 @@ from oneway.attacks.linear import LinearDecoder
 from oneway.attacks.panel import LINEAR
 from oneway.auditing.context import AuditContext
 from oneway.auditing.reconstruction import attacker_context, panel_of, strongest
-from oneway.auditing.steps import StepResult, refused
+from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Test, Validation
 from oneway.metrics.registry import of_reconstructions
 from oneway.models.scale import Standardise
+from oneway.report.values import Facts
 
 SAMPLE = 1024
 """Public pictures by which a white-box attacker knows the scale of features, and what faces are like."""
@@ -45,11 +46,12 @@ def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResul
     gain = float((judged - panel[f"validation {name}"][tried]).mean())
     if (gain > 0) == (name == "mse"):
         scores = {name: panel[name][chosen] for name in of_reconstructions() if name in panel}
-        facts = {"num_pictures": len(chosen), "strongest": best}
+        strongest_way = best
     else:
         scores = context.judge.measure(_searched(context, place, linear, pack.test, chosen), pack.test, index=chosen)
-        facts = {"num_pictures": len(chosen), "strongest": "search"}
-    return StepResult(facts=facts, arrays=scores | {"index": chosen})
+        strongest_way = "search"
+    facts: Facts = {"num_pictures": len(chosen), "strongest": strongest_way}
+    return StepResult(facts=StepFacts(facts=facts), arrays=scores | {"index": chosen})
 
 
 def _searched(
