@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -81,6 +82,16 @@ def test_no_file_is_long() -> None:
     """One file for one idea."""
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in ROOT.rglob("*.py")}
     assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
+def test_values_have_types_and_json_is_at_the_edge() -> None:
+    untyped = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sorted(ROOT.rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\b(dict|Mapping)\[str, Any\]", line)
+    ]
+    assert len(untyped) <= 12, f"give these a type of their own, or `object` where they are only handed on: {untyped}"
 
 
 def test_every_room_has_its_place() -> None:

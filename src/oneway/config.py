@@ -16,12 +16,14 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, cast
 
 import pydantic.dataclasses
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from oneway.errors import InputError, unknown
 from oneway.laws import broken, classes_of, hints_of
 
 T = TypeVar("T")
+JsonSchema = dict[str, Any]
+"""What JSON may be, as JSON Schema says it."""
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
@@ -74,9 +76,9 @@ def record(kind: type[T]) -> type[T]:
     return kind
 
 
-def to_dict(value: Any) -> dict[str, Any]:
+def to_dict(value: Any) -> dict[str, JsonValue]:
     """Turn a configuration or record into JSON values, lists for tuples."""
-    content: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    content: dict[str, JsonValue] = _adapter(type(value)).dump_python(value, mode="json")
     return content
 
 
@@ -121,12 +123,12 @@ def from_json(kind: type[T], text: bytes, where: str, remedy: str) -> T:
         raise InputError(f"{where}: {broken(error, kind)}; {remedy}") from None
 
 
-def schema(kind: Any) -> dict[str, Any]:
+def schema(kind: Any) -> JsonSchema:
     """Describe the JSON of a record (JSON Schema, draft 2020-12), with what its docstrings say of each field."""
     return _adapter(kind).json_schema(mode="serialization")
 
 
-def override(config: T, values: Mapping[str, Any]) -> T:
+def override(config: T, values: Mapping[str, object]) -> T:
     """Set fields of a (nested) configuration, named like `game.pixel`, all at once.
 
     Text is read as the field's own type: `none` where nothing may stand, parts between commas where there are several.
@@ -186,12 +188,12 @@ def settings(config: Any, above: str = "") -> Iterator[Setting]:
             yield from (each for each in below if not (choice and each.name == f"{setting.name}.name"))
 
 
-def _changed(config: Any, values: Mapping[str, Any], above: str, every: list[str]) -> dict[str, Any]:
+def _changed(config: Any, values: Mapping[str, object], above: str, every: list[str]) -> dict[str, object]:
     """Give the fields of a configuration as they are to be; what a class is chosen for is set before what is in it."""
     kind: Any = type(config)
     hints = hints_of(kind)
-    content = {field: getattr(config, field) for field in hints}
-    below: dict[str, dict[str, Any]] = {}
+    content: dict[str, object] = {field: getattr(config, field) for field in hints}
+    below: dict[str, dict[str, object]] = {}
     for path, value in sorted(values.items(), key=lambda pair: "." in pair[0]):
         field, _, deeper = path.partition(".")
         classes = classes_of(hints.get(field))

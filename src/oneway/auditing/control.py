@@ -90,18 +90,19 @@ def _command(asked: Question) -> str:
     return f"oneway {'audit' if asked.audit.get('alone') is None else 'attack'} CONTROL --out NEW"
 
 
-def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+def _deciding(config: Mapping[str, object]) -> dict[str, object]:
     """Leave out where it ran, how an encoder takes pictures, which is its own affair, and what it leaves behind."""
     question = without(config, "runtime", "pixels", "output")
-    return question if config.get("alone") is None else question | {"alone": without(config["alone"], "keep")}
+    alone = config.get("alone")
+    return question | {"alone": without(alone, "keep")} if isinstance(alone, dict) else question
 
 
 def _compare(
     path: Path,
-    protect: Mapping[str, Any] | None,
+    protect: object,
     victim: Victim,
-    theirs: Mapping[str, Any],
-    ours: Mapping[str, Any],
+    theirs: Mapping[str, object],
+    ours: Mapping[str, object],
     command: str,
 ) -> None:
     """Hold a control to an audit: what both say of themselves, and, where both were trained here, their networks."""

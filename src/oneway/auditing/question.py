@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from oneway.errors import InputError
 from oneway.report.reports import Named
@@ -40,7 +39,7 @@ def _all(judges: Sequence[Named]) -> str:
     return " and ".join(map(str, judges)) or "no verifier"
 
 
-def check_same_settings(path: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any], command: str) -> None:
+def check_same_settings(path: Path, theirs: Mapping[str, object], ours: Mapping[str, object], command: str) -> None:
     """Hold the settings of a control to ours, field by field; `command` makes it anew.
 
     Raises:
@@ -57,6 +56,6 @@ def check_same_settings(path: Path, theirs: Mapping[str, Any], ours: Mapping[str
             )
 
 
-def without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def without(config: Mapping[str, object], *names: str) -> dict[str, object]:
     """Leave fields out of a configuration: those that decide no figure, such as where it runs."""
     return {name: value for name, value in config.items() if name not in names}

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import nn
 
 from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
@@ -61,7 +62,7 @@ class Victim:
 
     name: str
     kind: Kind
-    identity: dict[str, Any]
+    identity: dict[str, JsonValue]
     pack: Pack
     path: Path | None = None
     encoder: nn.Module | None = None

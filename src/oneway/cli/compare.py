@@ -60,7 +60,7 @@ def benchmark(
         raise InputError(f"what a benchmark compares are defences, not {what!r}: oneway benchmark defences DATA ...")
     maker, settings = open_executor(jobs, pairs(set))
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
-    config = override(DefencesConfig(protect=PRESETS[preset]()), given | settings)
+    config = override(DefencesConfig(protect=PRESETS[preset]()), {**given, **settings})
     if show_config:
         show(config)
         show(maker, EXECUTOR)
@@ -163,7 +163,7 @@ def experiment(
     maker, settings = open_executor(jobs, pairs(set))
     names = NAMES if name == "all" else (name,)
     given = {} if perceptual_network is None else {"perceptual_network": perceptual_network}
-    config = override(PRESETS[preset](), given | settings)
+    config = override(PRESETS[preset](), {**given, **settings})
     if show_config:
         show(config)
         show(maker, EXECUTOR)

@@ -167,8 +167,8 @@ def verifier(
     if out.exists():
         raise InputError(f"{out} exists; choose another --out, or delete it")
     pack = Pack.open(data)
-    given = {"seed": seed} | ({} if steps is None else {"steps": steps})
-    config = override(IdentificationConfig(), given | pairs(set))
+    given = {"seed": seed, **({} if steps is None else {"steps": steps}), **pairs(set)}
+    config = override(IdentificationConfig(), given)
     made = identify(pack, out, config, runtime=RuntimeConfig(device=device))
     console().print(verifier_line(Judge(pack.test, pack.validation, made).report))
 

@@ -59,7 +59,7 @@ def attack(
     from oneway.protection.run import Run
     from oneway.runtime import RuntimeConfig
 
-    config = override(InversionConfig(), ({} if steps is None else {"max_steps": steps}) | pairs(set))
+    config = override(InversionConfig(), {**({} if steps is None else {"max_steps": steps}), **pairs(set)})
     if show_config:
         show(config)
         return

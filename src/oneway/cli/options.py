@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -23,7 +23,7 @@ EXECUTOR = "executor."
 """Begins the settings of an executor, beside those of a command's configuration."""
 
 
-def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, Any]:
+def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, str]:
     """Read NAME=VALUE, each given once or more often, of which the last counts.
 
     Raises:
@@ -58,11 +58,11 @@ def show(config: Any, above: str = "") -> None:
         said.print(line, soft_wrap=True)
 
 
-def open_executor(jobs: int, pairs: dict[str, Any]) -> tuple[Executor, dict[str, Any]]:
+def open_executor(jobs: int, pairs: Mapping[str, str]) -> tuple[Executor, dict[str, str]]:
     """Make the executor that settings name; gives those of the command's configuration too."""
     from oneway.config import override
     from oneway.sweep.executor import Executor
 
     own = {name.removeprefix(EXECUTOR): value for name, value in pairs.items() if name.startswith(EXECUTOR)}
-    made = override(Executor(), {"jobs": jobs} | own)
+    made = override(Executor(), {"jobs": jobs, **own})
     return made, {name: value for name, value in pairs.items() if not name.startswith(EXECUTOR)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -100,7 +100,7 @@ class _Half(NamedTuple):
     """What a part does in one mode, and the layers, weights and constants that it names."""
 
     graph: torch.fx.Graph
-    held: dict[str, Any]
+    held: dict[str, object]
 
 
 def _divide(module: nn.Module, cut: str, *, training: bool) -> tuple[_Half, _Half]:
@@ -151,9 +151,9 @@ def _divide(module: nn.Module, cut: str, *, training: bool) -> tuple[_Half, _Hal
     return _Half(before, _held(before, traced.root)), _Half(after, _held(after, traced.root))
 
 
-def _held(graph: torch.fx.Graph, root: nn.Module) -> dict[str, Any]:
+def _held(graph: torch.fx.Graph, root: nn.Module) -> dict[str, object]:
     """Give what a graph names of the module it was traced from, by the names within the network."""
-    held: dict[str, Any] = {}
+    held: dict[str, object] = {}
     for node in graph.nodes:
         if node.op in ("call_module", "get_attr"):
             above, _, name = str(node.target).rpartition(".")
@@ -241,10 +241,10 @@ def _joined(evaluated: _Half, trained: _Half, *, training: bool) -> nn.Module | 
     return part
 
 
-def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
+def _same(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
     """Say whether two graphs name the same layers and weights, and equal constants."""
 
-    def equal(one: Any, other: Any) -> bool:
+    def equal(one: object, other: object) -> bool:
         return one is other or (isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other))
 
     return ours.keys() == theirs.keys() and all(equal(value, theirs[name]) for name, value in ours.items())

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from lightning_fabric import Fabric
@@ -27,32 +26,12 @@ from oneway.models.perceptual import Distance
 from oneway.models.seeded import seeded
 from oneway.protection.config import ProtectConfig
 from oneway.protection.game import Player, Protector, adversary_steps, player, protection_term
+from oneway.report.reports import Probed
 
 SEED = 104_729
 """From the seeds of the decoders that play to those of the probes."""
 OUTRUN = 0.8
 """A probe whose error is below this share of the playing decoder's has drawn what the latter could not."""
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class Probed:
-    """What a probe found, on validation people.
-
-    Attributes:
-        step: the protector's, after which it was made.
-        error: mean squared error of the fresh decoder.
-        playing_error: that of the decoder which plays.
-        objective: the protector's loss against the fresh decoder, at the full weights of the game.
-        alarm: whether the fresh decoder draws what the playing one could not: the encoder has outrun its opponent.
-
-    """
-
-    step: int
-    error: float
-    playing_error: float
-    objective: float
-    alarm: bool
 
 
 @record
@@ -103,14 +82,14 @@ class Probe:
     def make(self, step: int, playing: Player[Decoder]) -> None:
         """Train a fresh decoder on the protector as it is after `step`, and keep its weights if they are the best."""
         game, config, encoder = self._config.game, self._config, self._protector.network.encoder
-        shared: dict[str, Any] = {"rank": self._fabric.global_rank, "world": self._fabric.world_size}
         seed = config.seed + SEED + step
         public = Batches(
             self._pack.public,
             batch_size=game.decoder_batch_size,
             seed=seed,
             device=self._fabric.device,
-            **shared,
+            rank=self._fabric.global_rank,
+            world=self._fabric.world_size,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -161,9 +140,9 @@ class Probe:
         utility, error, term = totals.tolist()
         return utility, error, term
 
-    def found(self) -> dict[str, Any]:
-        """Give the last probe and the best, whose weights are kept, as JSON."""
-        return {name: None if one is None else asdict(one) for name, one in self._named().items()}
+    def found(self) -> dict[str, Probed | None]:
+        """Give the last probe and the best, whose weights are kept."""
+        return self._named()
 
     def remember(self, found: Mapping[str, Probed | None]) -> None:
         """Go back to what was found before."""

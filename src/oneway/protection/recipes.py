@@ -80,8 +80,8 @@ def _plain(network: EncoderConfig) -> EncoderConfig:
 
 def _alone(kind: type[Defence], config: ProtectConfig, strength: float | None) -> ProtectConfig:
     """A defence of `protection.defences`, without a game."""
-    fields: dict[str, Any] = {} if strength is None else {kind.strength: strength}
-    defence: Any = kind(**fields)
+    made: Any = kind
+    defence = made() if strength is None else made(**{kind.strength: strength})
     return replace(control(config), defence=defence)
 
 

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -263,7 +262,7 @@ def finished(path: Path) -> Made:
     return from_dict(Made, described, f"{path / runs.CONFIG}: ", "the run must be made again")
 
 
-def describe(pack: Pack, attributes: tuple[str, ...], out: Path) -> dict[str, Any]:
+def describe(pack: Pack, attributes: tuple[str, ...], out: Path) -> dict[str, object]:
     """Say of the data what a run keeps: the pack, where it is seen from the run, and what answers are for.
 
     Whoever has the run alone must be able to use it, and whoever is handed it learns no more of the disk than the

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -121,11 +122,11 @@ class Training:
         self.warm_steps = int(game.warmup * config.steps) if game.played else config.steps
         self.protector = player(fabric, protector, config.learning_rate, config.weight_decay)
         self.adversaries = Adversaries(fabric, protector.encoder, pack.size, config, sight)
-        shared: dict[str, Any] = {"rank": fabric.global_rank, "world": world, "device": fabric.device}
-        self.private = Batches(
-            pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed, **shared
+        shared = partial(Batches, rank=fabric.global_rank, world=world, device=fabric.device)
+        self.private = shared(
+            pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed
         )
-        self.public = Batches(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1, **shared)
+        self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
         self.mean_face, self.sight = mean_picture(pack.public, fabric.device), sight
         self.probe = None
         if game.played and game.probe_every:
@@ -224,8 +225,8 @@ class Training:
     def save(self) -> None:
         """Write everything that the rest of the run depends on."""
         if self.fabric.is_global_zero:
-            about = {"step": self.step, "probes": None if self.probe is None else self.probe.found()}
-            runs.save(self.out / runs.CHECKPOINT, self._players(), about)
+            reached = Reached(step=self.step, probes=None if self.probe is None else self.probe.found())
+            runs.save(self.out / runs.CHECKPOINT, self._players(), to_dict(reached))
 
     def restore(self) -> None:
         """Go back to the checkpoint, if the run got as far as writing one."""
@@ -271,7 +272,7 @@ def _finish(
     config: ProtectConfig,
     attributes: tuple[str, ...],
     protector: Protector,
-    described: dict[str, Any],
+    described: Mapping[str, object],
 ) -> None:
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
     fabric, out = training.fabric, training.out

@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
@@ -103,8 +103,8 @@ class Question:
 
     """
 
-    audit: dict[str, Any]
-    victim: dict[str, Any]
+    audit: dict[str, JsonValue]
+    victim: dict[str, JsonValue]
     data: Data
     images: bool
 
@@ -229,6 +229,27 @@ class Validated:
 
 @record
 @dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a decoder drawn afresh found while an encoder was trained, on validation people.
+
+    Attributes:
+        step: the protector's, after which it was made.
+        error: mean squared error of the fresh decoder.
+        playing_error: that of the decoder which plays.
+        objective: the protector's loss against the fresh decoder, at the full weights of the game.
+        alarm: whether the fresh decoder draws what the playing one could not: the encoder has outrun its opponent.
+
+    """
+
+    step: int
+    error: float
+    playing_error: float
+    objective: float
+    alarm: bool
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
 class RunReport:
     """What a run of `protect` is good for; it says nothing about privacy.
 
@@ -244,8 +265,8 @@ class RunReport:
     kind: Literal["protect"] = "protect"
     utility: Utility
     validation: Validated
-    probes: dict[str, Any] | None
-    provenance: dict[str, Any]
+    probes: dict[str, Probed | None] | None
+    provenance: dict[str, JsonValue]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from docstring_parser import parse
 
-from oneway.config import schema
+from oneway.config import JsonSchema, schema
 from oneway.metrics.estimate import Estimate
 from oneway.report import reports, sweeps, values
 from oneway.report.settings import meaning
@@ -17,7 +17,7 @@ ABOUT = "https://json-schema.org/draft/2020-12/schema"
 KINDS = (reports.AuditReport, reports.RunReport, sweeps.BenchmarkReport, sweeps.ExperimentReport)
 
 
-def results_schema() -> dict[str, Any]:
+def results_schema() -> JsonSchema:
     """Describe results.json, of whichever kind, with what docstrings say of each field."""
     found = schema(KINDS[0] | KINDS[1] | KINDS[2] | KINDS[3])
     records = {Estimate.__name__: Estimate} | {
@@ -32,7 +32,7 @@ def results_schema() -> dict[str, Any]:
     return {"$schema": ABOUT, "title": "results.json of oneway", **found}
 
 
-def _describe(described: dict[str, Any], kind: Any) -> None:
+def _describe(described: JsonSchema, kind: Any) -> None:
     """Put what a class and its bases say of themselves and of their fields into its schema."""
     described["description"] = parse(kind.__doc__ or "").short_description
     for field, about in described["properties"].items():

@@ -9,7 +9,7 @@ from typing import Any
 
 from docstring_parser import parse
 
-from oneway.config import schema, settings, text
+from oneway.config import JsonSchema, schema, settings, text
 
 UNBOUNDED = 2**62
 """Limits above it are the computer's, and not worth a word."""
@@ -30,7 +30,7 @@ def settings_lines(config: Any, *, width: int, above: str = "") -> Iterator[str]
         yield textwrap.fill(said, width, initial_indent="    ", subsequent_indent="    ")
 
 
-def law(described: dict[str, Any]) -> str:
+def law(described: JsonSchema) -> str:
     """Say what a field may be, from its JSON Schema."""
     if "anyOf" in described:
         return " or ".join(law(each) for each in described["anyOf"])
@@ -52,7 +52,7 @@ def law(described: dict[str, Any]) -> str:
     return "text"
 
 
-def _range(described: dict[str, Any]) -> str:
+def _range(described: JsonSchema) -> str:
     low, above = described.get("minimum"), described.get("exclusiveMinimum")
     high, below = described.get("maximum"), described.get("exclusiveMaximum")
     bounds = [
@@ -71,7 +71,7 @@ def meaning(owner: type[Any], field: str) -> str:
 
 
 @cache
-def _schema(kind: Any) -> dict[str, Any]:
+def _schema(kind: Any) -> JsonSchema:
     return schema(kind)
 
 

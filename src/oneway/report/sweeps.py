@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from pydantic import JsonValue
 
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
@@ -83,7 +85,7 @@ class BenchmarkReport:
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
-    provenance: dict[str, Any]
+    provenance: dict[str, JsonValue]
 
 
 @record
@@ -170,4 +172,4 @@ class ExperimentReport:
     experiment: str
     rows: list[ExperimentRow]
     effects: list[EffectReport]
-    provenance: dict[str, Any]
+    provenance: dict[str, JsonValue]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from rich.table import Table
 
@@ -19,7 +18,7 @@ from oneway.report.values import Attacks, OrRefused, Queries, Refused, Utility, 
 
 UTILITY = "mean_mcc"
 Figure = Estimate | Refused | float | str | None
-Figures = Mapping[str, Any]
+Figures = Mapping[str, Figure]
 
 
 def audit_table(report: AuditReport) -> Table:
@@ -149,10 +148,10 @@ def probe_line(report: RunReport) -> str | None:
     last = (report.probes or {}).get("last")
     if last is None:
         return None
-    alarm = "the encoder outran its opponent, so raise game.decoder_steps" if last["alarm"] else "no alarm"
+    alarm = "the encoder outran its opponent, so raise game.decoder_steps" if last.alarm else "no alarm"
     return (
-        f"a decoder drawn afresh errs {last['error']:.4f} on validation people after a short training, the one that "
-        f"played {last['playing_error']:.4f}: {alarm}"
+        f"a decoder drawn afresh errs {last.error:.4f} on validation people after a short training, the one that "
+        f"played {last.playing_error:.4f}: {alarm}"
     )
 
 
@@ -173,9 +172,9 @@ def verifier_line(judge: JudgeReport | None) -> str:
     )
 
 
-def _figures(attacks: Attacks, utility: Utility | None) -> dict[str, Any]:
+def _figures(attacks: Attacks, utility: Utility | None) -> dict[str, Figure]:
     """Give every figure of an encoder by its metric: of reconstructions those of the panel."""
-    named: dict[str, Any] = {} if utility is None else {UTILITY: utility.mean_mcc}
+    named: dict[str, Figure] = {} if utility is None else {UTILITY: utility.mean_mcc}
     for name, metric in metrics().items():
         named[name] = scores_of(attacks.get(metric.attack)).get(name)
     return named

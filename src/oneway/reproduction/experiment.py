@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError, unknown
 from oneway.judges.identification import open_verifier
 from oneway.judges.judge import identified
-from oneway.report.experiments import write_experiments
+from oneway.report.experiments import Pixels, write_experiments
 from oneway.report.grid import draw_grid
 from oneway.report.plots import draw_layers, draw_maps, draw_tradeoff
 from oneway.report.reproduction import TITLES, reproduction
@@ -171,7 +170,7 @@ def _write(
     config: ExperimentConfig,
     pack: Pack,
     out: Path,
-    described: dict[str, Any],
+    described: Mapping[str, object],
 ) -> ExperimentReport:
     """Sum up one experiment in its folder: results, table and pictures."""
     folder = out / name
@@ -205,14 +204,15 @@ def _write(
     return report
 
 
-def _drawn(store: Store, line: Line) -> Any:
+def _drawn(store: Store, line: Line) -> Pixels:
     """Read what the strongest attacker of a line drew of the people that are shown."""
-    return np.load(store.report(line.setting) / PICTURES, allow_pickle=False)
+    drawn: Pixels = np.load(store.report(line.setting) / PICTURES, allow_pickle=False)
+    return drawn
 
 
-def _pictures(planned: Mapping[str, list[Line]], store: Store, pack: Pack) -> dict[str, dict[str, Any]]:
+def _pictures(planned: Mapping[str, list[Line]], store: Store, pack: Pack) -> dict[str, dict[str, Pixels]]:
     """Collect the pictures that the page shows: by experiment and row, (k, size, size, 3) in 0..255."""
-    found: dict[str, dict[str, Any]] = {"original": {"original": pack.test.images(shown(pack))}}
+    found: dict[str, dict[str, Pixels]] = {"original": {"original": pack.test.images(shown(pack))}}
     for name, lines in planned.items():
         if name != "tsne":
             found[name] = {line.id: _drawn(store, line) for line in lines}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from oneway.auditing.config import AuditConfig
 from oneway.config import override
@@ -51,7 +52,7 @@ def settings(
     *,
     attacked: Path | None = None,
     audit: AuditConfig | None = None,
-    changes: Mapping[str, Any] | None = None,
+    changes: Mapping[str, object] | None = None,
 ) -> dict[Protection, Setting]:
     """Give the setting of each protection, the unprotected one as the control of the others.
 
@@ -64,12 +65,12 @@ def settings(
 
     """
     base = override(config.protect, dict(changes or {}))
-    given: dict[str, Any] = {"audit": audit or config.audit, "data": data, "attacked": attacked or data}
-    control = Setting(protect=prescribe(base, "none"), **given)
+    setting = partial(Setting, audit=audit or config.audit, data=data, attacked=attacked or data)
+    control = setting(protect=prescribe(base, "none"))
     return {
         "none": control,
-        "paper": Setting(protect=prescribe(base, "paper", config.pixel), control=control, **given),
-        "recommended": Setting(protect=prescribe(base, "game"), control=control, **given),
+        "paper": setting(protect=prescribe(base, "paper", config.pixel), control=control),
+        "recommended": setting(protect=prescribe(base, "game"), control=control),
     }
 
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from lightning_fabric import Fabric
 
@@ -26,7 +25,7 @@ beside it says."""
 
 
 @contextmanager
-def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: str = RESULTS) -> Iterator[bool]:
+def claim(folder: Path, config: Mapping[str, object], *, resume: bool, finished: str = RESULTS) -> Iterator[bool]:
     """Make `folder` the home of a run with `config`, and this process's own until the block ends.
 
     Says whether an unfinished run is to be continued. A run that is refused (or diverges) before anything is kept that
@@ -52,7 +51,7 @@ def claim(folder: Path, config: Mapping[str, Any], *, resume: bool, finished: st
 
 
 @contextmanager
-def claim_in_one(fabric: Fabric, folder: Path, config: Mapping[str, Any], *, resume: bool) -> Iterator[bool]:
+def claim_in_one(fabric: Fabric, folder: Path, config: Mapping[str, object], *, resume: bool) -> Iterator[bool]:
     """Claim a folder in the first of several processes; what is wrong is raised in all, so that none waits."""
     with ExitStack() as held:
         answer: bool | InputError = False
@@ -91,7 +90,7 @@ def _occupied(folder: Path, resume: bool, finished: str) -> bool:
     return True
 
 
-def _compare(folder: Path, config: Mapping[str, Any]) -> None:
+def _compare(folder: Path, config: Mapping[str, object]) -> None:
     """Hold a configuration to the one that a run was started with."""
     asked, held = flat(config), flat(read_json(folder / CONFIG))
     apart = [name for name in {**asked, **held} if held.get(name) != asked.get(name)]

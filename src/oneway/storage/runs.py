@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -29,13 +30,13 @@ FILES = ("perceptual", "perceptual_network", "weights")
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write `content` as indented JSON, atomically."""
     with whole(path) as partial:
         partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Read a JSON object of a run.
 
     Raises:
@@ -48,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist; give the folder of a finished run") from error
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any] | None = None) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, object] | None = None) -> None:
     """Write tensors, and a JSON object about them, into one safetensors file, atomically."""
     with whole(path) as partial:
         kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -109,7 +110,7 @@ def _misfit(found: Tensor | None, like: Tensor | None) -> str | None:
     return None if bool(found.isfinite().all()) else "is not finite"
 
 
-def save(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]], about: Mapping[str, Any]) -> None:
+def save(path: Path, trained: Mapping[str, tuple[nn.Module, Optimizer | None]], about: Mapping[str, object]) -> None:
     """Write networks, the states of their optimizers, and a JSON object about them as one checkpoint, atomically."""
     tensors: dict[str, Tensor] = {}
     for name, (network, optimizer) in trained.items():
@@ -169,9 +170,9 @@ def _below(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Name every value of nested JSON content like `game.pixel`."""
-    named: dict[str, Any] = {}
+    named: dict[str, object] = {}
     for name, value in content.items():
         if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
             value = {str(place): each for place, each in enumerate(value, 1)}
@@ -182,12 +183,12 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return named
 
 
-def named(config: Any) -> dict[str, Any]:
+def named(config: Any) -> dict[str, JsonValue]:
     """Give `to_dict` of a config with files by name and hash: what is handed on does not say where they lie."""
     return _named(to_dict(config))
 
 
-def _named(content: dict[str, Any]) -> dict[str, Any]:
+def _named(content: dict[str, JsonValue]) -> dict[str, JsonValue]:
     for name, value in content.items():
         if isinstance(value, dict):
             _named(value)

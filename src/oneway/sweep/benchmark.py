@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from oneway.auditing.config import AuditConfig
 from oneway.config import Names, checked, override, to_dict
@@ -79,12 +78,12 @@ def cells(config: DefencesConfig, data: Path) -> list[Cell]:
     plan = []
     for cut in config.cuts:
         base = override(config.protect, {"network.cut": cut})
-        given: dict[str, Any] = {"audit": config.audit, "data": data, "attacked": data}
-        control = Setting(protect=prescribe(base, CONTROL), **given)
+        setting = partial(Setting, audit=config.audit, data=data, attacked=data)
+        control = setting(protect=prescribe(base, CONTROL))
         plan.append(Cell(cut=cut, defence=CONTROL, strength=0.0, setting=control))
         for name, only in map(read_recipe, config.defences or _compared()):
             for strength in recipes()[name].strengths if only is None else (only,):
-                made = Setting(protect=prescribe(base, name, strength), control=control, **given)
+                made = setting(protect=prescribe(base, name, strength), control=control)
                 plan.append(Cell(cut=cut, defence=name, strength=strength, setting=made))
     return plan
 

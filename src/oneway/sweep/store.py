@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
@@ -205,7 +206,7 @@ def _own(pack: Path) -> Path | None:
     return pack / OWN if (pack / OWN).is_file() else None
 
 
-def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, Any]:
+def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, JsonValue]:
     """Give what decides the outcome: everything but where it is computed."""
     return {name: value for name, value in to_dict(config).items() if name != "runtime"}
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -185,7 +184,7 @@ def _table(
     return pa.table(columns)
 
 
-def _sample(name: str, span: ByteRange) -> dict[str, Any]:
+def _sample(name: str, span: ByteRange) -> dict[str, object]:
     try:
         content = json.loads(span.read())
     except ValueError as error:
