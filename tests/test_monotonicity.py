@@ -12,9 +12,9 @@ import pytest
 from oneway.attacks.panel import attackers
 from oneway.auditing.assemble import per_picture
 from oneway.auditing.judged import by_judge, counting, faces_leakage
+from oneway.auditing.labels import attacker_of, panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import trained_again
 from oneway.auditing.monotonicity import check_monotonicity
-from oneway.auditing.reconstruction import attacker_of, panel_of, strongest, trainings, unseen
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.leakage import leakage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from oneway.protection.game import protector_step
 from oneway.protection.probe import Probe
 from oneway.protection.run import build
 from oneway.protection.train import Training
-from oneway.report.reports import RunReport, Validated
+from oneway.report.reports import Probed, RunReport, Validated
 from oneway.report.table import probe_line
 from oneway.report.values import Utility
 from oneway.runtime import launch
@@ -143,16 +144,16 @@ def test_a_killed_run_with_probes_and_several_decoders_resumes_to_the_bit(
 
 
 def test_a_run_says_what_its_last_probe_found() -> None:
-    last = {"step": 9, "error": 0.03, "playing_error": 0.06, "objective": 0.4, "alarm": True}
+    last = Probed(step=9, error=0.03, playing_error=0.06, objective=0.4, alarm=True)
     score = Estimate(value=0.5, low=0.4, high=0.6, n=9, unit="MCC")
 
-    def line(probes: dict[str, Any] | None) -> str | None:
+    def line(probes: dict[str, Probed | None] | None) -> str | None:
         utility = Utility(mean_mcc=score, mcc={})
         return probe_line(
             RunReport(schema=4, utility=utility, validation=Validated(mean_mcc=0.5), probes=probes, provenance={})
         )
 
     assert "outran its opponent" in str(line({"last": last}))
-    assert "no alarm" in str(line({"last": last | {"alarm": False}}))
+    assert "no alarm" in str(line({"last": replace(last, alarm=False)}))
     assert line({"last": None}) is None
     assert line(None) is None

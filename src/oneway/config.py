@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, TypeVar, cast
 
 import pydantic.dataclasses
-from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from oneway.errors import InputError, unknown
 from oneway.laws import broken, classes_of, hints_of
@@ -76,9 +76,9 @@ def record(kind: type[T]) -> type[T]:
     return kind
 
 
-def to_dict(value: Any) -> dict[str, JsonValue]:
+def to_dict(value: Any) -> dict[str, object]:
     """Turn a configuration or record into JSON values, lists for tuples."""
-    content: dict[str, JsonValue] = _adapter(type(value)).dump_python(value, mode="json")
+    content: dict[str, object] = _adapter(type(value)).dump_python(value, mode="json")
     return content
 
 

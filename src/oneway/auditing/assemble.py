@@ -15,9 +15,10 @@ from oneway.auditing.context import AuditContext
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import summarise
 from oneway.auditing.judged import Counting
+from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.monotonicity import check_monotonicity
-from oneway.auditing.reconstruction import FACES, panel_of, shown, strongest, trainings, unseen
+from oneway.auditing.reconstruction import FACES, shown
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Victim

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.judged import by_judge
+from oneway.auditing.labels import panel_of, trainings
+from oneway.auditing.labels import strongest as strongest_of
 from oneway.auditing.measures import known_attacker
-from oneway.auditing.reconstruction import panel_of, trainings
-from oneway.auditing.reconstruction import strongest as strongest_of
 from oneway.auditing.steps import StepResult
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge

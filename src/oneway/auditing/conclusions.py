@@ -12,7 +12,7 @@ from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.judged import Counting, faces_leakage, features_leakage
-from oneway.auditing.reconstruction import attacker_of
+from oneway.auditing.labels import attacker_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate

@@ -15,8 +15,8 @@ from oneway.attacks import feature, inference, information, linkage, optimisatio
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.context import AuditContext, course
+from oneway.auditing.labels import panel_of
 from oneway.auditing.linking import link, with_unlinkability
-from oneway.auditing.reconstruction import panel_of
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Part, Test

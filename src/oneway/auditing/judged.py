@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.reconstruction import FACES, panel_of, strongest, unseen
+from oneway.auditing.labels import panel_of, strongest, unseen
+from oneway.auditing.reconstruction import FACES
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning

@@ -8,7 +8,7 @@ from typing import Any
 
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import LINEAR, Attacker, attackers, trained
-from oneway.auditing import inference, reconstruction, white_box
+from oneway.auditing import inference, labels, reconstruction, white_box
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.steps import StepResult, refused
@@ -54,7 +54,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     unless(brief, "information", inference.informed)
     unless(brief, "bound", inference.bounded)
     unless(brief, "optimisation", white_box.optimised, found)
-    best = reconstruction.strongest(reconstruction.panel_of(found), context.judge)
+    best = labels.strongest(labels.panel_of(found), context.judge)
     unless(brief, "averaging", reconstruction.averaging, panel[best], best, found)
     if brief is None:
         learner = few_queries(found, context.judge)
@@ -69,13 +69,13 @@ def few_queries(found: Mapping[str, StepResult], judge: Judge) -> str:
 
     Larger decoders need more pairs than these: with few they draw worse.
     """
-    panel = reconstruction.panel_of(found)
-    return reconstruction.strongest({name: step for name, step in panel.items() if known_attacker(name).few}, judge)
+    panel = labels.panel_of(found)
+    return labels.strongest({name: step for name, step in panel.items() if known_attacker(name).few}, judge)
 
 
 def known_attacker(label: str) -> Attacker:
     """Give the attacker of a label, of whichever seed."""
-    return attackers()[reconstruction.attacker_of(label)]
+    return attackers()[labels.attacker_of(label)]
 
 
 def _panel(context: AuditContext) -> Panel:
@@ -97,15 +97,13 @@ def trained_again(context: AuditContext, found: Mapping[str, StepResult], panel:
 
     Of all attackers, and of those who did not train with the judge.
     """
-    steps = reconstruction.panel_of(found)
-    labels = [
-        reconstruction.strongest(known, judge)
-        for judge in context.judges
-        for known in (steps, reconstruction.unseen(steps, judge))
+    steps = labels.panel_of(found)
+    chosen = [
+        labels.strongest(known, judge) for judge in context.judges for known in (steps, labels.unseen(steps, judge))
     ]
     return {
-        reconstruction.label_of_turn(label, turn): replace(panel[label], seed=context.config.seed + turn - 1)
-        for label in dict.fromkeys(labels)
+        labels.label_of_turn(label, turn): replace(panel[label], seed=context.config.seed + turn - 1)
+        for label in dict.fromkeys(chosen)
         for turn in range(2, context.config.seeds + 1)
         if not panel[label].solved
     }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.reconstruction import panel_of, strongest
+from oneway.auditing.labels import panel_of, strongest
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import Judge
 from oneway.metrics.estimate import mean

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from pydantic import JsonValue
 from torch import nn
 
 from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
@@ -62,7 +61,7 @@ class Victim:
 
     name: str
     kind: Kind
-    identity: dict[str, JsonValue]
+    identity: dict[str, object]
     pack: Pack
     path: Path | None = None
     encoder: nn.Module | None = None

@@ -14,7 +14,8 @@ from oneway.attacks.fit import Place
 from oneway.attacks.linear import LinearDecoder
 from oneway.attacks.panel import LINEAR
 from oneway.auditing.context import AuditContext
-from oneway.auditing.reconstruction import attacker_context, panel_of, strongest
+from oneway.auditing.labels import panel_of, strongest
+from oneway.auditing.reconstruction import attacker_context
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Test, Validation

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import JsonValue
 
 from oneway.config import record
 from oneway.errors import InputError
@@ -46,7 +45,7 @@ class Estimate:
         low, high = (f"{100 * end:.{digits}f}" for end in (self.low, self.high))
         return f"{percent(self.value, digits)} [{low}, {high}]"
 
-    def to_dict(self) -> dict[str, JsonValue]:
+    def to_dict(self) -> dict[str, object]:
         """Give the estimate as it stands in `results.json`."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "unit": self.unit}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pydantic import JsonValue
-
 from oneway.config import override, settings, text
 from oneway.errors import InputError
 from oneway.protection.config import PRESETS, ProtectConfig
@@ -40,7 +38,7 @@ def _from(preset: str, config: ProtectConfig, defence: str, strength: float) -> 
     return given
 
 
-def _differing(base: ProtectConfig, config: ProtectConfig) -> dict[str, JsonValue]:
+def _differing(base: ProtectConfig, config: ProtectConfig) -> dict[str, object]:
     """Give the settings of a configuration that are others than a base's; of a class, whether it is another one."""
     theirs = {setting.name: setting.value for setting in settings(base)}
     return {

@@ -7,7 +7,7 @@ from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from oneway.config import (
     Count,
@@ -170,7 +170,7 @@ class ProtectConfig:
         """Say whether there is any protection, so that the encoder is no control."""
         return bool(self.protection)
 
-    def of_control(self) -> dict[str, JsonValue]:
+    def of_control(self) -> dict[str, object]:
         """Give what the unprotected control has in common with it: the network but for its protection, and the task."""
         network = replace(self.network, bottleneck=0, noise=0.0)
         return {"network": to_dict(network), "attributes": list(self.attributes)}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
@@ -103,8 +103,8 @@ class Question:
 
     """
 
-    audit: dict[str, JsonValue]
-    victim: dict[str, JsonValue]
+    audit: dict[str, object]
+    victim: dict[str, object]
     data: Data
     images: bool
 
@@ -266,7 +266,7 @@ class RunReport:
     utility: Utility
     validation: Validated
     probes: dict[str, Probed | None] | None
-    provenance: dict[str, JsonValue]
+    provenance: dict[str, object]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pydantic import JsonValue
-
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 from oneway.report.values import SCHEMA, Floors, Level, OrRefused, Scores
@@ -85,7 +83,7 @@ class BenchmarkReport:
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
-    provenance: dict[str, JsonValue]
+    provenance: dict[str, object]
 
 
 @record
@@ -172,4 +170,4 @@ class ExperimentReport:
     experiment: str
     rows: list[ExperimentRow]
     effects: list[EffectReport]
-    provenance: dict[str, JsonValue]
+    provenance: dict[str, object]

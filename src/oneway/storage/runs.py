@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import JsonValue
 from safetensors import safe_open
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -183,12 +182,12 @@ def flat(content: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     return named
 
 
-def named(config: Any) -> dict[str, JsonValue]:
+def named(config: Any) -> dict[str, object]:
     """Give `to_dict` of a config with files by name and hash: what is handed on does not say where they lie."""
     return _named(to_dict(config))
 
 
-def _named(content: dict[str, JsonValue]) -> dict[str, JsonValue]:
+def _named(content: dict[str, object]) -> dict[str, object]:
     for name, value in content.items():
         if isinstance(value, dict):
             _named(value)

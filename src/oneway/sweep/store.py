@@ -8,8 +8,6 @@ from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import JsonValue
-
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.guards import check_people
@@ -206,7 +204,7 @@ def _own(pack: Path) -> Path | None:
     return pack / OWN if (pack / OWN).is_file() else None
 
 
-def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, JsonValue]:
+def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
     """Give what decides the outcome: everything but where it is computed."""
     return {name: value for name, value in to_dict(config).items() if name != "runtime"}
 
