@@ -50,14 +50,14 @@ def benchmark(
             or executor.kind=ray (the cluster that RAY_ADDRESS names).
         resume: Continue a benchmark that was interrupted.
     """
+    if what != "defences":
+        raise InputError(f"what a benchmark compares are defences, not {what!r}: oneway benchmark defences DATA ...")
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.protection.config import PRESETS
     from oneway.report.table import benchmark_table
     from oneway.sweep.benchmark import PICTURE, DefencesConfig, cells, compare_defences, foresee
 
-    if what != "defences":
-        raise InputError(f"what a benchmark compares are defences, not {what!r}: oneway benchmark defences DATA ...")
     maker, settings = open_executor(jobs, pairs(set))
     given = {name: value for name, value in {"cuts": cut, "defences": defence}.items() if value}
     config = override(DefencesConfig(protect=PRESETS[preset]()), {**given, **settings})
