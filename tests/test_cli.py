@@ -261,6 +261,7 @@ def test_what_a_user_did_wrong_is_said_in_one_line(
         "OTHERS": other_pack.path,
         "RUN": early.path,
         "SPOILED": spoiled,
+        "SPOILED/config.json": spoiled / "config.json",
         "JUDGE": control.path.parent / "judge.safetensors",
     }
     code, out, errors = oneway_says(*(places.get(word, word) for word in arguments.split()))
