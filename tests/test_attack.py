@@ -25,7 +25,7 @@ from oneway.config import to_dict
 from oneway.data.packed import Private
 from oneway.judges.verifier import Verifier
 from oneway.models.decoder import mirror
-from oneway.report.values import Refused
+from oneway.report.values import SCHEMA, Refused
 from oneway.storage.runs import read_tensors
 
 pytestmark = pytest.mark.whole
@@ -69,7 +69,7 @@ def test_the_report_is_an_audits_by_one_attacker_and_has_the_runs_utility(
     protected: oneway.Run, attacked: Attacked
 ) -> None:
     report = attacked.report
-    assert (report.schema, report.kind, report.victim.kind) == (5, "audit", "run")
+    assert (report.schema, report.kind, report.victim.kind) == (SCHEMA, "audit", "run")
     assert report.utility == protected.report.utility
     assert list(report.attacks["inversion"].ways) == ["mirror"]
     left_out = Refused(refused="left out: one attacker alone was asked for")
@@ -292,7 +292,7 @@ def test_a_control_of_another_layout_is_refused_with_the_command_that_makes_it_a
     old = shutil.copytree(control.path, tmp_path / "old")
     results = json.loads((old / "results.json").read_text())
     (old / "results.json").write_text(json.dumps(results | {"schema": schema}))
-    wanted = rf"schema must be 5, not {schema}; .*`oneway attack CONTROL .*, or make it anew"
+    wanted = rf"schema must be {SCHEMA}, not {schema}; .*`oneway attack CONTROL .*, or make it anew"
     with pytest.raises(oneway.InputError, match=wanted):
         against(old)
 

@@ -23,7 +23,7 @@ from oneway.report.pareto import draw_pareto
 from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
 from oneway.report.table import benchmark_table
-from oneway.report.values import Refused
+from oneway.report.values import SCHEMA, Refused
 from oneway.storage import runs
 from oneway.sweep import executor, store
 from oneway.sweep.benchmark import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee
@@ -121,7 +121,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     assert Image.open(bench / PICTURE).size[0] > 600
 
     written = runs.read_json(bench / runs.RESULTS)
-    assert (written["schema"], written["kind"]) == (5, "benchmark")
+    assert (written["schema"], written["kind"]) == (SCHEMA, "benchmark")
     assert written == to_dict(report), "the file holds what the call returns"
     audited = read_report(bench / control.audit, oneway.AuditReport, "oneway audit")
     assert report.decisions == {"layer2": audited.decisions.leakage}
