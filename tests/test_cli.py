@@ -101,9 +101,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def oneway_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command line here; gives its exit code, and what it wrote to both streams."""
+def oneway_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run a command line in a folder of its own; gives its exit code, and what it wrote to both streams."""
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)  # or what a command should have refused is written into the checkout
 
     def run(*arguments: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
