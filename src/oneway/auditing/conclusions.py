@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.judged import Counting, faces_leakage, features_leakage
+from oneway.auditing.judged import Counting, faces_leakage, features_leakage, share_of
 from oneway.auditing.labels import attacker_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
-from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.report import convergence
 from oneway.report.reports import AuditReport
 from oneway.report.values import Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
@@ -46,28 +45,14 @@ def leakage_of(
             compared with each other.
 
     """
+    pairs, people = scores.get("linkage pairs"), counts.faces.test.identities
+    by_chance = None if pairs is None else pairs * FALSE_ACCEPT_RATE
+    few = ", for which its validation people may be too few"
     return {
         "face_similarity": faces_leakage(counts.faces, scores, control),
         "feature_similarity": features_leakage(counts.features, scores, control),
-        "linkage": _linkage(scores, control, counts.faces.test.identities),
+        "linkage": share_of("linkage accepted", scores, control, by_chance, people, few),
     }
-
-
-def _linkage(
-    scores: Mapping[str, NDArray[np.float64]],
-    control: Mapping[str, NDArray[np.float64]] | None,
-    people: NDArray[np.int64],
-) -> OrRefused[Estimate]:
-    score, pairs = "linkage accepted", "linkage pairs"
-    if control is None:
-        return Refused(refused="there is no control to take a share of; give one with --control")
-    if score not in scores or score not in control:
-        missing = "this audit" if score not in scores else "the control's audit"
-        return Refused(refused=f"{missing} did not measure it, for which its validation people may be too few")
-    try:
-        return leakage(scores[score], control[score], scores[pairs] * FALSE_ACCEPT_RATE, people)
-    except NoLeakError as error:
-        return Refused(refused=str(error))
 
 
 def concluded(report: AuditReport) -> AuditReport:

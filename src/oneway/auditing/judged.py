@@ -69,29 +69,50 @@ def faces_leakage(
         similarity: which similarities; by default those that count.
 
     """
-    score = f"inversion {similarity or judge.counted}"
-    return _leakage(judge, scores, control, score, f"floor mean_face {judge.key('face_similarity')}")
+    score, floor = f"inversion {similarity or judge.counted}", f"floor mean_face {judge.key('face_similarity')}"
+    return _blind(judge, control) or share_of(score, scores, control, scores.get(floor), judge.test.identities)
 
 
 def features_leakage(judge: Judge, scores: PerPicture, control: PerPicture | None) -> OrRefused[Estimate]:
     """Give the leakage of a judge's features of the picture, or why there is none."""
     score = judge.key("feature_similarity")
-    return _leakage(judge, scores, control, score, f"floor mean_feature {score}")
+    floor = scores.get(f"floor mean_feature {score}")
+    return _blind(judge, control) or share_of(score, scores, control, floor, judge.test.identities)
 
 
-def _leakage(
-    judge: Judge, scores: PerPicture, control: PerPicture | None, score: str, floor: str
+def _blind(judge: Judge, control: PerPicture | None) -> Refused | None:
+    """Say why what a judge sees is no share of a control, if it sees nobody."""
+    if control is None or judge.blind is None:
+        return None
+    return Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
+
+
+def share_of(
+    score: str,
+    scores: PerPicture,
+    control: PerPicture | None,
+    floor: NDArray[np.float64] | None,
+    people: NDArray[np.int64],
+    perhaps: str = "",
 ) -> OrRefused[Estimate]:
+    """Give the leakage of one score, or why there is none.
+
+    Args:
+        score: its name in `scores.npz`.
+        scores: of every test picture.
+        control: the same of the unprotected encoder.
+        floor: of who knows nothing, (n,), where the score was measured.
+        people: whom the pictures show, (n,).
+        perhaps: why it may not have been measured.
+
+    """
     if control is None:
         return Refused(refused="there is no control to take a share of; give one with --control")
-    if judge.blind is not None:
-        return Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
-    if score not in scores or score not in control:
-        whose = "this audit" if score not in scores else "the control's audit"
-        return Refused(refused=f"{whose} did not measure it")
+    if score not in scores or score not in control or floor is None:
+        whose = "the control's audit" if score in scores else "this audit"
+        return Refused(refused=f"{whose} did not measure it{perhaps}")
     try:
-        people, trainings = judge.test.identities, every_training(scores, score)
-        best, *others = (leakage(ours, control[score], scores[floor], people) for ours in trainings)
+        best, *others = (leakage(ours, control[score], floor, people) for ours in every_training(scores, score))
         return spanning(best, others)
     except NoLeakError as error:
         return Refused(refused=str(error))

@@ -49,5 +49,4 @@ def trainings(found: Mapping[str, StepResult], best: str) -> list[str]:
 
 def unseen(panel: Mapping[str, StepResult], judge: Judge) -> dict[str, StepResult]:
     """Keep the inversion attackers who did not train with a judge; the linear one is always among them."""
-    name = None if judge.verifier is None else judge.verifier.name
-    return {label: step for label, step in panel.items() if name not in step.facts.trained_with}
+    return {label: step for label, step in panel.items() if judge.name not in step.facts.trained_with}

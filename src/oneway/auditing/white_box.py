@@ -47,11 +47,10 @@ def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResul
     gain = float((judged - panel[f"validation {name}"][tried]).mean())
     if (gain > 0) == (name == "mse"):
         scores = {name: panel[name][chosen] for name in of_reconstructions() if name in panel}
-        strongest_way = best
     else:
         scores = context.judge.measure(_searched(context, place, linear, pack.test, chosen), pack.test, index=chosen)
-        strongest_way = "search"
-    facts: Facts = {"num_pictures": len(chosen), "strongest": strongest_way}
+        best = "search"
+    facts: Facts = {"num_pictures": len(chosen), "strongest": best}
     return StepResult(facts=StepFacts(facts=facts), arrays=scores | {"index": chosen})
 
 

@@ -142,14 +142,11 @@ class Probe:
 
     def found(self) -> dict[str, Probed | None]:
         """Give the last probe and the best, whose weights are kept."""
-        return self._named()
+        return {"last": self.last, "best": self.best}
 
     def remember(self, found: Mapping[str, Probed | None]) -> None:
         """Go back to what was found before."""
         self.last, self.best = found.get("last"), found.get("best")
-
-    def _named(self) -> dict[str, Probed | None]:
-        return {"last": self.last, "best": self.best}
 
     def take_best(self) -> None:
         """Put back the weights that did best against a fresh decoder."""
