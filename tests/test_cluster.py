@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -69,8 +70,26 @@ def figures(report: BenchmarkReport) -> list[dict[str, Any]]:
 
 def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:
     runs.write_json(tmp_path / "there", {})
+    for _ in range(20):  # the one that is there ends just as the other has failed
+        with pytest.raises(oneway.InputError, match=f"^{tmp_path / 'missing'} does not exist"):
+            list(Executor(kind="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
+
+
+def test_what_others_are_at_is_stopped_when_one_fails(cluster: Cluster, tmp_path: Path) -> None:
+    def linger(path: Path) -> None:
+        """Raise where there is nothing; else write the process's number and stay."""
+        runs.read_json(path)
+        (path.parent / "process").write_text(str(os.getpid()))
+        time.sleep(600)
+
+    runs.write_json(tmp_path / "there", {})
     with pytest.raises(oneway.InputError, match=f"^{tmp_path / 'missing'} does not exist"):
-        list(Executor(kind="ray").each(runs.read_json, [tmp_path / "there", tmp_path / "missing"]))
+        list(Executor(kind="ray").each(linger, [tmp_path / "there", tmp_path / "missing"]))
+    process = int((tmp_path / "process").read_text())
+    until = time.monotonic() + 60
+    while Path(f"/proc/{process}").exists():
+        assert time.monotonic() < until, "the other setting is still being made"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("shared", [pytest.param(True, marks=pytest.mark.slow), False])

@@ -19,6 +19,8 @@ from oneway.workers import serve
 
 RETRIES = 3
 """How often a setting is begun again whose node or process died."""
+GRACE = 3.0
+"""Seconds in which the settings that fail together with one may do so, before the others are stopped."""
 Item = TypeVar("Item")
 Work = Callable[[Item], Any]
 
@@ -88,7 +90,9 @@ class Executor:
                     _result(ray, done)
                     yield pending.pop(done)
         except BaseException:
-            for left in pending:
+            # Cancelling one just as it ends aborts this process (Ray's check "Tried to complete task that was not
+            # pending"), and what one setting raised the others often raise with it.
+            for left in ray.wait(list(pending), num_returns=len(pending), timeout=GRACE)[1]:
                 ray.cancel(left, force=True)
             raise
 
