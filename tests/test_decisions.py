@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import oneway
 from conftest import AUDIT, RUNTIME, Once
@@ -73,7 +74,7 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
     people: oneway.Pack, judge: Verifier, run: oneway.Run, tmp_path: Path
 ) -> None:
     # Three bits that are right of everyone: many people are alike, so without order among them no threshold lets in
-    # one pair of a hundred.
+    # one pair of a hundred. Pairs of rare ones are told first.
     told = ("Black_Hair", "Bald", "Pale_Skin")
     labels = {part.split: part.labels(told) for part in (people.public, people.validation, people.test)}
     victim = replace(
@@ -90,7 +91,18 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
     )
     found = steps.take("decisions", lambda place: attack_decisions(context, place)).facts.scores["tar_at_far_1e-2"]
     assert found is not None
-    assert 0.005 < found.value < 0.08
+    low, high = (best_rate(labels["test"], people.test.identities, rate) for rate in (0.005, 0.02))
+    assert low < found.value < high
+
+
+def best_rate(bits: NDArray[np.bool_], identities: NDArray[np.int64], false_accept_rate: float) -> float:
+    """Give the most pairs of one person that bits can tell from as many pairs of others (Neyman and Pearson)."""
+    codes = bits @ (1 << np.arange(bits.shape[1]))
+    pair, same = codes[:, None] * 8 + codes, identities[:, None] == identities
+    one = np.bincount(pair[same & ~np.eye(len(codes), dtype=bool)], minlength=64) / (same.sum() - len(codes))
+    two = np.bincount(pair[~same], minlength=64) / (~same).sum()
+    order = np.argsort(-one / np.maximum(two, 1e-12))
+    return float(np.interp(false_accept_rate, np.cumsum(two[order]), np.cumsum(one[order])))
 
 
 def test_decisions_that_are_all_alike_are_refused() -> None:

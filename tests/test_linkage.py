@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.stats import multivariate_normal
 from sklearn.metrics import roc_auc_score, roc_curve
 
 import oneway
+from oneway.attacks import linkage as linking
 from oneway.attacks.access import BlackBox, FeatureDump
-from oneway.attacks.linkage import Components, Cosine, Discriminant, normalise
+from oneway.attacks.linkage import Components, Cosine, First, LikelihoodRatio, normalise
+from oneway.data.packed import Part
 from oneway.metrics import linkage
 from oneway.metrics.pairs import compare, thresholds
 from oneway.runtime import launch
@@ -158,27 +159,85 @@ def access(early: oneway.Run, pack: oneway.Pack, runtime: oneway.RuntimeConfig) 
     return BlackBox(early.load().encoder, launch(runtime), pack.size)
 
 
-def confusion(vectors: Vectors, people: People) -> float:
+def confusion(vectors: Vectors, people: People, photographs: Vectors | None = None) -> float:
     """The chance that a pair of different people lies nearer than a pair of one: 0.5 for no linkage at all."""
     upper = np.triu(np.ones((len(people), len(people)), dtype=bool), 1)
     same = people[:, None] == people[None, :]
-    return 1 - float(roc_auc_score(same[upper], (vectors @ vectors.T)[upper]))
+    return 1 - float(roc_auc_score(same[upper], (vectors @ (vectors if photographs is None else photographs).T)[upper]))
+
+
+def numbers_of(pack: oneway.Pack, *, d: int, within: float, noise: float = 0.0, seed: int = 0) -> FeatureDump:
+    """Gaussian features of which those of one person lie about a centre of its own, in Gaussian noise."""
+    generator, centres = (
+        np.random.default_rng(seed),
+        np.random.default_rng(1).normal(size=(int(pack.people.max()) + 1, d)),
+    )
+    stored: dict[str, NDArray[np.generic]] = {}
+    for number, part in enumerate((pack.public, pack.validation, pack.test)):
+        shots = centres[part.identities] + within * np.random.default_rng(2 + number).normal(size=(len(part), d))
+        stored[part.split] = (shots + noise * generator.normal(size=shots.shape)).astype(np.float32)
+    return FeatureDump(stored, torch.device("cpu"))
+
+
+def scored(way: Cosine | First | LikelihoodRatio, part: Part) -> float:
+    return confusion(way.stolen(part), part.identities, way.photographs(part))
 
 
 def test_every_way_links_the_people_of_an_early_layer(access: BlackBox, pack: oneway.Pack) -> None:
-    cosine = Cosine(access, pack.public)
-    components = Components(access, cosine, pack.public, seed=0)
-    for way in (cosine, partial(components.first, 32), Discriminant(components, 128)):
-        vectors = way(pack.validation)
+    cosine = Cosine(access, access, pack.public)
+    components = Components(cosine, pack.public, seed=0)
+    for way in (cosine, First(components, 32)):
+        vectors = way.stolen(pack.validation)
         assert vectors.shape[0] == len(pack.validation)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-        assert confusion(vectors, pack.validation.identities) < 0.45
+        assert scored(way, pack.validation) < 0.45
+    assert scored(LikelihoodRatio(components, 128), pack.validation) < 0.45
 
 
 def test_ways_are_the_same_to_the_bit_under_a_seed(access: BlackBox, pack: oneway.Pack) -> None:
-    cosine = Cosine(access, pack.public)
-    one, two = (Discriminant(Components(access, cosine, pack.public, seed=0), 64)(pack.validation) for _ in range(2))
+    cosine = Cosine(access, access, pack.public)
+    one, two = (LikelihoodRatio(Components(cosine, pack.public, seed=0), 64).stolen(pack.validation) for _ in range(2))
     np.testing.assert_array_equal(one, two)
+
+
+def test_the_likelihood_ratio_is_that_of_two_gaussians(pack: oneway.Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linking, "SHRINKAGE", 0.0)
+    access, gallery = (numbers_of(pack, d=6, within=0.5, noise=noise, seed=seed) for noise, seed in ((1, 3), (0.2, 4)))
+    components = Components(Cosine(access, gallery, pack.public), pack.public, seed=0)
+    way = LikelihoodRatio(components, 6)
+    x, z = components.public - components.public.mean(axis=0), components.known - components.known.mean(axis=0)
+    people = components.people
+    same = (people[:, None] == people).astype(np.float64)
+    between = x.T @ same @ z / same.sum()
+    apart = np.block([[x.T @ x / len(x), np.zeros((6, 6))], [np.zeros((6, 6)), z.T @ z / len(z)]])
+    together = apart + np.block([[np.zeros((6, 6)), between], [between.T, np.zeros((6, 6))]])
+    mine = way.stolen(pack.test)[:20] @ way.photographs(pack.test)[:20].T
+    stolen = components.of(pack.test, photographs=False)[:20] - components.public.mean(axis=0)
+    known = components.of(pack.test, photographs=True)[:20] - components.known.mean(axis=0)
+    pairs = np.concatenate([np.repeat(stolen, 20, axis=0), np.tile(known, (20, 1))], axis=1)
+    zero = np.zeros(12)
+    expected = multivariate_normal(zero, together).logpdf(pairs) - multivariate_normal(zero, apart).logpdf(pairs)
+    difference = mine.reshape(-1) - expected  # but for the constant
+    np.testing.assert_allclose(difference, difference.mean(), atol=2e-4)
+
+
+def test_who_averages_answers_for_the_photographs_links_more(pack: oneway.Pack) -> None:
+    access = numbers_of(pack, d=12, within=0.6, noise=1.0, seed=3)
+    clean = numbers_of(pack, d=12, within=0.6)
+    one = LikelihoodRatio(Components(Cosine(access, access, pack.public), pack.public, seed=0), 12)
+    several = LikelihoodRatio(Components(Cosine(access, clean, pack.public), pack.public, seed=0), 12)
+    assert scored(several, pack.test) < scored(one, pack.test) - 0.02
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in divide")
+def test_features_that_say_nothing_are_linked_by_chance(pack: oneway.Pack) -> None:
+    same = {
+        part.split: np.ones((len(part), 16), dtype=np.float32) for part in (pack.public, pack.validation, pack.test)
+    }
+    access = FeatureDump(same, torch.device("cpu"))
+    components = Components(Cosine(access, access, pack.public), pack.public, seed=0)
+    for way in (First(components, 8), LikelihoodRatio(components, 8)):
+        assert scored(way, pack.test) == pytest.approx(0.5, abs=0.1)
 
 
 def test_no_mixture_of_features_hides_a_person(pack: oneway.Pack) -> None:
@@ -190,11 +249,11 @@ def test_no_mixture_of_features_hides_a_person(pack: oneway.Pack) -> None:
         numbers = np.concatenate([centres[part.identities], 300 * generator.normal(size=(len(part), 12))], axis=1)
         told[part.split] = (numbers @ rotation).astype(np.float32)  # what tells people apart is faint in every number
     access = FeatureDump(told, torch.device("cpu"))
-    cosine, people = Cosine(access, pack.public), pack.validation.identities
-    components = Components(access, cosine, pack.public, seed=0)
+    cosine = Cosine(access, access, pack.public)
+    components = Components(cosine, pack.public, seed=0)
     assert components.number == 24
-    assert confusion(cosine(pack.validation), people) > 0.45
-    assert confusion(components.first(24, pack.validation), people) < 0.3
-    assert confusion(Discriminant(components, 24)(pack.validation), people) < 0.05
+    assert scored(cosine, pack.validation) > 0.45
+    assert scored(First(components, 24), pack.validation) < 0.3
+    assert scored(LikelihoodRatio(components, 24), pack.validation) < 0.05
     # Components are told from the largest on, so the loud ones alone say nothing.
-    assert confusion(components.first(8, pack.validation), people) > 0.45
+    assert scored(First(components, 8), pack.validation) > 0.45

@@ -1,20 +1,17 @@
 """The linkage attack: stolen features are compared with the encoder's features of photographs, to find who it is.
 
-Each way maps the features of any part to unit vectors, whose cosine tells how likely two pictures show one person.
-What it learns, it learns from public people, whose identities are known.
+Each way maps the one answer that was stolen of a picture, and what the encoder says of a photograph, to vectors whose
+inner product tells how likely both show one person. Photographs are at hand: where the encoder adds noise, each is sent
+several times and the answers are averaged. What a way learns, it learns from public people, whose identities are known.
 """
 
 from __future__ import annotations
-
-import warnings
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.decomposition import PCA
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
 from oneway.attacks.access import Access
@@ -22,64 +19,92 @@ from oneway.data.packed import Part, Public
 from oneway.models.scale import Standardise
 
 Vectors = NDArray[np.float32]
+Numbers = NDArray[np.float64]
 COMPONENTS = 512
 """Principal components taken at most."""
 EXACT = 1024
 """Numbers in a picture's features up to which components are computed exactly; of more, approximately."""
 KEPT = (8, 16, 32, 128, COMPONENTS)
 """Numbers of them that are tried; validation people choose."""
-DIMENSIONS = 128
-"""Dimensions that discriminant analysis keeps at most."""
+DIRECTIONS = 128
+"""Canonical directions that a likelihood ratio is of at most."""
+SURE = 0.95
+"""The most that a canonical correlation is taken to be: few people overstate it."""
 SHRINKAGE = 0.1
-"""Of the covariance within people, towards a multiple of the identity."""
+"""Of the covariance of components, towards a multiple of the identity."""
 PICTURES = 8192
-"""Public pictures that it and the components are given at most."""
+"""Public pictures that the components, and likelihood ratios, are learnt from at most."""
 SAMPLE = 1024
 """Public pictures that tell the scale and the mean of the features."""
 
 
 class Cosine:
-    """Compare features as they are: each channel standardised, the mean of public pictures taken off."""
+    """Compare features as they are: each channel standardised, the mean of public pictures taken off.
 
-    def __init__(self, access: Access, public: Public) -> None:
-        self._access = access
+    Args:
+        access: one answer for each picture.
+        gallery: the best that can be had of a photograph: the same, or averages of several answers.
+        public: whose features tell scale and mean.
+
+    """
+
+    def __init__(self, access: Access, gallery: Access, public: Public) -> None:
+        self.access, self.gallery = access, gallery
         self._standardise = Standardise(access.shape).to(access.device)
         features = access.features(public, np.arange(0, len(public), -(-len(public) // SAMPLE)))
         self._standardise.observe(features)
         self._mean = self._standardise(features).flatten(1).mean(dim=0)
 
-    def __call__(self, part: Part) -> Vectors:
-        """Give a unit vector for every picture of a part: (n, d)."""
-        return torch.cat([F.normalize(flat, dim=1) for flat in self.flat(part, np.arange(len(part)))]).cpu().numpy()
+    def stolen(self, part: Part) -> Vectors:
+        """Give a unit vector for what was stolen of every picture of a part: (n, d)."""
+        return self._unit(self.access, part)
 
-    def flat(self, part: Part, rows: NDArray[np.int64], mirrored: NDArray[np.bool_] | None = None) -> list[Tensor]:
+    def photographs(self, part: Part) -> Vectors:
+        """Give a unit vector for every photograph of a part: (n, d)."""
+        return self._unit(self.gallery, part)
+
+    def flat(
+        self, access: Access, part: Part, rows: NDArray[np.int64], mirrored: NDArray[np.bool_] | None = None
+    ) -> list[Tensor]:
         """Give the standardised features of pictures of a part, in batches (k, d)."""
         batches = np.array_split(np.arange(len(rows)), -(-len(rows) // 256))
         return [
             self._standardise(
-                self._access.features(part, rows[batch], None if mirrored is None else mirrored[batch])
+                access.features(part, rows[batch], None if mirrored is None else mirrored[batch])
             ).flatten(1)
             - self._mean
             for batch in batches
         ]
 
+    def _unit(self, access: Access, part: Part) -> Vectors:
+        flat = self.flat(access, part, np.arange(len(part)))
+        return torch.cat([F.normalize(numbers, dim=1) for numbers in flat]).cpu().numpy()
+
 
 class Components:
-    """Compare features by their first principal components, each scaled to deviation 1, after those of public pictures.
+    """The first principal components of features, each scaled to deviation 1, after those of public pictures.
 
     So no number outshouts the others: the larger components of a face's features are often not what tells people apart.
     Few components serve against an encoder that adds noise, which hides the smaller ones.
+
+    Attributes:
+        number: of components.
+        public: of public pictures' single answers, (m, number).
+        known: of the same pictures as photographs, (m, number).
+        people: whom they show, (m,).
+
     """
 
-    def __init__(self, access: Access, cosine: Cosine, public: Public, *, seed: int) -> None:
+    def __init__(self, cosine: Cosine, public: Public, *, seed: int) -> None:
         self._cosine = cosine
-        self._known: dict[str, NDArray[np.float32]] = {}
+        self._made: dict[tuple[bool, str], Vectors] = {}
+        access, gallery = cosine.access, cosine.gallery
         generator = np.random.default_rng(seed)
-        # Mirrored pictures show the same person, so they are further shots of him.
+        # Mirrored pictures show the same person, so they are further shots.
         shots = len(public) * (2 if access.mirrors else 1)
         chosen = np.sort(generator.permutation(shots)[:PICTURES])
         rows, mirrored = chosen % len(public), chosen >= len(public)
-        flat = torch.cat(cosine.flat(public, rows, mirrored)).cpu().numpy()
+        flat = torch.cat(cosine.flat(access, public, rows, mirrored)).cpu().numpy()
         few = flat.shape[1] <= EXACT
         if few:  # some hold a billionth of the largest's variance, which only this solver and precision find
             flat = flat.astype(np.float64)
@@ -87,22 +112,45 @@ class Components:
         solver = "covariance_eigh" if few else "randomized"
         self._pca = PCA(self.number, whiten=True, svd_solver=solver, iterated_power=2, random_state=seed)
         self.public, self.people = self._pca.fit_transform(flat), public.identities[rows]
+        self.known = self.public
+        if gallery is not access:
+            self.known = self._transform(cosine.flat(gallery, public, rows, mirrored))
 
-    def __call__(self, part: Part) -> NDArray[np.float32]:
-        """Give the scaled components of every picture of a part: (n, number)."""
-        if part.split not in self._known:
-            parts = self._cosine.flat(part, np.arange(len(part)))
-            known = np.concatenate([self._pca.transform(flat.cpu().numpy()) for flat in parts])
-            self._known[part.split] = known.astype(np.float32)
-        return self._known[part.split]
+    def of(self, part: Part, *, photographs: bool) -> Vectors:
+        """Give the scaled components of every picture of a part, stolen or as a photograph: (n, number)."""
+        photographs = photographs and self._cosine.gallery is not self._cosine.access
+        if (photographs, part.split) not in self._made:
+            access = self._cosine.gallery if photographs else self._cosine.access
+            flat = self._cosine.flat(access, part, np.arange(len(part)))
+            self._made[photographs, part.split] = self._transform(flat).astype(np.float32)
+        return self._made[photographs, part.split]
 
-    def first(self, kept: int, part: Part) -> Vectors:
-        """Give the direction of the first `kept` of them as unit vectors: (n, kept)."""
-        return normalise(self(part)[:, :kept])
+    def _transform(self, flat: list[Tensor]) -> NDArray[np.floating]:
+        return np.concatenate([self._pca.transform(numbers.cpu().numpy()) for numbers in flat])
 
 
-class Discriminant:
-    """Compare components after linear discriminant analysis of public people (scikit-learn).
+class First:
+    """Compare the direction of the first `kept` components."""
+
+    def __init__(self, components: Components, kept: int) -> None:
+        self._components, self._kept = components, kept
+
+    def stolen(self, part: Part) -> Vectors:
+        """Give unit vectors: (n, kept)."""
+        return normalise(self._components.of(part, photographs=False)[:, : self._kept])
+
+    def photographs(self, part: Part) -> Vectors:
+        """Give unit vectors: (n, kept)."""
+        return normalise(self._components.of(part, photographs=True)[:, : self._kept])
+
+
+class LikelihoodRatio:
+    """Compare by how much likelier components are of one person than of two, as far as they are Gaussian.
+
+    This is probabilistic linear discriminant analysis (Prince and Elder 2007) as a model of two covariances, where the
+    two sides may carry different noise: in canonical directions, where a stolen answer `a` and a photograph `c` of one
+    person correlate by `r`, the logarithm of the ratio is, but for a constant, the sum over directions of
+    (r a c - r^2 (a^2 + c^2) / 2) / (1 - r^2).
 
     Args:
         components: of the features.
@@ -111,18 +159,51 @@ class Discriminant:
     """
 
     def __init__(self, components: Components, kept: int) -> None:
-        dimensions = min(DIMENSIONS, kept, len(np.unique(components.people)) - 1)
         self._components, self._kept = components, kept
-        self._lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage=SHRINKAGE, n_components=dimensions)
-        # Scikit-learn would check its arguments anew for every person, which takes longer than the analysis itself.
-        with config_context(assume_finite=True, skip_parameter_validation=True), warnings.catch_warnings():
-            # Some people have one picture here, which tells nothing within a person.
-            warnings.filterwarnings("ignore", message="Only one sample available")
-            self._lda.fit(components.public[:, :kept], components.people)
+        stolen, known = components.public[:, :kept], components.known[:, :kept]
+        self._means = stolen.mean(axis=0), known.mean(axis=0)
+        stolen, known = stolen - self._means[0], known - self._means[1]
+        _, codes, shots = np.unique(components.people, return_inverse=True, return_counts=True)
+        sums = [_by_code(numbers, codes) for numbers in (stolen, known)]
+        # Over all pairs of one person, a picture with itself among them: of few people that is the better estimate.
+        between = sums[0].T @ sums[1] / np.square(shots).sum()
+        whiten = _whitening(stolen), _whitening(known)
+        left, correlations, right = np.linalg.svd(whiten[0].T @ between @ whiten[1])
+        number = min(kept, DIRECTIONS)
+        self._r = np.minimum(correlations[:number], SURE)
+        self._directions = whiten[0] @ left[:, :number], whiten[1] @ right[:number].T
 
-    def __call__(self, part: Part) -> Vectors:
-        """Give a unit vector for every picture of a part: (n, d)."""
-        return normalise(self._lda.transform(self._components(part)[:, : self._kept]))
+    def stolen(self, part: Part) -> Vectors:
+        """Give vectors (n, d + 2), whose inner product with those of photographs is the logarithm of the ratio."""
+        a, square = self._canonical(part, photographs=False)
+        return np.hstack([a * self._r / (1 - self._r**2), square, np.ones_like(square)]).astype(np.float32)
+
+    def photographs(self, part: Part) -> Vectors:
+        """Give vectors (n, d + 2); see `stolen`."""
+        c, square = self._canonical(part, photographs=True)
+        return np.hstack([c, np.ones_like(square), square]).astype(np.float32)
+
+    def _canonical(self, part: Part, *, photographs: bool) -> tuple[Numbers, Numbers]:
+        """Give canonical directions (n, d), and what is of one side alone in the ratio (n, 1)."""
+        numbers = self._components.of(part, photographs=photographs)[:, : self._kept] - self._means[photographs]
+        canonical = numbers @ self._directions[photographs]
+        return canonical, -(canonical**2) @ (self._r**2 / (1 - self._r**2))[:, None] / 2
+
+
+def _by_code(numbers: NDArray[np.floating], codes: NDArray[np.int64]) -> Numbers:
+    """Sum rows (n, d) of the same code: (num_codes, d)."""
+    sums = np.zeros((codes.max() + 1, numbers.shape[1]))
+    np.add.at(sums, codes, numbers)
+    return sums
+
+
+def _whitening(numbers: NDArray[np.floating]) -> Numbers:
+    """Give the matrix (d, d) by which centred rows (n, d) become uncorrelated and of deviation 1."""
+    covariance = numbers.T @ numbers / len(numbers)
+    even = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    values, basis = np.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * even)
+    whitening: Numbers = basis / np.sqrt(np.maximum(values, 1e-12))  # all are 0 of features that say nothing
+    return whitening
 
 
 def normalise(vectors: NDArray[np.floating]) -> Vectors:

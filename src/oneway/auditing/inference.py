@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 from oneway.attacks import feature, inference, information, linkage, optimisation
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.linkage import Cosine, First, LikelihoodRatio
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.labels import panel_of
 from oneway.auditing.linking import link, with_unlinkability
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
-from oneway.data.packed import Part, Test
+from oneway.data.packed import Test
 from oneway.judges.judge import Judge
 from oneway.metrics import identity, scatter
 from oneway.metrics.classification import confusion
@@ -82,16 +82,16 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     pack, access = context.pack, context.stolen.access
     if pack.test.num_people == len(pack.test):
         return refused(f"{_alone(pack.test)}, so there is no photograph to link to")
-    cosine = linkage.Cosine(access, pack.public)
-    ways: dict[str, Callable[[Part], linkage.Vectors]] = {"cosine": cosine}
-    components = linkage.Components(access, cosine, pack.public, seed=context.config.seed)
-    several = pack.public.num_people < len(pack.public)
+    cosine = linkage.Cosine(access, context.stolen.gallery(), pack.public)
+    components = linkage.Components(cosine, pack.public, seed=context.config.seed)
+    ways: dict[str, Cosine | First | LikelihoodRatio] = {"cosine": cosine}
     for kept in sorted({min(kept, components.number) for kept in linkage.KEPT}):
-        ways[f"{kept} components"] = partial(components.first, kept)
-        if several:
-            ways[f"discriminant of {kept}"] = linkage.Discriminant(components, kept)
-    stolen = {name: {part.split: way(part) for part in (pack.validation, pack.test)} for name, way in ways.items()}
-    photographs = dict(stolen)
+        ways[f"{kept} components"] = First(components, kept)
+        if pack.public.num_people < len(pack.public):
+            ways[f"likelihood ratio of {kept}"] = LikelihoodRatio(components, kept)
+    parts = (pack.validation, pack.test)
+    stolen = {name: {part.split: way.stolen(part) for part in parts} for name, way in ways.items()}
+    photographs = {name: {part.split: way.photographs(part) for part in parts} for name, way in ways.items()}
     # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
     for judge in context.judges:
         drawn = {
@@ -106,9 +106,7 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
             stolen[way] = {
                 split: linkage.normalise(arrays[f"{key} {split}"] - mean) for split in ("validation", "test")
             }
-            photographs[way] = {
-                part.split: linkage.normalise(judge.known(part) - real) for part in (pack.validation, pack.test)
-            }
+            photographs[way] = {part.split: linkage.normalise(judge.known(part) - real) for part in parts}
     scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(scored, key=lambda name: scored[name].strength)
     scored[strongest] = with_unlinkability(scored[strongest], stolen[strongest], photographs[strongest], pack)

@@ -170,6 +170,10 @@ class Stolen:
     white: WhiteBox | None
     averaged: Callable[[], Access] | None
 
+    def gallery(self) -> Access:
+        """Give the best that a thief can have of a photograph: averages of several answers, where they differ."""
+        return self.access if self.averaged is None else self.averaged()
+
 
 def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int, progress: bool) -> Stolen:
     """Ask the victim for its features, and keep them in `folder`.
