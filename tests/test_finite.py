@@ -112,7 +112,7 @@ class Judging:
 def test_a_verifiers_answer_that_is_not_finite_is_named(pack: oneway.Pack) -> None:
     judge = Judge(pack.test, pack.validation, Judging())
     white = torch.ones(2, 3, pack.size, pack.size)
-    told = rf"verifier spoilt\.onnx of reconstructions are not finite for 2 of 2 test pictures.*{pack.test.names[3]}"
+    told = rf"verifier 'spoilt\.onnx' of reconstructions are not finite for 2 of 2 test pictures.*{pack.test.names[3]}"
     with pytest.raises(oneway.InputError, match=told):
         judge.measure([(white, white)], pack.test, index=np.array([3, 4]))
     brightest = float(load(pack.test, slice(None)).mean(dim=(1, 2, 3)).max())
@@ -121,7 +121,7 @@ def test_a_verifiers_answer_that_is_not_finite_is_named(pack: oneway.Pack) -> No
         def __call__(self, pictures: Tensor, *_: object) -> np.ndarray:  # type: ignore[type-arg]
             return np.where(pictures.mean(dim=(1, 2, 3)).numpy()[:, None] >= brightest - 1e-6, np.inf, np.eye(3)[:1])
 
-    with pytest.raises(oneway.InputError, match=r"features of the verifier spoilt\.onnx are not finite for \d+ of"):
+    with pytest.raises(oneway.InputError, match=r"features of the verifier 'spoilt\.onnx' are not finite for \d+ of"):
         known_features(Strict(), pack.test)
 
 

@@ -9,20 +9,30 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 import oneway
 from conftest import RUNTIME
+from oneway.attacks.panel import attackers
 from oneway.cli import main
 from oneway.config import to_dict
 from oneway.data.readers.layouts import layouts
 from oneway.errors import InputError
-from oneway.metrics.registry import Metric
+from oneway.judges.cache import known_features
+from oneway.judges.named import open_named
+from oneway.judges.vectors import vectors_of
+from oneway.metrics.registry import Metric, metrics
 from oneway.plugins import points, registered
-from oneway.protection.recipes import classes, names, recipes
+from oneway.protection.defences.defence import penalty_of, wrapped
+from oneway.protection.recipes import Recipe, classes, names, recipes
+from oneway.sweep.benchmark import DefencesConfig
 from oneway.sweep.store import absolute
 
 Adds = Callable[..., None]
@@ -45,6 +55,7 @@ def install(folder: Path, added: Mapping[str, Mapping[str, str]], name: str = "o
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from oneway.attacks.panel import attackers
 from oneway.cli import main
 from oneway.sweep.benchmark import DefencesConfig, cells
 
@@ -147,6 +158,19 @@ def test_an_entry_point_that_cannot_be_used_is_named_with_its_package(
         registered(METRICS, Metric, own)
 
 
+@pytest.mark.parametrize("command", ["audit", "benchmark"])
+def test_help_names_what_other_packages_add_to_what_is_measured(
+    command: str, adds: Adds, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adds(METRICS, ADDED[METRICS])
+    install(tmp_path, {group: ADDED[group] for group in ("oneway.attacks", "oneway.judges")}, "other")
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Installed packages add: attackers frugal; figures brightness, colour; judges thumbnail." in said
+    assert "Args:" not in said
+
+
 def test_two_packages_cannot_add_one_name(adds: Adds, tmp_path: Path) -> None:
     adds(METRICS, {"x": "os:sep"})
     install(tmp_path, {METRICS: {"x": "os:sep"}}, "other")
@@ -168,7 +192,10 @@ class Added(Defence):
     name: {kind} = "x"
     strength: ClassVar[str] = "step"
     {field}: NotNegative = 1.0
+    def {method}(self, encoder, pictures, features): return {term}
 """
+PARTS = {"above": "@checked", "kind": 'Literal["x"]', "field": "step", "method": "penalty", "term": "None"}
+"""One that can be used."""
 
 
 @pytest.mark.parametrize(
@@ -178,13 +205,14 @@ class Added(Defence):
         ({"kind": "str"}, r"must have a field `name: Literal\[\"x\"\] = \"x\"`"),
         ({"field": "steps"}, "must name by `strength` the field that says how strong it is, not 'step'"),
         ({"kind": "Nowhere"}, r"cannot be loaded \(NameError"),
+        ({"method": "penalise"}, "must have a method `wrap` or `penalty`, or it does nothing"),
+        ({"field": "strengths: ClassVar[tuple] = (0, 1); step"}, r"must have strengths that are numbers above 0, not"),
     ],
 )
 def test_a_defence_of_another_package_that_is_none_is_named(
     changes: dict[str, str], message: str, adds: Adds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts = {"above": "@checked", "kind": 'Literal["x"]', "field": "step"}
-    adds("oneway.defences", {"x": "added:Added"}, DEFENCE.format_map(parts | changes))
+    adds("oneway.defences", {"x": "added:Added"}, DEFENCE.format_map(PARTS | changes))
     with pytest.raises(InputError, match=refused("oneway.defences", "x") + message):
         classes.__wrapped__()
 
@@ -197,14 +225,162 @@ def test_a_defence_of_another_package_has_a_name_of_its_own(name: str, adds: Add
 
 
 def test_a_defence_of_another_package_is_listed_and_made(adds: Adds, capsys: pytest.CaptureFixture[str]) -> None:
-    parts = {"above": "@checked", "kind": 'Literal["x"]', "field": "step"}
-    adds("oneway.defences", {"x": "added:Added"}, DEFENCE.format_map(parts))
+    adds("oneway.defences", {"x": "added:Added"}, DEFENCE.format_map(PARTS))
     made = classes.__wrapped__()["x"](step=2.0)  # type: ignore[call-arg]
     assert (made.name, made.level) == ("x", 2.0)
     assert names() == [*recipes(), "x"]
     with pytest.raises(SystemExit):
         main(["protect", "--help"])
     assert ", x." in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        (
+            "features.square()",
+            r"must give by `penalty` one number as a tensor \(\) with a gradient, .*not a tensor \(2, 3",
+        ),
+        ("features.detach().sum()", r"must give by `penalty` .* with a gradient, or None, not a tensor \(\)"),
+        ("3.0", "must give by `penalty` .* not 3.0"),
+        ("features.nowhere", r"fails \(AttributeError: 'Tensor' object has no attribute 'nowhere'\)"),
+    ],
+)
+def test_a_penalty_of_another_package_that_cannot_be_minimised_is_named(term: str, message: str, adds: Adds) -> None:
+    adds("oneway.defences", {"x": "added:Added"}, DEFENCE.format_map(PARTS | {"term": term}))
+    made = classes.__wrapped__()["x"]()
+    features = torch.zeros(2, 3, requires_grad=True)
+    with pytest.raises(InputError, match=refused("oneway.defences", "x") + message):
+        penalty_of(made, nn.Identity(), torch.zeros(2, 3, 4, 4), features)
+
+
+@pytest.mark.parametrize(("made", "message"), [("3", "must give by `wrap` an encoder"), ("1 / 0", r"fails \(ZeroDiv")])
+def test_what_another_package_puts_on_an_encoder_must_be_one(made: str, message: str, adds: Adds) -> None:
+    text = DEFENCE.format_map(PARTS) + f"    def wrap(self, encoder, shape): return {made}\n"
+    adds("oneway.defences", {"x": "added:Added"}, text)
+    with pytest.raises(InputError, match=refused("oneway.defences", "x") + message):
+        wrapped(classes.__wrapped__()["x"](), nn.Identity(), (3,))
+
+
+def test_a_defence_without_strengths_is_compared_only_at_one_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    every = recipes() | {"x": Recipe(make=lambda config, strength: config)}
+    monkeypatch.setattr("oneway.sweep.benchmark.recipes", lambda: every)
+    with pytest.raises(InputError, match="the defence 'x' says no strengths to compare it at; give x=STRENGTH"):
+        DefencesConfig(defences=("noise", "x"))
+    assert DefencesConfig(defences=("x=2",)).defences == ("x=2",)
+
+
+# ---- attackers
+
+ATTACKER = """
+import torch
+from torch import nn
+from oneway.attacks.fit import Fitted
+from oneway.attacks.panel import Attacker
+
+class Network(nn.Module):
+    def forward(self, features):
+        return {drawn}
+
+def fit(context):
+    return {fitted}
+
+ATTACKER = Attacker(name="x", fit=fit, {fields})
+"""
+FITTED = "Fitted(network=Network(), steps=0, converged=True, validation_error=0.1)"
+GREY = "torch.full((len(features), 3, 16, 16), 0.5)"
+
+
+def fitted_by(adds: Adds, **changes: str) -> Any:
+    """Fit the attacker of another package on pictures of 16 pixels."""
+    parts = {"drawn": GREY, "fitted": FITTED, "fields": ""}
+    adds("oneway.attacks", {"x": "added:ATTACKER"}, ATTACKER.format_map(parts | changes))
+    context: Any = SimpleNamespace(public=SimpleNamespace(pack=SimpleNamespace(size=16)))
+    return attackers.__wrapped__()["x"].fit(context)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fields": "at_least=('linear', 'best')"}, "names an attacker 'best' that does not exist; there are linear, "),
+        ({"fields": "start='best'"}, "names an attacker 'best' that does not exist"),
+        ({"fitted": "3"}, "must give an oneway.attacks.fit.Fitted, not 3"),
+        ({"fitted": "context.nowhere"}, r"fails \(AttributeError: "),
+        (
+            {"fitted": FITTED.replace("0.1", "float('nan')")},
+            "must give a validation_error that is a finite float, not nan",
+        ),
+        ({"fitted": FITTED.replace("Network()", "abs")}, "must give a network, a torch.nn.Module, not <built-in"),
+        ({"fitted": FITTED.replace("steps=0", "steps=None")}, "must give steps and converged, an int and a bool"),
+    ],
+)
+def test_an_attacker_of_another_package_that_is_none_is_named(
+    changes: dict[str, str], message: str, adds: Adds
+) -> None:
+    with pytest.raises(InputError, match=refused("oneway.attacks", "x") + message):
+        fitted_by(adds, **changes)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "message"),
+    [
+        (f"255 * {GREY}", r"draws pictures in 127\.5\.\.127\.5, not in 0\.\.1"),
+        (f"{GREY} * float('nan')", r"draws pictures in nan\.\.nan, not in 0\.\.1"),
+        (f"{GREY}[:, :, :8]", r"draws pictures \(2, 3, 8, 16\), not \(2, 3, 16, 16\)"),
+        (f"{GREY}[:1]", r"draws pictures \(1, 3, 16, 16\), not \(2, 3, 16, 16\)"),
+        ("None", r"draws NoneType, not a tensor of pictures \(2, 3, 16, 16\)"),
+        ("features @ torch.zeros(3, 3)", r"fails \(RuntimeError: "),
+    ],
+)
+def test_pictures_of_another_packages_attacker_are_held_to_being_pictures(drawn: str, message: str, adds: Adds) -> None:
+    network = fitted_by(adds, drawn=drawn).network
+    with pytest.raises(InputError, match=refused("oneway.attacks", "x") + message):
+        network(torch.zeros(2, 5))
+
+
+def test_an_attacker_of_another_package_draws(adds: Adds) -> None:
+    fitted = fitted_by(adds)
+    assert not fitted.network.training
+    assert torch.equal(fitted.network(torch.zeros(2, 5)), torch.full((2, 3, 16, 16), 0.5))
+
+
+# ---- metrics
+
+METRIC = """
+import numpy as np
+from oneway.judges.cache import known_features
+from oneway.judges.named import open_named
+from oneway.judges.vectors import vectors_of
+from oneway.metrics.registry import Metric, metrics
+METRIC = Metric(name="x", {fields})
+"""
+FIELDS = "title='of x', unit='share', measure=lambda drawn, originals: "
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("title='of x', unit='share'", "must be a figure of reconstructions, with a `measure` and without an `attack`"),
+        (f"attack='feature', {FIELDS} 0", "must be a figure of reconstructions"),
+        (f"safer='lower', {FIELDS} 0", "must have safer='low' or safer='high', not 'lower'"),
+        ("title='', unit='share', measure=abs", "must have a title and a unit"),
+        (f"{FIELDS} drawn.mean((1, 2, 3))", "must measure numbers in a NumPy array, not Tensor"),
+        (f"{FIELDS} drawn.mean((2, 3)).numpy()", r"must measure one number a picture, \(2,\), not \(2, 3\)"),
+        (f"{FIELDS} np.array([0, np.nan])", "measures nan, which is no finite number"),
+        (f"{FIELDS} drawn @ 3", r"fails \(TypeError: "),
+    ],
+)
+def test_a_metric_of_another_package_that_is_none_is_named(fields: str, message: str, adds: Adds) -> None:
+    adds(METRICS, {"x": "added:METRIC"}, METRIC.format(fields=fields))
+
+    def measured() -> object:
+        measure = metrics.__wrapped__()["x"].measure
+        return measure and measure(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+
+    with pytest.raises(InputError, match=refused(METRICS, "x") + message):
+        measured()
 
 
 # ---- readers
@@ -260,10 +436,115 @@ def test_a_reader_that_gives_no_source_is_said(adds: Adds, capsys: pytest.Captur
     adds("oneway.readers", {"x": "added:Added"}, READER.format(method="source", field="odd: int"))
     with pytest.raises(SystemExit, match="2"):
         main(["prepare", "x", "--out", "never"])
-    assert "Added.source gave 3, not an oneway.data.source.Source" in capsys.readouterr().err
+    assert "must give an oneway.data.source.Source by `source`, not 3" in capsys.readouterr().err
+
+
+PICTURES = """
+from dataclasses import dataclass
+import numpy as np
+from oneway.data.readers.layouts import Packing
+from oneway.data.source import Source
+
+def read(index, size):
+    return {read}
+
+@dataclass(frozen=True, kw_only=True)
+class Added(Packing):
+    def source(self):
+        names = tuple(map(str, range(40)))
+        given = dict(
+            layout="x", names=names, attributes=(), labels=np.zeros((40, 0), dtype=bool), identities=names,
+            partition=None, landmarks=None, reader=read,
+        )
+        return Source(**(given | dict({given})))
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"given": "nowhere"}, "fails (NameError: name 'nowhere'"),
+        ({"given": "labels=np.zeros((40, 1))"}, "gives labels of float64 (40, 1), which must be bool (40, 0)"),
+        ({"given": "identities=('a', 'b')"}, "gives 2 identities, which must be 40, one for each name, or None"),
+        ({"given": "landmarks=np.zeros((40, 2))"}, "gives landmarks (40, 2), which must be (40, 5, 2)"),
+        ({"given": "names=('a',) * 40"}, "gives the name 'a' to several images"),
+        (
+            {"read": "np.zeros((size, size), np.uint8)"},
+            " as uint8 (16, 16), which must be uint8 (16, 16, 3)",
+        ),
+        ({"read": "np.zeros((size, size, 3))"}, " as float64 (16, 16, 3), which must be uint8"),
+        ({"read": "None"}, " as NoneType"),
+        ({"read": "1 / 0"}, "fails (ZeroDivisionError: division by zero)"),
+    ],
+)
+def test_what_another_packages_reader_gives_is_held_to_being_pictures_and_labels(
+    changes: dict[str, str], message: str, adds: Adds, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = {"read": "np.zeros((size, size, 3), np.uint8)", "given": ""}
+    adds("oneway.readers", {"x": "added:Added"}, PICTURES.format_map(parts | changes))
+    with pytest.raises(SystemExit, match="2"):
+        main(["prepare", "x", "--out", str(tmp_path / "pack"), "--size", "16", "--jobs", "1"])
+    said = capsys.readouterr().err
+    assert "error: the package oneway-example 1.0: the entry point 'x' (added:Added) of group oneway.readers" in said
+    assert message in said
+    assert not (tmp_path / "pack").exists()
 
 
 # ---- judges
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("2 * vectors", r"must map n pictures to n unit vectors, .* not 3 to vectors of length 2;"),
+        ("vectors[:1]", r"must map n pictures .* not 3 to float32 \(1, 192\)"),
+        ("vectors.astype(int)", r"must map n pictures .* not 3 to int64 \(3, 192\)"),
+        ("vectors.tolist()", "must map n pictures .* not 3 to list"),
+        ("1 / 0", r"fails \(ZeroDivisionError: division by zero\)"),
+    ],
+)
+def test_a_judge_of_another_package_is_held_to_unit_vectors_of_every_picture(
+    bad: str, message: str, adds: Adds, pack: oneway.Pack
+) -> None:
+    text = f"""
+from oneway_example.judge import Thumbnail
+class Judge(Thumbnail):
+    name = "x"
+    def __call__(self, pictures, landmarks=None, /):
+        vectors = super().__call__(pictures, landmarks)
+        return vectors if len(pictures) == 1 else {bad}
+"""
+    adds("oneway.judges", {"x": "added:Judge"}, text)
+    made = open_named("x", pack)
+    with pytest.raises(InputError, match=refused("oneway.judges", "x") + message):
+        vectors_of(made, torch.rand(3, 3, 16, 16), None)
+
+
+def test_a_judge_that_gives_numbers_that_are_not_finite_is_named_with_its_package(
+    adds: Adds, pack: oneway.Pack
+) -> None:
+    text = """
+from oneway_example.judge import Thumbnail
+class Judge(Thumbnail):
+    name, fingerprint = "x", None
+    def __call__(self, pictures, landmarks=None, /):
+        vectors = super().__call__(pictures, landmarks)
+        return vectors if len(pictures) == 1 else vectors * float("nan")
+"""
+    adds("oneway.judges", {"x": "added:Judge"}, text)
+    with pytest.raises(InputError, match=r"features of the verifier 'x' \(the entry point 'x' .* the package oneway-ex"):
+        known_features(open_named("x", pack), pack.public, progress=False)
+
+
+def test_a_judge_given_in_python_is_named_too(pack: oneway.Pack) -> None:
+    class Long:
+        name, fingerprint = "long", None
+
+        def __call__(self, pictures: torch.Tensor, landmarks: Any = None, /) -> Any:
+            return np.full((len(pictures), 2), 3.0, dtype=np.float32)
+
+    with pytest.raises(InputError, match=r"^'long' must map .* vectors of length 4\.24$"):
+        known_features(Long(), pack.public, progress=False)
 
 
 @pytest.mark.parametrize(

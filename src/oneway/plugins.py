@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from oneway.errors import InputError
+from oneway.errors import DivergedError, InputError, LostError
 
 T = TypeVar("T")
+
+
+class Unfit(InputError):
+    """What another's object gave is not what it must give: the rest of a sentence about that object."""
 
 
 def points(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]:
@@ -36,8 +41,40 @@ def points(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]:
 
 def refused(point: EntryPoint, wrong: str) -> InputError:
     """Make the error that says what is wrong with an entry point, in which package."""
-    named = f"the entry point {point.name!r} ({point.value}) of group {point.group}"
-    return InputError(f"{_package(point)}: {named} {wrong}; mend or remove that package")
+    return InputError(f"{_package(point)}: {_entry(point)} {wrong}; mend or remove that package")
+
+
+def origin(group: str, name: str) -> str:
+    """Say in brackets which package's entry point an object is, if it is another package's."""
+    point = points(group).get(name)
+    return "" if point is None else f" ({_entry(point)}, in {_package(point)})"
+
+
+@contextmanager
+def blamed(group: str, name: str) -> Iterator[None]:
+    """Let errors in a block name the package and the entry point whose object is used there, if it is another's.
+
+    Args:
+        group: of entry points.
+        name: of the object. One that was given in Python, or is ours, has no entry point; then errors of its own code
+            stay as they are.
+
+    Raises:
+        InputError: if its code fails, or for an `Unfit`.
+
+    """
+    try:
+        yield
+    except Unfit as error:
+        point = points(group).get(name)
+        raise (InputError(f"{name!r} {error}") if point is None else refused(point, str(error))) from error
+    except (InputError, DivergedError, LostError):
+        raise
+    except Exception as error:
+        point = points(group).get(name)
+        if point is None:
+            raise
+        raise refused(point, f"fails ({type(error).__name__}: {error})") from error
 
 
 def loaded(point: EntryPoint, wrong: Callable[[Any], str | None]) -> Any:
@@ -80,6 +117,10 @@ def registered(group: str, kind: type[T], own: Mapping[str, T]) -> dict[str, T]:
 
         found[name] = loaded(point, wrong)
     return found
+
+
+def _entry(point: EntryPoint) -> str:
+    return f"the entry point {point.name!r} ({point.value}) of group {point.group}"
 
 
 def _package(point: EntryPoint) -> str:

@@ -5,18 +5,22 @@ Another package adds one by an entry point of the group `oneway.attacks` that na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
+
+from torch import Tensor, nn
 
 from oneway.attacks import linear
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted
 from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
-from oneway.plugins import registered
+from oneway.plugins import Unfit, blamed, registered
 
+GROUP = "oneway.attacks"
 FEW = 100
 """Steps at most between two checks of an attacker who has few pairs."""
 
@@ -133,4 +137,60 @@ def attackers() -> dict[str, Attacker]:
         InputError: for another package's that cannot be used, see `plugins.registered`.
 
     """
-    return registered("oneway.attacks", Attacker, {attacker.name: attacker for attacker in _OWN})
+    own = {attacker.name: attacker for attacker in _OWN}
+    every = registered(GROUP, Attacker, own)
+    for name, attacker in every.items():
+        with blamed(GROUP, name):
+            strange = [other for other in (*attacker.at_least, attacker.start) if other not in (*every, None)]
+            if strange:
+                raise Unfit(f"names an attacker {strange[0]!r} that does not exist; there are {', '.join(every)}")
+    return {name: attacker if name in own else _held(attacker) for name, attacker in every.items()}
+
+
+class _Held(nn.Module):
+    """The network of another package's attacker, held to giving pictures."""
+
+    def __init__(self, network: nn.Module, name: str, size: int) -> None:
+        super().__init__()
+        self._network, self._name, self._size = network, name, size
+
+    def forward(self, features: Tensor) -> Tensor:
+        with blamed(GROUP, self._name):
+            pictures: Tensor = self._network(features)
+            _check_pictures(pictures, (len(features), 3, self._size, self._size))
+        return pictures
+
+
+def _held(attacker: Attacker) -> Attacker:
+    """Hold another package's attacker to what it must give, when it is fitted and when its network draws."""
+    if attacker.config is not None:  # a decoder of ours, whose weights others may go on from
+        return attacker
+
+    def fit(context: Context) -> Fitted[Any]:
+        with blamed(GROUP, attacker.name):
+            fitted = attacker.fit(context)
+            _check_fitted(fitted)
+        return replace(fitted, network=_Held(fitted.network, attacker.name, context.public.pack.size).eval())
+
+    return replace(attacker, fit=fit)
+
+
+def _check_fitted(fitted: Any) -> None:
+    if not isinstance(fitted, Fitted):
+        raise Unfit(f"must give an oneway.attacks.fit.Fitted, not {fitted!r:.80}")
+    if not isinstance(fitted.network, nn.Module):
+        raise Unfit(f"must give a network, a torch.nn.Module, not {fitted.network!r:.80}")
+    if not (isinstance(fitted.validation_error, float) and math.isfinite(fitted.validation_error)):
+        raise Unfit(f"must give a validation_error that is a finite float, not {fitted.validation_error!r}")
+    if type(fitted.steps) is not int or type(fitted.converged) is not bool:
+        raise Unfit(f"must give steps and converged, an int and a bool, not {fitted.steps!r} and {fitted.converged!r}")
+
+
+def _check_pictures(pictures: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(pictures, Tensor):
+        raise Unfit(f"draws {type(pictures).__name__}, not a tensor of pictures {shape}")
+    if tuple(pictures.shape) != shape:
+        raise Unfit(f"draws pictures {tuple(pictures.shape)}, not {shape}")
+    low, high = (float(end) for end in pictures.detach().aminmax())
+    if not (low >= 0 and high <= 1):
+        raise Unfit(f"draws pictures in {low:g}..{high:g}, not in 0..1")

@@ -17,6 +17,7 @@ from oneway.cli.measure import attack, audit
 from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
+from oneway.plugins import points
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare,
@@ -40,6 +41,10 @@ KEPT = {
 }
 """What an interrupted command leaves on the disk, which turns features into pictures."""
 
+MEASURING = ("audit", "benchmark")
+ADDED = {"oneway.attacks": "attackers", "oneway.metrics": "figures", "oneway.judges": "judges"}
+"""What other packages add to what these commands measure, by entry-point group."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
@@ -62,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tyro.cli(
             COMMANDS[given[0]],
             prog=f"oneway {given[0]}",
+            description=_description(given[0]),
             args=given[1:],
             config=(
                 tyro.conf.FlagCreatePairsOff,
@@ -99,6 +105,16 @@ def _listing() -> str:
             f"{name:<{width}}  {summary}", 110, initial_indent="  ", subsequent_indent=" " * (width + 4)
         )
     return "\n".join(lines)
+
+
+def _description(name: str) -> str | None:
+    """Give what the help of a command begins with: its docstring, and what other packages add to what it measures."""
+    groups = ADDED if name in MEASURING else {}
+    added = [f"{kind} {', '.join(points(group))}" for group, kind in groups.items() if points(group)]
+    if not added:
+        return None
+    said = (inspect.getdoc(COMMANDS[name]) or "").split("\n\nArgs:")[0]
+    return f"{said}\n\nInstalled packages add: {'; '.join(added)}."
 
 
 def _no_command(given: Sequence[str]) -> str:

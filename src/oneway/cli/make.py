@@ -10,8 +10,9 @@ from tyro.conf import Positional
 
 from oneway.cli.options import Data, Device, Settings, pairs, required, show
 from oneway.console import console
-from oneway.data.readers.layouts import Packing
+from oneway.data.readers.layouts import Packing, layouts
 from oneway.errors import InputError
+from oneway.plugins import Unfit, blamed
 
 if TYPE_CHECKING:
     from oneway.data.packed import Part
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 def _layouts() -> Any:
     """Make the subcommands of `prepare`, those of other packages too, when they are asked for."""
-    from oneway.data.readers.layouts import layouts
-
     return Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in layouts().items())]  # noqa: UP007
 
 
@@ -31,11 +30,13 @@ def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layout
     says what is read and what is refused.
     """
     from oneway.data.prepare import prepare as pack
-    from oneway.data.source import Source
+    from oneway.data.source import READERS, Source
 
-    source = layout.source()
-    if not isinstance(source, Source):
-        raise InputError(f"{type(layout).__name__}.source gave {source!r}, not an oneway.data.source.Source; mend it")
+    name = next(name for name, kind in layouts().items() if kind is type(layout))
+    with blamed(READERS, name):
+        source = layout.source()
+        if not isinstance(source, Source):
+            raise Unfit(f"must give an oneway.data.source.Source by `source`, not {source!r:.80}")
     made = pack(
         source,
         layout.out,

@@ -25,7 +25,7 @@ from oneway.data.journal import Bad, journalled, line
 from oneway.data.linked import SPANS, Link, write_spans
 from oneway.data.packed import Pack
 from oneway.data.picture import CorruptImage
-from oneway.data.source import Files, Reader, Source
+from oneway.data.source import Files, Reader, Source, read_picture
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
@@ -107,7 +107,7 @@ def prepare(
         _check_free(out, partial, resume=resume)
         if linked:
             return _link(source, out, partial, settings, splits, order, skip_bad=skip_bad)
-        work = Work(source.reader, order, ImageFile(partial / IMAGES, len(order), size))
+        work = Work(source.layout, source.reader, order, ImageFile(partial / IMAGES, len(order), size))
         done = _start(work, out, settings)
         try:
             _read_all(work, done, jobs, skip_bad=skip_bad, progress=progress)
@@ -163,6 +163,7 @@ def _link(
 class Work:
     """Reads chunks of images and writes each to its place in the file, in several processes at once."""
 
+    layout: str
     reader: Reader
     order: NDArray[np.int64]
     file: ImageFile
@@ -176,7 +177,7 @@ class Work:
         bad = []
         for place, index in enumerate(sources):
             try:
-                block[place] = self.reader(int(index), size)
+                block[place] = read_picture(self.layout, self.reader, int(index), size)
             except CorruptImage as error:
                 bad.append((start + place, str(error)))
         # On the disk before the journal says so, or a power cut could leave a hole that nobody sees.

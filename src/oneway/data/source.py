@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from oneway.data.byterange import ByteRange
 from oneway.data.picture import decode
 from oneway.errors import InputError
+from oneway.plugins import Unfit, blamed
 
 Landmarks = tuple[tuple[float, float], ...]
 NAMING, LANDMARKS = ("name", "identity", "split"), "landmarks"
 RESERVED = (*NAMING, LANDMARKS)
 """Columns of a pack's table that are no attributes; the last only where each image has landmarks of its own."""
+READERS = "oneway.readers"
+"""The group of entry points by which other packages add readers."""
 DRAWN = "synthetic"
 """The layout of faces of people who do not exist: pictures of them are shown without being asked for."""
 
@@ -72,12 +75,8 @@ class Source:
     crop: str = "the whole image"
 
     def __post_init__(self) -> None:
-        assert self.labels.dtype == np.bool_
-        assert self.labels.shape == (len(self.names), len(self.attributes))
-        assert self.identities is None or len(self.identities) == len(self.names)
-        assert self.partition is None or len(self.partition) == len(self.names)
-        assert len(set(self.names)) == len(self.names)
-        assert not isinstance(self.landmarks, np.ndarray) or self.landmarks.shape == (len(self.names), 5, 2)
+        with blamed(READERS, self.layout):
+            self._check_shapes()
         for text in (*self.names, *(self.identities or ())):
             try:
                 text.encode()
@@ -96,6 +95,40 @@ class Source:
                     f"attribute {attribute!r}: attribute names must be unique and none of "
                     f"{', '.join(RESERVED)}, which the pack uses itself; rename that column"
                 )
+
+    def _check_shapes(self) -> None:
+        """Hold what a reader gives to speaking of the same images."""
+        count, labels = len(self.names), np.asarray(self.labels)
+        if labels.dtype != np.bool_ or labels.shape != (count, len(self.attributes)):
+            raise Unfit(
+                f"gives labels of {labels.dtype} {labels.shape}, which must be bool ({count}, {len(self.attributes)}), "
+                "one for each name and attribute"
+            )
+        for field in ("identities", "partition"):
+            given = getattr(self, field)
+            if given is not None and len(given) != count:
+                raise Unfit(f"gives {len(given)} {field}, which must be {count}, one for each name, or None")
+        if isinstance(self.landmarks, np.ndarray) and self.landmarks.shape != (count, 5, 2):
+            raise Unfit(f"gives landmarks {self.landmarks.shape}, which must be ({count}, 5, 2), or the same for all")
+        if len(set(self.names)) != count:
+            twice = next(name for name in self.names if self.names.count(name) > 1)
+            raise Unfit(f"gives the name {twice!r} to several images; each must have a name of its own")
+
+
+def read_picture(layout: str, reader: Reader, index: int, size: int) -> NDArray[np.uint8]:
+    """Read image `index` of a layout, (size, size, 3), RGB in 0..255.
+
+    Raises:
+        CorruptImage: if it cannot be read.
+        InputError: if the reader is another package's, and fails otherwise or gives no such picture.
+
+    """
+    with blamed(READERS, layout):
+        given: object = reader(index, size)
+        if not isinstance(given, np.ndarray) or given.dtype != np.uint8 or given.shape != (size, size, 3):
+            found = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+            raise Unfit(f"reads image {index} as {found}, which must be uint8 {size, size, 3}, RGB in 0..255")
+    return given
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from oneway.data.batches import load
 from oneway.data.finite import check_finite
 from oneway.data.packed import Part
 from oneway.errors import InputError
+from oneway.judges.vectors import named, vectors_of
 from oneway.judges.verifier import Verifier
 from oneway.progress import note, track
 from oneway.storage.atomic import whole
@@ -85,12 +86,12 @@ def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float
             found.append(_seen(verifier, part, slice(start, start + _BATCH)))
             advance(len(found[-1]))
     features = np.concatenate(found)
-    check_finite(features, part, f"the features of the verifier {verifier.name}")
+    check_finite(features, part, f"the features of {named(verifier)}")
     return features
 
 
 def _seen(verifier: Verifier, part: Part, rows: slice) -> NDArray[np.float32]:
-    return verifier(load(part, rows), part.landmarks(rows))
+    return vectors_of(verifier, load(part, rows), part.landmarks(rows))
 
 
 def _read(path: Path) -> NDArray[np.float32] | None:

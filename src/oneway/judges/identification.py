@@ -19,8 +19,9 @@ from oneway.config import Count, Positive, Several, Whole, checked, from_dict, r
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
 from oneway.errors import DivergedError, InputError
-from oneway.judges.named import GROUP, is_named, open_named
+from oneway.judges.named import is_named, open_named
 from oneway.judges.preprocessing import Preprocessing
+from oneway.judges.vectors import GROUP
 from oneway.judges.verifier import Embedding, OnnxVerifier, TorchVerifier, Verifier
 from oneway.models.encoder import EncoderConfig, backbone
 from oneway.plugins import points

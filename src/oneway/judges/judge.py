@@ -16,6 +16,7 @@ from oneway.data.finite import check_finite
 from oneway.data.packed import Part, Public, Test, Validation
 from oneway.errors import InputError
 from oneway.judges.cache import known_features
+from oneway.judges.vectors import named, vectors_of
 from oneway.judges.verifier import Verifier
 from oneway.metrics import identity
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
@@ -112,9 +113,8 @@ class Judge:
         """The verifier's features of the mean face, with its points where those of public people lie: (d,)."""
         assert self.verifier is not None
         public = self.test.pack.public.landmarks(slice(None))
-        vector: NDArray[np.float32] = self.verifier(
-            self.mean_face, None if public is None else public.mean(axis=0, keepdims=True)
-        )[0]
+        places = None if public is None else public.mean(axis=0, keepdims=True)
+        vector: NDArray[np.float32] = vectors_of(self.verifier, self.mean_face, places)[0]
         return vector
 
     def measure(
@@ -167,8 +167,8 @@ class Judge:
             if metric.measure is not None
         }
         if self.verifier is not None:
-            vectors = self.verifier(reconstructed, part.landmarks(rows)) if seen is None else seen
-            check_finite(vectors, part, f"the features of the verifier {self.verifier.name} of reconstructions", rows)
+            vectors = vectors_of(self.verifier, reconstructed, part.landmarks(rows)) if seen is None else seen
+            check_finite(vectors, part, f"the features of {named(self.verifier)} of reconstructions", rows)
             similarity = identity.similarity(vectors, self.known(part)[rows])
             scores |= {"vectors": vectors, "face_similarity": similarity}
             if self.threshold is not None:
@@ -241,7 +241,7 @@ def _blind(rate: Estimate | None, similarity: Similarity) -> str | None:
 
 def _check(features: NDArray[np.float32], part: Part, verifier: Verifier) -> None:
     """Refuse a verifier that says nothing, whoever is shown."""
-    name = f"verifier {verifier.name!r} on the {part.split} pictures of {part.pack.path}"
+    name = f"{named(verifier)} on the {part.split} pictures of {part.pack.path}"
     zero = ~features.any(axis=1)
     if zero.any():
         wrong = part.names[int(np.flatnonzero(zero)[0])]

@@ -14,10 +14,9 @@ import numpy as np
 from oneway.data.batches import load
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.judges.vectors import GROUP, check_vectors
 from oneway.judges.verifier import Verifier
-from oneway.plugins import loaded, points, refused
-
-GROUP = "oneway.judges"
+from oneway.plugins import Unfit, blamed, loaded, points, refused
 
 
 def is_named(path: Path | str) -> bool:
@@ -47,13 +46,8 @@ def open_named(name: str, pack: Pack) -> Verifier:
         raise refused(point, f"fails on {pack.path} ({type(error).__name__}: {error})") from error
     if called != name:
         raise refused(point, f"must make a judge called {name!r} too, not {called!r}")
-    if not _is_unit(features):
-        raise refused(point, "must make a judge that maps n pictures to n unit vectors, finite numbers (n, d)")
+    with blamed(GROUP, name):
+        check_vectors(features, 1)
+        if not (np.isfinite(features).all() and features.any()):
+            raise Unfit(f"must map n pictures to n unit vectors, finite floats (n, d), not one to {features[0, :3]}...")
     return made
-
-
-def _is_unit(features: object) -> bool:
-    """Say whether these are one finite vector of length 1."""
-    if not isinstance(features, np.ndarray) or features.ndim != 2 or len(features) != 1:
-        return False
-    return features.dtype.kind == "f" and bool(abs(np.linalg.norm(features) - 1) < 1e-3)

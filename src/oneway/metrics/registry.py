@@ -7,16 +7,19 @@ point of the group `oneway.metrics` that names a `Metric` with a `measure`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.metrics import image
-from oneway.plugins import registered
+from oneway.plugins import Unfit, blamed, registered
 
+GROUP = "oneway.metrics"
+Safer = Literal["low", "high"]
 Measure = Callable[[Tensor, Tensor], NDArray[Any]]
 
 
@@ -40,7 +43,7 @@ class Metric:
     name: str
     title: str
     unit: str
-    safer: Literal["low", "high"] = "low"
+    safer: Safer = "low"
     attack: str = "inversion"
     measure: Measure | None = None
     corrected: bool = False
@@ -88,8 +91,39 @@ _OWN = (
 
 @cache
 def metrics() -> dict[str, Metric]:
-    """Give every figure by name, those of other packages last."""
-    return registered("oneway.metrics", Metric, {metric.name: metric for metric in _OWN})
+    """Give every figure by name, those of other packages last.
+
+    Raises:
+        InputError: for another package's that cannot be used: naming the package and the entry point.
+
+    """
+    own = {metric.name: metric for metric in _OWN}
+    return {name: metric if name in own else _held(metric) for name, metric in registered(GROUP, Metric, own).items()}
+
+
+def _held(metric: Metric) -> Metric:
+    """Hold another package's figure to what it must be, now and whenever it is measured."""
+    given = metric.measure
+
+    def measure(drawn: Tensor, originals: Tensor) -> NDArray[Any]:
+        with blamed(GROUP, metric.name):
+            values = given(drawn, originals) if given is not None else None
+            if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+                raise Unfit(f"must measure numbers in a NumPy array, not {type(values).__name__}")
+            if values.shape != (len(drawn),):
+                raise Unfit(f"must measure one number a picture, ({len(drawn)},), not {values.shape}")
+            if not np.isfinite(values).all():
+                raise Unfit(f"measures {values[~np.isfinite(values)][0]}, which is no finite number")
+        return values
+
+    with blamed(GROUP, metric.name):
+        if given is None or metric.attack != "inversion":
+            raise Unfit("must be a figure of reconstructions, with a `measure` and without an `attack`")
+        if metric.safer not in get_args(Safer):
+            raise Unfit(f"must have safer='low' or safer='high', not {metric.safer!r}")
+        if not (metric.title and metric.unit):
+            raise Unfit("must have a title and a unit, which tables show")
+    return replace(metric, measure=measure)
 
 
 def of_reconstructions() -> dict[str, Metric]:

@@ -145,6 +145,10 @@ def _wrong(name: str, made: Any) -> str | None:
         return f'must have a field `name: Literal["{name}"] = "{name}"`'
     if made.strength not in fields:
         return f"must name by `strength` the field that says how strong it is, not {made.strength!r}"
+    if not all(isinstance(level, int | float) and 0 < level < math.inf for level in made.strengths):
+        return f"must have strengths that are numbers above 0, not {made.strengths!r}"
+    if made.wrap is Defence.wrap and made.penalty is Defence.penalty:
+        return "must have a method `wrap` or `penalty`, or it does nothing"
     return None
 
 

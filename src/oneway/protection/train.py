@@ -24,6 +24,7 @@ from oneway.models.seeded import seeded
 from oneway.progress import track
 from oneway.protection.adversaries import Adversaries
 from oneway.protection.config import ProtectConfig
+from oneway.protection.defences.defence import penalty_of
 from oneway.protection.game import Protector, player, protector_step
 from oneway.protection.log import Log
 from oneway.protection.probe import Probe, Reached
@@ -184,7 +185,7 @@ class Training:
                 target=game.target,
                 perceptual=game.perceptual * share,
                 sight=self.sight,
-                penalty=None if config.active is None else config.active.penalty,
+                penalty=None if config.active is None else partial(penalty_of, config.active),
             )
         settings = torch.tensor([game.pixel * share, rate], device=self.fabric.device)
         return torch.cat([torch.stack([utility_loss, protector_error, adversary_error]), settings])

@@ -53,12 +53,14 @@ class DefencesConfig:
     audit: AuditConfig = field(default_factory=partial(AuditConfig, brief=True))
 
     def __post_init__(self) -> None:
-        for name, _ in map(read_recipe, self.defences):
+        for name, strength in map(read_recipe, self.defences):
             if name not in _compared():
                 raise InputError(
                     f"defences must be of {', '.join(_compared())}, not {name!r}; the unprotected control is always "
                     "there"
                 )
+            if strength is None and not recipes()[name].strengths:
+                raise InputError(f"the defence {name!r} says no strengths to compare it at; give {name}=STRENGTH")
         if not self.cuts:
             raise InputError("cuts must name at least one layer, such as layer2")
 

@@ -5,6 +5,7 @@ Another package adds one by an entry point of the group `oneway.readers` that na
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Packing:
+class Packing(ABC):
     """What every layout is packed with.
 
     Attributes:
@@ -40,6 +41,7 @@ class Packing:
     skip_bad: bool = False
     resume: bool = False
 
+    @abstractmethod
     def source(self) -> Source:
         """Read the layout.
 
@@ -47,7 +49,6 @@ class Packing:
             InputError: for what cannot be read.
 
         """
-        raise NotImplementedError
 
     def further(self) -> dict[str, Any]:
         """Give what else `prepare` is asked for."""
@@ -210,4 +211,4 @@ def _wrong(made: Any) -> str | None:
     if "__dataclass_fields__" not in vars(made):
         return "must be a `@dataclass(frozen=True, kw_only=True)`"
     get_type_hints(made)  # which names what is no type at run time
-    return "must have a method `source`" if made.source is Packing.source else None
+    return "must have a method `source`" if made.__abstractmethods__ else None

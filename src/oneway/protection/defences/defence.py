@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from oneway.config import checked
 from oneway.data.packed import Private
 from oneway.errors import InputError
+from oneway.plugins import Unfit, blamed
+
+GROUP = "oneway.defences"
 
 
 @checked
@@ -66,3 +69,32 @@ class Defence:
 
     def finish(self, encoder: nn.Module, private: Private) -> None:
         """Set what is set after training, from the private people."""
+
+
+def wrapped(defence: Defence, encoder: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Put a defence on an encoder, as `Defence.wrap` does.
+
+    Raises:
+        InputError: if another package's fails, or gives no module.
+
+    """
+    with blamed(GROUP, defence.name):
+        made: object = defence.wrap(encoder, shape)
+        if not isinstance(made, nn.Module):
+            raise Unfit(f"must give by `wrap` an encoder, a torch.nn.Module, not {type(made).__name__}")
+    return made
+
+
+def penalty_of(defence: Defence, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
+    """Give what a defence minimises beside utility, as `Defence.penalty` does.
+
+    Raises:
+        InputError: if another package's fails, or gives what cannot be minimised.
+
+    """
+    with blamed(GROUP, defence.name):
+        term: object = defence.penalty(encoder, pictures, features)
+        if term is None or (isinstance(term, Tensor) and term.dim() == 0 and term.requires_grad):
+            return term
+        found = f"a tensor {tuple(term.shape)}" if isinstance(term, Tensor) else repr(term)
+        raise Unfit(f"must give by `penalty` one number as a tensor () with a gradient, or None, not {found}")
