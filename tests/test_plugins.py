@@ -532,7 +532,7 @@ class Judge(Thumbnail):
         return vectors if len(pictures) == 1 else vectors * float("nan")
 """
     adds("oneway.judges", {"x": "added:Judge"}, text)
-    with pytest.raises(InputError, match=r"features of the verifier 'x' \(the entry point 'x' .* the package oneway-ex"):
+    with pytest.raises(InputError, match=r"features of the verifier 'x' \(the entry point 'x' .* the package oneway"):
         known_features(open_named("x", pack), pack.public, progress=False)
 
 
