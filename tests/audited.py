@@ -167,6 +167,70 @@ def _judge(name: str, face: float, share: float, *, trained_with: bool = False, 
     }
 
 
+def _accepted(judge: str, attacker: str, share: float, *, trained_with: bool = False, answers: int = 1) -> Results:
+    """How many reconstructions a judge accepts; at 1e-4 its people are too few."""
+    shares = {1e-2: 2.2 * share, 1e-3: share, 1e-4: None}
+    return {
+        "judge": judge,
+        "trained_with": trained_with,
+        "threat_model": "black box",
+        "answers": answers,
+        "attacker": attacker,
+        "recognised": [
+            {
+                "false_accept_rate": rate,
+                "threshold": None if found is None else 0.3,
+                "people_needed": 1134 if found is None else None,
+                "true_accept_rate": None if found is None else figure(0.845, "share", 0.014),
+                "share": None if found is None else figure(found, "share"),
+                "floor": None if found is None else figure(0.0021, "share"),
+                "control": None if found is None or answers > 1 else figure(0.713, "share"),
+            }
+            for rate, found in shares.items()
+        ],
+    }
+
+
+def _profile() -> Results:
+    """What is gathered for ISO/IEC 24745, with another encoder."""
+    across = _linkage({"trained": linked(0.213, 0.081, 0.076, 0.204, 0.031, 0.142, 0.221)})
+    drawn = {"this encoder": 0.221, "the other encoder": 0.219, "both": 0.262}
+    return {
+        "assumed": {"weights": "the white box holds the encoder's weights", "queries": "as many as it likes"},
+        "irreversibility": [
+            _accepted("own", "linear", 0.113),
+            _accepted("own", "transformer", 0.262, trained_with=True),
+            _accepted("own", "residual", 0.291, answers=16),
+            _accepted("other.onnx", "transformer", 0.166),
+        ],
+        "unlinkability": [
+            {
+                "title": title,
+                "metric": metric,
+                "value": figure(value, UNITS[metric]),
+                "floor": 0.024,
+                "control": figure(2 * value - 0.1, UNITS[metric]),
+                "leakage": None,
+                "decides": False,
+            }
+            for title, metric, value in (
+                ("linkable, D_sys", "d_sys", 0.472),
+                ("maximal linkability, bits", "maximal_linkability", 0.61),
+            )
+        ],
+        "renewability": {
+            "other": "faces64-layer2-seed1",
+            "across": across | {"facts": {"d_sys_floor": 0.009, "maximal_linkability_floor": 0.024}},
+            "within": linked(0.612, 0.403, 0.318, 0.551, 0.231, 0.472, 0.61),
+            "drawn": {
+                name: {"scores": scores(face, face / 4, 0.3 + face / 10), "validation": {"mse": 0.03}}
+                for name, face in drawn.items()
+            },
+            "strongest": "both",
+        },
+    }
+
+
 def audited() -> Results:
     """An encoder that was protected to some degree, with a control; every block was measured."""
     attackers = {
@@ -328,6 +392,7 @@ def audited() -> Results:
             "linkage": figure(0.516, "leakage", 0.031),
         },
         "judges": [_judge("own", 0.412, 0.262, trained_with=True), _judge("other.onnx", 0.356, 0.166, counts=True)],
+        "iso24745": _profile(),
         "untested": [
             "other initial weights of the attackers: each was trained once",
             "generative priors (a GAN or diffusion model of faces) that fill in what the features lack",
@@ -405,6 +470,8 @@ def refused() -> Results:
         "control": None,
         "leakage": {name: because(f"leakage of {name}") for name in found["leakage"]},
         "judges": [],
+        "iso24745": found["iso24745"]
+        | {part: because(part) for part in ("irreversibility", "unlinkability", "renewability")},
         "untested": [],
         "seconds": {},
     }

@@ -32,7 +32,8 @@ from oneway.metrics.estimate import Estimate
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.run import WEIGHTS, build, describe
 from oneway.protection.train import Training
-from oneway.report.reports import Asked, Data, RunReport, Validated
+from oneway.report.asked import Asked, Data
+from oneway.report.reports import RunReport, Validated
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
 from oneway.report.values import SCHEMA, Utility
 from oneway.runtime import launch

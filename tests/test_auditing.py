@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,26 @@ class Negative(nn.Module):
         return 1 - pictures
 
 
+def audit_noisily(people: oneway.Pack, judge: Verifier, path: Path) -> None:
+    """Audit the plain encoder with some noise beside another that has the same features, four times as large."""
+    other = path.with_suffix(".npz")
+    dump(Changed(scale=4.0), people, other)
+    config = replace(CONFIG, renewed=str(other))
+    oneway.audit(Changed(noise=0.5), data=people, out=path, config=config, verifier=judge, progress=False)
+
+
+def dump(encoder: nn.Module, people: oneway.Pack, path: Path, *, whole: bool = False) -> None:
+    """Store an encoder's features, as float32 or as whole numbers of 8 bits."""
+    names, features = [], []
+    for part in (people.public, people.validation, people.test):
+        names += part.names
+        pictures = torch.from_numpy(part.images(slice(None))).permute(0, 3, 1, 2) / 255
+        with torch.no_grad():
+            features.append(encoder(pictures).numpy())
+    stored = np.concatenate(features)
+    write_dump(path, names, np.round(stored / np.abs(stored).max() * 127).astype(np.int8) if whole else stored)
+
+
 @pytest.fixture(scope="module")
 def control(once: Once, people: oneway.Pack, judge: Verifier) -> Path:
     """The audit of the plain encoder."""
@@ -86,11 +107,7 @@ def brief(once: Once, people: oneway.Pack, judge: Verifier) -> Path:
 @pytest.fixture(scope="module")
 def noisy(once: Once, people: oneway.Pack, judge: Verifier) -> oneway.AuditReport:
     """What is found of the plain encoder with some noise, without a control."""
-
-    def make(path: Path) -> None:
-        oneway.audit(Changed(noise=0.5), data=people, out=path, config=CONFIG, verifier=judge, progress=False)
-
-    return read(once("audited-noisy", make))
+    return read(once("audited-noisy", partial(audit_noisily, people, judge)))
 
 
 @pytest.fixture(scope="module")
@@ -247,14 +264,7 @@ def test_another_question_is_no_control(audit: Audit) -> None:
 
 
 def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: oneway.Pack, tmp_path: Path) -> None:
-    encoder, names, features = Changed(), [], []
-    for part in (people.public, people.validation, people.test):
-        names += part.names
-        pictures = torch.from_numpy(part.images(slice(None))).permute(0, 3, 1, 2) / 255
-        with torch.no_grad():
-            features.append(encoder(pictures).numpy())
-    stored = np.concatenate(features)
-    write_dump(tmp_path / "dump" / "features.npz", names, np.round(stored / np.abs(stored).max() * 127).astype(np.int8))
+    dump(Changed(), people, tmp_path / "dump" / "features.npz", whole=True)
     report = audit(features=tmp_path / "dump")
     assert report.victim.threat_models == ["feature dump"]
     assert report.leakage["face_similarity"].value > 0.8
@@ -310,6 +320,12 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     assert first.independent is not None
     assert first.independent.attacker in {"linear", "mirror"}, "who trained with it is no independent attacker"
     assert second.independent is None
+    assert report.iso24745 is not None
+    accepted = {(row.judge, row.attacker, row.trained_with): row for row in report.iso24745.irreversibility}
+    assert all(name != "other" or not trained_with for name, _, trained_with in accepted)
+    for name, faces in (("judge.onnx", first.independent), ("judge.onnx", first.faces), ("other", second.faces)):
+        saw = name == "judge.onnx" and faces.attacker == "identity"
+        assert accepted[name, faces.attacker, saw].recognised == faces.recognised
     with np.load(tmp_path / "audit" / "scores.npz") as kept:  # what a control is held to
         names = {"face_similarity": first.faces, "face_similarity by other": second.faces}
         for name, faces in (names | {"face_similarity independent": first.independent}).items():

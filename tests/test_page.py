@@ -158,7 +158,7 @@ def test_the_verdict_and_its_numbers_come_first(tmp_path: Path) -> None:
     page = read(tmp_path, results)
     sections = [str(attributes["id"]) for attributes in page.all("section")]
     assert sections[0] == "verdict"
-    assert len(sections) == len(page.all("nav")) * 14
+    assert len(sections) == len(page.all("nav")) * 15
     first = page.sections["verdict"]
     assert results["verdict"]["sentence"] in first
     assert "Leakage: partial" in first
@@ -202,7 +202,7 @@ def test_every_estimate_is_on_the_page_with_its_interval(tmp_path: Path) -> None
             for place, part in enumerate(block):
                 look(part, f"{name}.{place}")
 
-    for block in ("verdict", "attacks", "queries", "utility", "leakage"):
+    for block in ("verdict", "attacks", "queries", "utility", "leakage", "iso24745"):
         look(results[block], block)
     assert found > 100
     decided = results["decisions"]["scores"]
@@ -298,7 +298,7 @@ def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
                 yield from look(part)
 
     reasons = list(look(results))
-    assert len(reasons) == 9 + 3 + 2, "attacks, leakages, queries and decisions"
+    assert len(reasons) == 9 + 3 + 2 + 3, "attacks, leakages, queries and decisions, and what a standard asks"
     for reason in reasons:
         if not reason.startswith("decisions"):  # a mark that is not there
             assert f"ot measured: {reason}" in text
@@ -312,7 +312,7 @@ def test_a_block_may_be_refused(tmp_path: Path, block: str) -> None:
     assert ("it went up in smoke" in page.text) == (
         block == "queries"
     )  # the decisions are marks beside others' figures
-    assert len(page.all("section")) == 14
+    assert len(page.all("section")) == 15
 
 
 @pytest.mark.parametrize("attack", list(audited()["attacks"]))
@@ -376,6 +376,7 @@ def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) 
         results["attacks"]["optimisation"]["scores"],
         results["attacks"]["averaging"]["scores"],
         *(point["scores"] for point in results["queries"]["curve"]),
+        *(way["scores"] for way in results["iso24745"]["renewability"]["drawn"].values()),
     ):
         for name in needless:
             del holder[name]

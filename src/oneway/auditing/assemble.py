@@ -18,6 +18,7 @@ from oneway.auditing.judged import Counting
 from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.monotonicity import check_monotonicity
+from oneway.auditing.profile import profile
 from oneway.auditing.reconstruction import FACES, shown
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
@@ -29,9 +30,10 @@ from oneway.metrics.linkage import chance
 from oneway.metrics.registry import metrics
 from oneway.metrics.unlinkability import MEASURES
 from oneway.report import convergence
+from oneway.report.asked import Asked, Provenance
 from oneway.report.limits import LEAKAGES
 from oneway.report.page import Pictures
-from oneway.report.reports import Asked, AuditReport, Excess, Provenance, Subject
+from oneway.report.reports import AuditReport, Excess, Subject
 from oneway.report.values import (
     Attacks,
     Decisions,
@@ -70,6 +72,7 @@ def assemble(
         told = inferred(confused, found["inference"].facts.attributes, victim.pack)
         decisions = replace(decisions, scores=decisions.scores | told)
     beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
+    floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
     more = [guard.message for guard in beside if guard.passed is False] + convergence.doubts(late)
     report = AuditReport(
@@ -85,10 +88,11 @@ def assemble(
         utility=victim.utility,
         attacks=attacks,
         queries=_queries(found, judges[0], config),
-        floors=_floors(found, victim.pack, counts),
+        floors=floors,
         validation=_validation(found, attacks, counts),
         control=None if control is None else control.beside(counts),
         judges=seen,
+        iso24745=profile(found, context, seen, attacks, floors["chance"], control),
         unconverged=late,
         guards=passed + guards.check_judges(seen) + guards.check_convergence(late) + beside,
         untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,15 +28,16 @@ LOST = 1.05
 def attacks_of(found: Mapping[str, StepResult], pack: Pack, judges: Sequence[Judge]) -> Attacks:
     """Give the result of every attack, or why there is none; of faces and features as the first judge sees them."""
     attacks: Attacks = {"inversion": inversion_of(found, judges), "feature": feature_of(found["feature"], judges[0])}
-    for name, give in {
-        "linkage": _linkage,
+    others: dict[str, Callable[[StepResult, Pack, Judge], AttackResult]] = {
+        "linkage": linkage_of,
         "scatter": _scatter,
         "inference": _inference,
         "optimisation": _scored,
         "information": _information,
         "averaging": _scored,
         "bound": _bound,
-    }.items():
+    }
+    for name, give in others.items():
         step = found[name]
         attacks[name] = step.refusal or replace(give(step, pack, judges[0]), seconds=step.facts.seconds)
     return attacks
@@ -118,7 +119,8 @@ def feature_of(step: StepResult, judge: Judge) -> OrRefused[AttackResult]:
     )
 
 
-def _linkage(step: StepResult, _: Pack, __: Judge) -> AttackResult:
+def linkage_of(step: StepResult, *_: object) -> AttackResult:
+    """Give what the strongest way of linking gets, and every other."""
     found = step.facts
     return AttackResult(
         scores=found.scores,

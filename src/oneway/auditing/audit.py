@@ -18,6 +18,7 @@ from oneway.auditing.control import PICTURES, SCORES, Control, check_question, i
 from oneway.auditing.measures import measure
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import require_fingerprint, without
+from oneway.auditing.renewal import open_other
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.surrogates import Surrogates, open_surrogates
 from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
@@ -29,8 +30,9 @@ from oneway.judges.judge import Judge, identified
 from oneway.judges.verifier import Verifier
 from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import Run
+from oneway.report.asked import Asked, Data, Question
 from oneway.report.page import write_page
-from oneway.report.reports import Asked, AuditReport, Data, Question
+from oneway.report.reports import AuditReport
 from oneway.report.values import SCHEMA
 from oneway.runtime import launch
 from oneway.storage import runs
@@ -95,7 +97,9 @@ def audit(
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
     images = images or opened.pack.drawn
-    question = Question(audit=runs.named(config), victim=opened.identity, data=Data(**opened.pack.about), images=images)
+    other = open_other(config, opened, fabric, network)
+    settings = runs.named(config) | ({} if other is None else {"renewed": _told(other)})
+    question = Question(audit=settings, victim=opened.identity, data=Data(**opened.pack.about), images=images)
     verifiers = _several(verifier)
     if control is not None:
         check_question(Path(control), opened, question)
@@ -107,7 +111,9 @@ def audit(
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
-        unkept = config if config.alone is None else replace(config, alone=replace(config.alone, keep=False))
+        unkept = replace(
+            config, renewed=None, alone=None if config.alone is None else replace(config.alone, keep=False)
+        )
         again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, asked, again)
     judges = open_judges(opened.pack, verifiers, surrogates, progress=progress)
@@ -132,6 +138,7 @@ def audit(
             config=config,
             steps=steps,
             images=images,
+            other=other,
         )
         found = measure(context)
         report = assemble(found, context, passed, doubts, beside, asked)
@@ -147,6 +154,11 @@ def audit(
         runs.write_json(folder / runs.RESULTS, to_dict(report))
         tidy(folder, FEATURES, FOLDER)
         return report
+
+
+def _told(other: Victim) -> str:
+    """Name another encoder by what tells it from any other, and not by where it lies."""
+    return f"{other.name}@{str(other.identity['hash'])[:12]}"
 
 
 def _several(verifier: Verifier | Sequence[Verifier] | None) -> tuple[Verifier, ...]:
@@ -226,7 +238,11 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
         require_fingerprint(judge, f"the control {path}")
     if is_run(path):
         run = Run.open(path, victim.pack)
-        settings = [without(runs.named(again.config), "runtime"), [judge.fingerprint for judge in asked.judges], SCHEMA]
+        settings = [
+            without(runs.named(again.config), "runtime", "renewed"),
+            [judge.fingerprint for judge in asked.judges],
+            SCHEMA,
+        ]
         path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
             audit(

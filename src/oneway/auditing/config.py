@@ -45,6 +45,9 @@ class AuditConfig:
             the worst. Networks of two families carry over to a third, where one does not.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
+        renewed: another encoder for the same people, such as one of another seed: the folder of a run, an ONNX file
+            that takes pictures as the audited one does, or stored features. Whether its features can be linked to the
+            audited one's is then measured, and what both give together; it changes no other figure.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
         output: which output of an ONNX encoder holds the features, if it has several.
         seed: of everything.
@@ -66,6 +69,7 @@ class AuditConfig:
     alone: InversionConfig | None = None
     surrogates: Whole = 2
     steps: Count | None = None
+    renewed: str | None = None
     pixels: Range | None = None
     output: str | None = None
     seed: Whole = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +15,9 @@ from oneway.auditing.victim import Stolen, Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
 from oneway.report.values import Course
+
+OTHER = "another encoder"
+"""In the seed of what the other encoder draws: no noise is drawn twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,7 @@ class AuditContext:
         config: their budgets.
         steps: which are finished.
         images: whether pictures of people are asked for, so that steps keep some.
+        other: another encoder for the same people, if one was given.
 
     """
 
@@ -37,6 +43,16 @@ class AuditContext:
     config: AuditConfig
     steps: Steps
     images: bool = False
+    other: Victim | None = None
+
+    @contextmanager
+    def seeded(self, name: str) -> Iterator[None]:
+        """Let what the encoders draw at random be a function of the seed and a name, in a block: each its own."""
+        with ExitStack() as stack:
+            stack.enter_context(self.victim.seeded(self.config.seed, name))
+            if self.other is not None:
+                stack.enter_context(self.other.seeded(self.config.seed, name, OTHER))
+            yield
 
     @property
     def judge(self) -> Judge:

@@ -19,7 +19,8 @@ from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
 from oneway.protection.config import read
 from oneway.protection.run import Run
-from oneway.report.reports import Asked, AuditReport, ControlReport, Question, read_report
+from oneway.report.asked import Asked, Question
+from oneway.report.reports import AuditReport, ControlReport, read_report
 from oneway.storage import runs
 from oneway.storage.inputs import read_array
 
@@ -91,8 +92,8 @@ def _command(asked: Question) -> str:
 
 
 def _deciding(config: Mapping[str, object]) -> dict[str, object]:
-    """Leave out where it ran, how an encoder takes pictures, which is its own affair, and what it leaves behind."""
-    question = without(config, "runtime", "pixels", "output")
+    """Leave out where it ran, how an encoder takes pictures and what renews it, its own affairs, and what it leaves."""
+    question = without(config, "runtime", "pixels", "output", "renewed")
     alone = config.get("alone")
     return question | {"alone": without(alone, "keep")} if isinstance(alone, dict) else question
 

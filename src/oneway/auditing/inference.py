@@ -16,10 +16,10 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.linkage import Cosine, First, LikelihoodRatio
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.labels import panel_of
-from oneway.auditing.linking import link, with_unlinkability
+from oneway.auditing.linking import Split, link, with_unlinkability
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
-from oneway.data.packed import Test
+from oneway.data.packed import Pack, Test
 from oneway.judges.judge import Judge
 from oneway.metrics import identity, scatter
 from oneway.metrics.classification import confusion
@@ -81,7 +81,7 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     """Compare stolen features with photographs of the same people, in several ways; the best counts."""
     pack, access = context.pack, context.stolen.access
     if pack.test.num_people == len(pack.test):
-        return refused(f"{_alone(pack.test)}, so there is no photograph to link to")
+        return refused(f"{alone(pack.test)}, so there is no photograph to link to")
     cosine = linkage.Cosine(access, context.stolen.gallery(), pack.public)
     components = linkage.Components(cosine, pack.public, seed=context.config.seed)
     ways: dict[str, Cosine | First | LikelihoodRatio] = {"cosine": cosine}
@@ -107,6 +107,11 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
                 split: linkage.normalise(arrays[f"{key} {split}"] - mean) for split in ("validation", "test")
             }
             photographs[way] = {part.split: linkage.normalise(judge.known(part) - real) for part in parts}
+    return best_way(stolen, photographs, pack)
+
+
+def best_way(stolen: Mapping[str, Split], photographs: Mapping[str, Split], pack: Pack) -> StepResult:
+    """Score every way of linking, and give the one that links most pairs of validation people; see `linking.link`."""
     scored = {name: link(stolen[name], photographs[name], pack) for name in stolen}
     strongest = max(scored, key=lambda name: scored[name].strength)
     scored[strongest] = with_unlinkability(scored[strongest], stolen[strongest], photographs[strongest], pack)
@@ -121,7 +126,7 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     return StepResult(facts=facts, arrays=best.arrays)
 
 
-def _alone(test: Test) -> str:
+def alone(test: Test) -> str:
     """Say why no two test pictures are of one person, as far as is known."""
     if test.num_unknown:
         unknown = f"whom {test.num_unknown} of {len(test)} test pictures show is unknown"
@@ -133,7 +138,7 @@ def scattered(context: AuditContext, _: Place) -> StepResult:
     """Measure how features gather by person (Table 3)."""
     test = context.pack.test
     if test.num_people == len(test):
-        return refused(f"{_alone(test)}, so there is no scatter within a person")
+        return refused(f"{alone(test)}, so there is no scatter within a person")
     flat = all_features(context.stolen.access, test).reshape(len(test), -1)
     measured = scatter.scatter(flat, test.identities)
     chance = scatter.chance(flat, test.identities, seed=context.config.seed)

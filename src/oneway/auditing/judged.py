@@ -14,6 +14,7 @@ from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.leakage import NoLeakError, leakage
+from oneway.metrics.pairs import people_needed
 from oneway.report.judging import JudgedFaces, JudgeReport, PredictedFeatures, Recognised
 from oneway.report.values import AttackResult, Attacks, OrRefused, Refused, Scores
 
@@ -220,6 +221,7 @@ def _recognised(
     return Recognised(
         false_accept_rate=rate,
         threshold=at,
+        people_needed=people_needed(judge.validation.identities, rate) if at is None else None,
         true_accept_rate=judge.true_accept_rate(at),
         share=share(ours),
         floor=share([floor]),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import LINEAR, Attacker, attackers, trained
-from oneway.auditing import inference, labels, reconstruction, white_box
+from oneway.auditing import inference, labels, reconstruction, renewal, white_box
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.steps import StepResult, refused
@@ -26,7 +27,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     def take(name: str, make: Callable[..., StepResult], *given: Any) -> None:
         def made(place: Place) -> StepResult:
             # No step depends on what those before it drew, so it is the same after a kill.
-            with context.victim.seeded(context.config.seed, name):
+            with context.seeded(name):
                 return make(context, place, *given)
 
         found[name] = context.steps.take(name, made)
@@ -56,6 +57,12 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     unless(brief, "optimisation", white_box.optimised, found)
     best = labels.strongest(labels.panel_of(found), context.judge)
     unless(brief, "averaging", reconstruction.averaging, panel[best], best, found)
+    unless(alone, "renewal", renewal.linked, found)
+    if alone is None and context.other is not None:
+        take("renewal, within one", renewal.within)
+        for which, name in renewal.RENEWAL.items():
+            if name not in found:
+                take(name, partial(renewal.drawn, both=which == renewal.BOTH))
     if brief is None:
         learner = few_queries(found, context.judge)
         for number in context.config.queries:

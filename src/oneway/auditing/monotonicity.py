@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.labels import panel_of, strongest
+from oneway.auditing.renewal import BOTH, RENEWAL, THIS
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import Judge
 from oneway.metrics.estimate import mean
@@ -56,6 +57,10 @@ def _pairs(found: Mapping[str, StepResult], judge: Judge) -> Iterator[tuple[str,
     white = found["optimisation"].arrays
     if name in white:
         yield "the white box", "the black box", sign * (white[name] - best[white["index"]]), white["index"]
+    renewed = {whose: found[step] for whose, step in RENEWAL.items() if step in found}
+    if BOTH in renewed:
+        most, least = renewed[strongest(renewed, judge)].arrays[name], renewed[THIS].arrays[name]
+        yield "who has the features of both encoders", "who has one's", sign * (most - least), everything
     several = found["averaging"].arrays.get(name)
     if several is not None:
         yield "who has several answers", "who has one", sign * (several - best), everything

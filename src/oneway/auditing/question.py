@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from oneway.errors import InputError
-from oneway.report.reports import Named
+from oneway.report.asked import Named
 from oneway.storage import runs
 
 

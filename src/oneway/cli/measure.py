@@ -163,10 +163,11 @@ def audit(
 def _say(report: AuditReport, out: Path) -> None:
     """Show what was found, and which guards did not hold or are unknown: a figure beside them is not what it seems."""
     from oneway.auditing.audit import PAGE
-    from oneway.report.table import audit_table
+    from oneway.report.table import audit_tables
 
     said = console()
-    said.print(audit_table(report))
+    for table in audit_tables(report):
+        said.print(table)
     for guard in report.guards:
         if not guard.passed:
             state = "is unknown" if guard.passed is None else "FAILED"

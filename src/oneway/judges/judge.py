@@ -22,8 +22,8 @@ from oneway.metrics import identity
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 from oneway.metrics.image import affine
 from oneway.metrics.registry import metrics, of_reconstructions
+from oneway.report.asked import Named
 from oneway.report.judging import JudgeReport, Similarity
-from oneway.report.reports import Named
 
 FALSE_ACCEPT_RATE = 1e-3
 INDEPENDENT = " independent"

@@ -6,6 +6,7 @@ never compared with itself. Up to `BLOCK` pairs are one block, and give the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -33,6 +34,15 @@ def num_apart(people: People) -> int:
     """Count the pairs of pictures of different people, either order of two being one pair."""
     shots = np.unique(people, return_counts=True)[1]
     return (len(people) ** 2 - int(np.square(shots).sum())) // 2
+
+
+def people_needed(people: People, false_accept_rate: float) -> int:
+    """Give how many people, with as many pictures each as these have, would do for `thresholds` to measure a rate."""
+    shots = np.unique(people, return_counts=True)[1]
+    several, squared = float(shots.mean()), float(np.square(shots).mean())
+    # So many pairs of different people: p people have (p^2 several^2 - p squared) / 2 of them.
+    wanted = 2 * LEAST_ACCEPTED / false_accept_rate
+    return math.ceil((squared + math.sqrt(squared**2 + 4 * several**2 * wanted)) / (2 * several**2))
 
 
 def others(people: People) -> Counts:

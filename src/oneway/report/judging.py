@@ -27,6 +27,7 @@ class Recognised:
     Attributes:
         false_accept_rate: share of pairs of different validation people above the threshold.
         threshold: that cosine; none where they are too few to find it, and then there are no shares.
+        people_needed: how many validation people would do to find it; none where they do.
         true_accept_rate: share of pairs of real pictures of one test person above it.
         share: of the reconstructions above it.
         floor: the same of the mean face.
@@ -36,6 +37,7 @@ class Recognised:
 
     false_accept_rate: float
     threshold: float | None
+    people_needed: int | None = None
     true_accept_rate: Estimate | None
     share: Estimate | None
     floor: Estimate | None

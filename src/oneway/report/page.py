@@ -19,6 +19,7 @@ from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report import figure
 from oneway.report.curve import draw_curve
+from oneway.report.profile_table import held, left_out, seen
 from oneway.report.reports import AuditReport
 from oneway.report.table import verifier_line
 from oneway.report.values import scores_of
@@ -110,6 +111,9 @@ def environment() -> Environment:
         "scores_of": scores_of,
         "titles": {name: _unbroken(metric.title) for name, metric in metrics().items()},
         "scores": _labels("inversion"),
+        "held": held,
+        "seen": seen,
+        "left_out": left_out,
         "linked": {name: label for name, label in _labels("linkage").items() if metrics()[name].unit == "share"},
         "linkable": {name: label for name, label in _labels("linkage").items() if metrics()[name].unit != "share"},
         "leaks": LEAKS,

@@ -16,7 +16,9 @@ from pydantic import Field
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
 from oneway.metrics.estimate import Estimate
+from oneway.report.asked import Provenance
 from oneway.report.judging import JudgeReport
+from oneway.report.profile import Profile
 from oneway.report.values import SCHEMA, Attacks, Decisions, Floors, Guard, OrRefused, Queries, Utility, Verdict
 from oneway.storage.inputs import regular
 from oneway.storage.runs import RESULTS
@@ -69,79 +71,6 @@ class ControlReport:
 
 @record
 @dataclass(frozen=True, kw_only=True)
-class Named:
-    """A judge as others know it: its name, for people, and its fingerprint, by which it is told from others."""
-
-    name: str | None
-    fingerprint: str | None
-
-    def __str__(self) -> str:
-        if self.name is None:
-            return "no verifier"
-        return f"{self.name} ({(self.fingerprint or 'no fingerprint')[:12]})"
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """A pack as others know it: its folder's name, and the hash of its pictures and labels."""
-
-    name: str
-    hash: str
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What an audit is asked, whoever judges, without a path.
-
-    Attributes:
-        audit: the attacks and their budgets, files by name and hash.
-        victim: what tells it from any other: names and hashes.
-        data: the pack.
-        images: whether pictures of people were asked for.
-
-    """
-
-    audit: dict[str, object]
-    victim: dict[str, object]
-    data: Data
-    images: bool
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class Asked(Question):
-    """The same with the judges, the first of whom attackers train with: all that decides an audit's figures."""
-
-    judges: list[Named]
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class Provenance(Asked):
-    """What made a report.
-
-    Attributes:
-        oneway: its version, as those of the libraries below are theirs.
-        torch: see `oneway`.
-        torchvision: see `oneway`.
-        python: see `oneway`.
-        machine: its processors.
-        created: when, in UTC.
-
-    """
-
-    oneway: str
-    torch: str
-    torchvision: str
-    python: str
-    machine: str
-    created: str
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
 class AuditReport:
     """What someone learns who steals an encoder's features.
 
@@ -158,6 +87,7 @@ class AuditReport:
         validation: what the leakages are made of, on validation people: a setting is chosen by these.
         control: the unprotected encoder beside it.
         judges: of faces.
+        iso24745: what standards ask of protected features, gathered; none in reports that were made before it was.
         unconverged: the steps whose trained attacker ended by its budget.
         guards: checks of the audit itself.
         untested: what it does not show.
@@ -179,6 +109,7 @@ class AuditReport:
     validation: dict[str, Excess]
     control: ControlReport | None
     judges: list[JudgeReport]
+    iso24745: Profile | None = None
     unconverged: list[str]
     guards: list[Guard]
     untested: list[str]
@@ -192,9 +123,9 @@ class AuditReport:
 
     def __str__(self) -> str:
         from oneway.console import as_text
-        from oneway.report.table import audit_table
+        from oneway.report.table import audit_tables
 
-        return as_text(audit_table(self))
+        return "\n".join(map(as_text, audit_tables(self)))
 
     def to_json(self) -> str:
         """Write the report as JSON, as `results.json` holds it."""

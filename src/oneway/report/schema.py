@@ -10,7 +10,7 @@ from docstring_parser import parse
 
 from oneway.config import JsonSchema, schema
 from oneway.metrics.estimate import Estimate
-from oneway.report import reports, sweeps, values
+from oneway.report import asked, judging, profile, reports, sweeps, values
 from oneway.report.settings import meaning
 
 ABOUT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,7 +22,7 @@ def results_schema() -> JsonSchema:
     found = schema(KINDS[0] | KINDS[1] | KINDS[2] | KINDS[3])
     records = {Estimate.__name__: Estimate} | {
         name: kind
-        for room in (values, reports, sweeps)
+        for room in (values, judging, profile, asked, reports, sweeps)
         for name, kind in vars(room).items()
         if dataclasses.is_dataclass(kind)
     }

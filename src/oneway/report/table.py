@@ -11,6 +11,7 @@ from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report.judging import JudgeReport
 from oneway.report.limits import LEAKAGES
+from oneway.report.profile_table import profile_table
 from oneway.report.reports import AuditReport, RunReport
 from oneway.report.reproduction import columns
 from oneway.report.sweeps import BenchmarkReport, ExperimentReport, Shares
@@ -19,6 +20,11 @@ from oneway.report.values import Attacks, OrRefused, Queries, Refused, Utility, 
 UTILITY = "mean_mcc"
 Figure = Estimate | Refused | float | str | None
 Figures = Mapping[str, Figure]
+
+
+def audit_tables(report: AuditReport) -> list[Table]:
+    """Lay out an audit: its figures, and what standards ask of protected features."""
+    return [audit_table(report), *([] if report.iso24745 is None else [profile_table(report.iso24745)])]
 
 
 def audit_table(report: AuditReport) -> Table:

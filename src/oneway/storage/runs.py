@@ -24,8 +24,8 @@ from oneway.storage.atomic import unwritable as unwritable
 from oneway.storage.atomic import whole as whole
 from oneway.storage.inputs import read_object, regular
 
-FILES = ("perceptual", "perceptual_network", "weights")
-"""Fields of configs that name a file, alone or as BACKBONE:FILE."""
+FILES = ("perceptual", "perceptual_network", "weights", "renewed")
+"""Fields of configs that name a file or a folder, alone or as BACKBONE:FILE."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 
 

@@ -1,0 +1,148 @@
+"""Attacks on a renewed encoder: features by one are linked to those by another, or both are attacked together.
+
+A password that was stolen is renewed, and the old one is worth nothing. Features by a new encoder, of another seed say,
+are new only as far as those by the old one do not give them away. The attacker learns from public pictures sent through
+both, and links stolen features to other pictures of the same people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from oneway.attacks.access import Access, Bools, Index
+from oneway.attacks.linear import Linear, chosen_rows, regress
+from oneway.attacks.linkage import KEPT, Components, Cosine, First, LikelihoodRatio, Vectors, normalise
+from oneway.data.packed import Pack, Part
+
+Split = dict[str, Vectors]
+
+
+class Together:
+    """Access to the features of every picture by several encoders: one behind the other, channel by channel.
+
+    Where their maps are of different sizes, the numbers of each are laid out flat.
+
+    Args:
+        every: the encoders', at least one.
+        mirrored: whether features of mirrored pictures are to be had, if every encoder gives them.
+
+    """
+
+    def __init__(self, every: Sequence[Access], *, mirrored: bool = True) -> None:
+        self._every = tuple(every)
+        self.device, self.queries = every[0].device, 0
+        self.mirrors = mirrored and all(each.mirrors for each in every)
+        shapes = [each.shape for each in every]
+        self._flat = len({shape[1:] for shape in shapes}) > 1
+        numbers = sum(int(np.prod(shape)) for shape in shapes)
+        self.shape = (numbers,) if self._flat else (sum(shape[0] for shape in shapes), *shapes[0][1:])
+
+    def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
+        """Put the features of each picture together; see `Access`."""
+        found = [each.features(part, index, mirrored) for each in self._every]
+        self.queries += len(found[0])
+        return torch.cat([features.flatten(1) for features in found] if self._flat else found, dim=1)
+
+    @contextmanager
+    def seeded(self, *seed: int | str) -> Iterator[None]:
+        """Seed every encoder; see `Access`."""
+        with ExitStack() as stack:
+            for each in self._every:
+                stack.enter_context(each.seeded(*seed))
+            yield
+
+
+class Crossed(Components):
+    """The components of stolen features by one encoder, beside those by another in the place of photographs'."""
+
+    def __init__(self, stolen: Components, known: Components) -> None:
+        self._sides = stolen, known
+        self.number = min(stolen.number, known.number)
+        self.public, self.known, self.people = stolen.public, known.public, stolen.people
+
+    def of(self, part: Part, *, photographs: bool) -> Vectors:
+        """Give the scaled components of every picture of a part, by the one encoder or by the other: (n, number)."""
+        return self._sides[photographs].of(part, photographs=False)
+
+
+class Mapped:
+    """Compare components by one encoder with what is predicted of them from features by another.
+
+    Args:
+        predicted: of every picture of a part, by its split, (n, number).
+        components: by the encoder that they are of.
+        kept: the first of them that are compared.
+
+    """
+
+    def __init__(self, predicted: Split, components: Components, kept: int) -> None:
+        self._predicted, self._real, self._kept = predicted, First(components, kept), kept
+
+    def stolen(self, part: Part) -> Vectors:
+        """Give unit vectors: (n, kept)."""
+        return normalise(self._predicted[part.split][:, : self._kept])
+
+    def photographs(self, part: Part) -> Vectors:
+        """Give unit vectors: (n, kept)."""
+        return self._real.stolen(part)
+
+
+def components_of(access: Access, pack: Pack, *, seed: int) -> Components:
+    """Give the principal components of an encoder's single answers."""
+    return Components(Cosine(access, access, pack.public), pack.public, seed=seed)
+
+
+def linked_by(stolen: Components, known: Components, pack: Pack) -> dict[str, First | LikelihoodRatio]:
+    """Give the ways of comparing components by one encoder with those by another, or by the same, without a map.
+
+    The likelihood ratio learns from public people what components of one person have in common; the components
+    themselves can be compared where both are of one encoder.
+    """
+    both = Crossed(stolen, known)
+    ways: dict[str, First | LikelihoodRatio] = {}
+    for kept in _tried(both):
+        if stolen is known:
+            ways[f"{kept} components"] = First(both, kept)
+        if pack.public.num_people < len(pack.public):
+            ways[f"likelihood ratio of {kept}"] = LikelihoodRatio(both, kept)
+    return ways
+
+
+def mapped(source: Access, fitted_on: Access, components: Components, pack: Pack, *, seed: int) -> dict[str, Mapped]:
+    """Map features by one encoder onto the components by another, by ridge regression on public pictures.
+
+    Args:
+        source: whose features are mapped.
+        fitted_on: the same for public pictures, or averages of several answers, see `linear.regress`.
+        components: onto which they are mapped.
+        pack: the people: public ones teach, validation ones choose the penalty.
+        seed: of the choice of public pictures.
+
+    """
+    public, validation = pack.public, pack.validation
+    rows = chosen_rows(public, seed)
+    known = torch.from_numpy(components.of(public, photographs=False)[rows]).to(source.device)
+    wanted = torch.from_numpy(components.of(validation, photographs=False)).to(source.device)
+
+    def error(linear: Linear) -> float:
+        return float((_predicted(linear, source, validation) - wanted).square().mean())
+
+    linear, _ = regress(source, fitted_on, public, rows, known, error)
+    predicted = {part.split: _predicted(linear, source, part).cpu().numpy() for part in (validation, pack.test)}
+    return {f"{kept} components": Mapped(predicted, components, kept) for kept in _tried(components)}
+
+
+@torch.no_grad()
+def _predicted(linear: Linear, access: Access, part: Part) -> Tensor:
+    """Map the features of a whole part: (n, d)."""
+    given = [linear(access.features(part, slice(start, start + 256))) for start in range(0, len(part), 256)]
+    return torch.cat(given)
+
+
+def _tried(components: Components) -> list[int]:
+    return sorted({min(kept, components.number) for kept in KEPT})
