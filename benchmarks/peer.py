@@ -145,7 +145,7 @@ def defences(pack: Pack, config: ProtectConfig, peer: Peer, rounds: int, folder:
     encoder, classifier = copy.deepcopy(peer.defence.client_model), copy.deepcopy(peer.server.model)
     fabric, decoder = launch(config.runtime), around(peer.defence.proxy_adv_model, encoder, pack.size)
     training = Training(fabric, pack, pack.attributes, config, Protector(encoder, classifier), folder)
-    training.adversaries.players = [player(fabric, decoder, config.decoder_learning_rate, 0.0)]
+    training.adversary = player(fabric, decoder, config.decoder_learning_rate, 0.0)
     pictures, labels = Batches(pack.private, pack.private.labels(), batch_size=config.batch_size, seed=0)(0)
     pictures, labels = pictures.contiguous(), labels.int().argmax(dim=1)
     turns = Turns(lambda: peer.defend(pictures, labels))

@@ -60,7 +60,7 @@ def plain(pack: Pack, config: ProtectConfig) -> Callable[[], object]:
     """Give the same step in fp32, with nothing done about its speed."""
     protector = build(config, size=pack.size, num_attributes=len(pack.attributes)).train()
     encoder, classifier = protector.encoder, protector.classifier
-    decoder = mirror(encoder, pack.size, width=config.game.decoder_width).train()
+    decoder = mirror(encoder, pack.size).train()
     ours_optimizer = AdamW(protector.parameters(), lr=config.learning_rate, fused=False)
     theirs_optimizer = AdamW(decoder.parameters(), lr=config.decoder_learning_rate, fused=False)
     private = Batches(pack.private, pack.private.labels().astype("float32"), batch_size=config.batch_size, seed=0)

@@ -99,7 +99,6 @@ def _run(folder: Path, pack: Pack) -> None:
         schema=SCHEMA,
         utility=from_dict(Utility, {"mean_mcc": figure(0.5), "mcc": {"Smiling": figure(0.5)}}),
         validation=Validated(mean_mcc=0.5),
-        probes=None,
         provenance=runs.provenance(**described),
     )
     runs.write_json(folder / runs.RESULTS, to_dict(report))

@@ -51,7 +51,7 @@ CHANGES: list[dict[str, Any]] = [
     {},
     {"steps": 7, "seed": 3, "network.cut": "layer3", "network.norm": "group", "attributes": ("Smiling", "Bald")},
     {"runtime.device": "cpu", "runtime.precision": "32", "calibrate": False, "learning_rate": 0.1 + 0.2},
-    {"game.decoders": 2, "game.decoder_restart": 100, "weight_decay": 1e-7},
+    {"game.decoder_steps": 2, "game.ramp": 0.5, "weight_decay": 1e-7},
 ]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from oneway import Pack, ProtectConfig
 from oneway.losses import TARGETS, Target
 from oneway.metrics.image import ssim
-from oneway.protection.game import frozen, protector_step
+from oneway.protection.game import adversary_steps, frozen, protector_step
 from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import launch
@@ -40,7 +39,7 @@ def public_batches(game: Training, count: int = 2) -> list[Tensor]:
 
 
 def decode(game: Training, count: int = 2) -> Tensor:
-    return game.adversaries.learn(game.protector, public_batches(game, count))
+    return adversary_steps(game.fabric, game.protector, game.adversary, public_batches(game, count))
 
 
 def protect(
@@ -50,7 +49,7 @@ def protect(
     return protector_step(
         game.fabric,
         game.protector,
-        game.adversaries.strongest,
+        game.adversary,
         pictures,
         labels,
         mean_face=game.mean_face if mean_face is None else mean_face,
@@ -91,30 +90,30 @@ def losses_of(game: Training) -> Iterator[list[float]]:
 
 def test_the_adversarys_steps_leave_the_encoder_and_the_classifier_unchanged_to_the_bit(game: Game) -> None:
     played = game()
-    protector, decoder = state(played.protector.network), state(played.adversaries.players[0].network)
+    protector, decoder = state(played.protector.network), state(played.adversary.network)
     decode(played)
     assert any("running_mean" in name for name in protector), "the network must have statistics that could move"
     assert moved(protector, played.protector.network) == []
-    assert moved(decoder, played.adversaries.players[0].network) != []
+    assert moved(decoder, played.adversary.network) != []
 
 
 def test_the_adversarys_steps_make_no_gradient_for_the_protector(game: Game) -> None:
     played = game()
     decode(played)
     assert all(gradient is None for gradient in gradients(played.protector.network).values())
-    assert all(gradient is not None for gradient in gradients(played.adversaries.players[0].network).values())
+    assert all(gradient is not None for gradient in gradients(played.adversary.network).values())
 
 
 def test_the_adversary_sees_detached_features_as_the_encoder_gives_them_in_use(game: Game) -> None:
     played = game()
     protect(played, pixel=0.0)  # so that the running statistics differ from the batch's
-    wrapped, seen = played.adversaries.players[0].wrapped, []
+    wrapped, seen = played.adversary.wrapped, []
 
     def spy(features: Tensor) -> Tensor:
         seen.append(features)
         return wrapped(features)
 
-    played.adversaries.players[0].wrapped = spy
+    played.adversary.wrapped = spy
     decode(played)
     assert len(seen) == 2
     assert not any(features.requires_grad for features in seen)
@@ -136,9 +135,9 @@ def test_the_adversary_minimises_the_error_that_it_reports(game: Game) -> None:
 
 def test_the_protectors_step_leaves_the_decoder_unchanged_and_moves_encoder_and_classifier(game: Game) -> None:
     played = game()
-    protector, decoder = state(played.protector.network), state(played.adversaries.players[0].network)
+    protector, decoder = state(played.protector.network), state(played.adversary.network)
     protect(played, pixel=3.0)
-    assert moved(decoder, played.adversaries.players[0].network) == []
+    assert moved(decoder, played.adversary.network) == []
     went = moved(protector, played.protector.network)
     for name, _ in played.protector.network.named_parameters():
         assert name in went
@@ -148,7 +147,7 @@ def test_the_protectors_step_leaves_the_decoder_unchanged_and_moves_encoder_and_
 def test_the_protectors_step_makes_no_gradient_for_the_decoder(game: Game) -> None:
     played = game()
     protect(played, pixel=3.0)
-    assert all(gradient is None for gradient in gradients(played.adversaries.players[0].network).values())
+    assert all(gradient is None for gradient in gradients(played.adversary.network).values())
     assert all(gradient is not None for gradient in gradients(played.protector.network).values())
 
 
@@ -156,7 +155,7 @@ def test_both_players_can_learn_again_after_they_were_held_fixed(game: Game) -> 
     played = game()
     decode(played)
     protect(played, pixel=3.0)
-    for network in (played.protector.network, played.adversaries.players[0].network):
+    for network in (played.protector.network, played.adversary.network):
         assert all(module.training for module in network.modules())
         assert all(weight.requires_grad for weight in network.parameters())
 
@@ -179,20 +178,20 @@ def test_without_weight_the_decoder_is_never_asked(game: Game, monkeypatch: pyte
     def asked(*_: object) -> Tensor:
         raise AssertionError("the decoder was asked")
 
-    monkeypatch.setattr(type(played.adversaries.players[0].network), "forward", asked)
-    decoder = state(played.adversaries.players[0].network)
+    monkeypatch.setattr(type(played.adversary.network), "forward", asked)
+    decoder = state(played.adversary.network)
     for _ in range(3):
         played.play()
         played.step += 1
-    assert moved(decoder, played.adversaries.players[0].network) == []
-    assert not played.adversaries.players[0].optimizer.state
+    assert moved(decoder, played.adversary.network) == []
+    assert not played.adversary.optimizer.state
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_protectors_loss_is_the_utility_and_the_weighted_pixel_term(game: Game, target: Target) -> None:
     played = game()
     protector = copy.deepcopy(played.protector.network)
-    decoder = copy.deepcopy(played.adversaries.players[0].network).eval()
+    decoder = copy.deepcopy(played.adversary.network).eval()
     pictures, labels = played.private(0)
     with losses_of(played) as heard:
         utility, error = protect(played, pixel=2.5, target=target)
@@ -204,34 +203,14 @@ def test_the_protectors_loss_is_the_utility_and_the_weighted_pixel_term(game: Ga
     cross_entropy = -(labels * chance.log() + ~labels * (1 - chance).log()).mean()
     mean_face = played.mean_face.expand_as(pictures)
     errors = (reconstructed - pictures).square().flatten(1).mean(dim=1)
-    ceiling = (mean_face - pictures).square().flatten(1).mean(dim=1)
-    assert 0 < int((errors > ceiling).sum()) < len(errors), "the ceiling must bind for some pictures only"
     term = {
         "away": -errors.mean(),
-        "bounded": -torch.minimum(errors, ceiling).mean(),
         "mean_face": (reconstructed - mean_face).square().mean(),
         "ssim": torch.tensor(ssim(reconstructed, pictures).mean()),
     }[target]
     assert float(utility) == pytest.approx(float(cross_entropy), rel=1e-5)
     assert float(error) == pytest.approx(float(errors.mean()), rel=1e-5)
     assert heard == [pytest.approx(float(cross_entropy + 2.5 * term), rel=1e-4 if target == "ssim" else 1e-5)]
-
-
-def test_bounded_by_zero_leaves_the_gradient_of_the_utility_alone(game: Game) -> None:
-    bounded, alone = game(), game()
-    pictures, _ = bounded.private(0)
-    protect(bounded, pixel=3.0, target="bounded", mean_face=pictures)  # a mean face that is always right: no error
-    protect(alone, pixel=0.0)
-    ours, theirs = gradients(bounded.protector.network), gradients(alone.protector.network)
-    for name in theirs:
-        assert torch.equal(ours[name], theirs[name]), name
-
-
-def test_a_bound_out_of_reach_changes_nothing(game: Game) -> None:
-    bounded, free = game(), game()
-    protect(bounded, pixel=3.0, target="bounded", mean_face=torch.full_like(bounded.mean_face, 100.0))
-    protect(free, pixel=3.0, target="away")
-    assert moved(state(bounded.protector.network), free.protector.network) == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -252,7 +231,7 @@ def test_the_protector_spoils_the_pictures_of_a_decoder_that_stands_still(game: 
     for target in TARGETS:
         played = game()
         played.protector.network.load_state_dict(settled.protector.network.state_dict())
-        played.adversaries.strongest.network.load_state_dict(settled.adversaries.strongest.network.state_dict())
+        played.adversary.network.load_state_dict(settled.adversary.network.state_dict())
         errors = [float(protect(played, pixel=100.0, target=target)[1]) for _ in range(10)]
         assert errors[-1] > 1.2 * errors[0], target
 
@@ -266,13 +245,13 @@ def other_distance(reconstructed: Tensor, pictures: Tensor) -> Tensor:
 def test_the_perceptual_term_is_the_pixel_term_through_other_eyes(game: Game, target: Target) -> None:
     played = game()
     protector = copy.deepcopy(played.protector.network)
-    decoder = copy.deepcopy(played.adversaries.players[0].network).eval()
+    decoder = copy.deepcopy(played.adversary.network).eval()
     pictures, labels = played.private(0)
     with losses_of(played) as heard:
         protector_step(
             played.fabric,
             played.protector,
-            played.adversaries.strongest,
+            played.adversary,
             pictures,
             labels,
             mean_face=played.mean_face,
@@ -285,77 +264,9 @@ def test_the_perceptual_term_is_the_pixel_term_through_other_eyes(game: Game, ta
         features, logits = protector.train()(pictures)
         drawn = decoder(features).mean(dim=1)
     grey, mean = pictures.mean(dim=1), played.mean_face.mean(dim=1)
-    errors, ceiling = ((one - grey).abs().mean(dim=(1, 2)) for one in (drawn, mean))
-    term = {"away": -errors, "ssim": -errors, "bounded": -torch.minimum(errors, ceiling)}.get(
-        target, (drawn - mean).abs().mean(dim=(1, 2))
-    )
+    term = (drawn - mean).abs() if target == "mean_face" else -(drawn - grey).abs()
     utility = nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
     assert heard == [pytest.approx(float(utility + 2.0 * term.mean()), rel=1e-5)]
-
-
-def test_decoders_minimise_what_is_weighed_and_report_the_error_alone(game: Game) -> None:
-    played = game({"game.decoder_gan": 0.5})
-    rival = played.adversaries.objective.rival
-    assert rival is not None
-    before = state(rival.network)
-    played.adversaries.objective = replace(
-        played.adversaries.objective,
-        perceptual=3.0,
-        sight=other_distance,  # type: ignore[arg-type]
-    )
-    pictures = public_batches(played, 1)[0]
-    with torch.no_grad():
-        features = copy.deepcopy(played.protector.network.encoder).eval()(pictures)
-        drawn = copy.deepcopy(played.adversaries.players[0].network)(features)
-    with losses_of(played) as heard:
-        reported = decode(played, 1)
-    judged, learned = heard[1], heard[0]  # the discriminator's own step comes first
-    error = float((drawn - pictures).square().mean())
-    assert float(reported) == pytest.approx(error, rel=1e-5)
-    assert moved(before, rival.network) != []
-    with torch.no_grad():
-        deception = float(nn.functional.softplus(rival.network(drawn)).mean())
-    further = 3.0 * float(other_distance(drawn, pictures).mean())
-    assert judged == pytest.approx(error + further - 0.5 * deception, rel=1e-4)
-    assert learned > 0
-
-
-def test_of_several_decoders_all_learn_and_the_strongest_is_played_against(game: Game) -> None:
-    played = game({"game.decoders": 3, "decoder_learning_rate": 1e-2})
-    players = played.adversaries.players
-    weights = [sum(weight.numel() for weight in each.network.parameters()) for each in players]
-    assert weights[0] >= weights[1] >= weights[2]
-    assert len({float(next(each.network.parameters()).detach().sum()) for each in players}) == 3
-    for group in players[0].optimizer.param_groups:
-        group["lr"] = 0.0  # the first stands still
-    before = [state(each.network) for each in players]
-    for _ in range(20):
-        error = decode(played)
-    assert [moved(one, each.network) != [] for one, each in zip(before, players, strict=True)] == [False, True, True]
-    strongest = played.adversaries.strongest
-    assert strongest is not players[0]
-    pictures = torch.cat(public_batches(played))
-    with torch.no_grad():
-        features = played.protector.network.encoder.eval()(pictures)
-        errors = [float((each.network(features) - pictures).square().mean()) for each in players]
-    assert players[errors.index(min(errors))] is strongest
-    assert float(error) < errors[0]
-
-
-def test_decoders_are_drawn_anew_in_turn(game: Game) -> None:
-    played = game({"game.decoders": 2, "game.decoder_restart": 5})
-    decode(played)
-    for step, renewed in [(0, None), (4, None), (5, 0), (7, None), (10, 1), (15, 0)]:
-        before = [state(each.network) for each in played.adversaries.players]
-        played.adversaries.renew(step)
-        for number, each in enumerate(played.adversaries.players):
-            assert (moved(before[number], each.network) != []) == (number == renewed), (step, number)
-            assert bool(each.optimizer.state) == (number != renewed), (step, number)
-        decode(played)
-    again = game({"game.decoders": 2, "game.decoder_restart": 5})
-    again.adversaries.renew(15)
-    fresh = game({"game.decoders": 2, "game.decoder_restart": 5})
-    assert moved(state(again.adversaries.players[0].network), fresh.adversaries.players[0].network) != []
 
 
 def test_the_game_sees_neither_validation_nor_test_people(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,39 +72,14 @@ def test_protection_is_what_its_definition_says(seed: int, distance: float) -> N
     reconstructed, pictures, face = drawn(seed)
     reconstructed = (pictures + distance * (reconstructed - pictures)).astype(np.float32)
     error = ((reconstructed - pictures) ** 2).mean(axis=(1, 2, 3))
-    ceiling = ((face - pictures) ** 2).mean(axis=(1, 2, 3))
     expected = {
         "away": -error.mean(),
-        "bounded": -np.minimum(error, ceiling).mean(),
         "mean_face": ((reconstructed - face) ** 2).mean(),
     }
     assert set(losses.TARGETS) == {*expected, "ssim"}  # which has a test of its own
     for target in expected:
         found = protection(reconstructed, pictures, face, target)
         assert found == pytest.approx(expected[target], rel=1e-4, abs=1e-7)
-
-
-@settings(deadline=None)
-@given(st.integers(0, 2**32 - 1), st.floats(0, 10, allow_subnormal=False))
-def test_bounded_never_counts_more_than_the_mean_face_does(seed: int, distance: float) -> None:
-    reconstructed, pictures, face = drawn(seed)
-    reconstructed = (pictures + distance * (reconstructed - pictures)).astype(np.float32)
-    bounded = protection(reconstructed, pictures, face, "bounded")
-    ceiling = protection(np.repeat(face, 4, axis=0), pictures, face, "away")
-    assert bounded >= ceiling - 1e-6
-    assert bounded >= protection(reconstructed, pictures, face, "away") - 1e-6
-
-
-def test_bounded_gains_nothing_beyond_ignorance_and_is_the_papers_before_it() -> None:
-    pictures, face = torch.full((2, 3, 4, 4), 0.2), torch.full((1, 3, 4, 4), 0.5)
-    for start, gains in ((0.9, False), (0.3, True)):
-        reconstructed = torch.full((2, 3, 4, 4), start, requires_grad=True)
-        losses.protection(reconstructed, pictures, face, target="bounded").backward()
-        assert reconstructed.grad is not None
-        assert bool(reconstructed.grad.any()) is gains
-    reconstructed = torch.full((2, 3, 4, 4), 0.3)
-    away = losses.protection(reconstructed, pictures, face, target="away")
-    torch.testing.assert_close(losses.protection(reconstructed, pictures, face, target="bounded"), away)
 
 
 def test_the_distance_to_the_mean_face_is_least_there_whatever_the_pictures() -> None:
@@ -118,7 +93,7 @@ def test_the_distance_to_the_mean_face_is_least_there_whatever_the_pictures() ->
 def test_the_mean_face_draws_a_perfect_reconstruction_where_the_others_leave_it() -> None:
     reconstructed, pictures, face = (torch.from_numpy(array) for array in drawn(4))
     reconstructed = pictures.clone().requires_grad_()
-    for target, moves in (("away", False), ("bounded", False), ("mean_face", True)):
+    for target, moves in (("away", False), ("mean_face", True)):
         reconstructed.grad = None
         losses.protection(reconstructed, pictures, face, target=target).backward()  # type: ignore[arg-type]
         assert bool(reconstructed.grad.any()) is moves, target

@@ -23,11 +23,18 @@ from oneway.storage import runs
 pytestmark = pytest.mark.whole
 
 
+GONE = {
+    "decoders": 1, "decoder_restart": 0, "decoder_width": 1.0, "decoder_gan": 0.0, "decoder_perceptual": 0.0,
+    "probe_every": 0, "probe_steps": 200,
+}  # fmt: skip
+"""Settings of the game of 0.1.0 that are gone, at their defaults."""
+
+
 def as_written_by_0_1_0(config: ProtectConfig, *, noise: float, bottleneck: int) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(json.dumps(asdict(config)))
     for name in ("noise", "bottleneck"):
         del content["network"][name]
-    content["game"] |= {"noise": noise, "bottleneck": bottleneck}
+    content["game"] |= {"noise": noise, "bottleneck": bottleneck} | GONE
     return content
 
 
@@ -79,11 +86,29 @@ def test_a_run_of_0_1_0_opens(make_run: Callable[..., oneway.Run], pixel: float,
     described = runs.read_json(old / runs.CONFIG)
     described["protect"] = as_written_by_0_1_0(run.config, noise=1.0, bottleneck=8)
     runs.write_json(old / runs.CONFIG, described)
+    report = runs.read_json(old / runs.RESULTS)
+    assert "probes" not in report
+    runs.write_json(old / runs.RESULTS, report | {"probes": None})
     opened = oneway.Run.open(old, run.pack)
     assert opened.config == run.config
+    assert opened.report == run.report
     ours, theirs = run.load().state_dict(), opened.load().state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("setting", [*GONE, "target"])
+def test_a_run_of_0_1_0_with_a_setting_that_is_gone_is_refused(
+    make_run: Callable[..., oneway.Run], setting: str, tmp_path: Path
+) -> None:
+    run = make_run("old-3.0", {"game.pixel": 3.0, "steps": 2, "network.noise": 1.0, "network.bottleneck": 8})
+    old = shutil.copytree(run.path, tmp_path / "old")
+    described = runs.read_json(old / runs.CONFIG)
+    described["protect"] = as_written_by_0_1_0(run.config, noise=1.0, bottleneck=8)
+    described["protect"]["game"][setting] = "bounded" if setting == "target" else 3
+    runs.write_json(old / runs.CONFIG, described)
+    with pytest.raises(oneway.InputError, match=rf"config\.json: .*game\.{setting}.*; the run must be made again$"):
+        oneway.Run.open(old, run.pack)
 
 
 def test_a_control_with_noise_is_none_and_the_error_says_so(

@@ -32,7 +32,7 @@ from oneway.sweep.benchmark import DefencesConfig
 from oneway.sweep.executor import Executor
 
 Says = Callable[..., tuple[int, str, str]]
-SIGHT = GameConfig(decoders=2, perceptual_network="vgg16")
+SIGHT = GameConfig(decoder_steps=2, perceptual_network="vgg16")
 WHOLE: dict[str, Any] = {
     "protect": ProtectConfig(game=SIGHT, defence=CEM()),
     "audit": AuditConfig(perceptual="vgg16"),
@@ -201,8 +201,8 @@ WRONG: list[tuple[str, str, str]] = [
     *((command, setting, "0 or more|at least|positive") for command, setting in [
         ("protect", "steps=0"), ("protect", "steps=-3"), ("protect", "batch_size=1"), ("protect", "seed=-1"),
         ("protect", "learning_rate=0"), ("protect", "weight_decay=-1e-9"), ("protect", "network.width=0"),
-        ("protect", "network.bottleneck=-1"), ("protect", "network.noise=-0.1"), ("protect", "game.decoders=0"),
-        ("protect", "game.pixel=-1"), ("protect", "game.decoder_width=0"), ("protect", "game.probe_steps=0"),
+        ("protect", "network.bottleneck=-1"), ("protect", "network.noise=-0.1"), ("protect", "game.decoder_steps=0"),
+        ("protect", "game.pixel=-1"), ("protect", "game.decoder_batch_size=0"),
         ("protect", "runtime.devices=0"), ("protect", "runtime.num_nodes=-2"),
         ("protect", "runtime.checkpoint_seconds=-1"), ("attack", "width=0"), ("attack", "drops=-1"),
         ("attack", "gan=-1"), ("audit", "draws=1"), ("audit", "queries=100,1"), ("audit", "feature.width=0"),
@@ -236,7 +236,6 @@ WRONG: list[tuple[str, str, str]] = [
     ]),
     ("protect", "calibrate=perhaps", "must be true or false"),
     ("protect", "defence.weight=1", "cannot be set, since there is no defence; set defence=NAME first"),
-    ("protect", "game.decoder_restart=5", "game.decoder_restart must be 0, or above 0 with decoders of at least 2"),
     ("protect", "game.perceptual=1", "game.perceptual_network must be given"),
     ("audit", "attackers=", "attackers must name at least one"),
     ("audit", "attackers=mirror,mirror", "attackers must name at least one, each once"),
@@ -283,8 +282,8 @@ DAMAGED: list[tuple[str, str, str]] = [
         ("network.width", "0"), ("network.width", "[]"), ("network.bottleneck", "1.5"), ("network.noise", "Infinity"),
         ("network.noise", "-1"), ("network.noise", '"nan"'), ("network.weights", "3"), ("network.more", "3"),
         ("game", '"away"'), ("game.target", "null"), ("game.target", '"blue"'), ("game.pixel", "-0.1"),
-        ("game.warmup", "1"), ("game.ramp", "2"), ("game.decoders", "0"), ("game.perceptual_network", "5"),
-        ("game.pixell", "0.1"), ("game.decoder_restart", "5"), ("runtime", "3"), ("runtime.device", '"tpu"'),
+        ("game.warmup", "1"), ("game.ramp", "2"), ("game.decoder_steps", "0"), ("game.perceptual_network", "5"),
+        ("game.pixell", "0.1"), ("game.decoders", "2"), ("runtime", "3"), ("runtime.device", '"tpu"'),
         ("runtime.precision", "32"), ("runtime.devices", "0"), ("stepps", "3"), ("defence", '"cem"'),
         ("defence.name", '"cemm"'), ("defence.weight", "-1"), ("defence.components", "true"), ("defence.rate", "0.5"),
     ]),
@@ -349,12 +348,12 @@ def test_what_is_missing_in_a_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_makes_a_configuration_of_its_own_and_leaves_the_given_one(name: str) -> None:
-    base = override(small(), {"steps": 7, "network.cut": "layer2", "game.decoders": 2})
+    base = override(small(), {"steps": 7, "network.cut": "layer2", "game.decoder_batch_size": 24})
     recipe = recipes()[name]
     made = [recipe.make(base, strength) for strength in (None, *recipe.strengths)]
     assert len({text(str(each)) for each in made}) >= len(recipe.strengths)
     for each in made:
-        assert (each.steps, each.network.cut, each.game.decoders) == (7, "layer2", 2)
-    assert base == override(small(), {"steps": 7, "network.cut": "layer2", "game.decoders": 2})
+        assert (each.steps, each.network.cut, each.game.decoder_batch_size) == (7, "layer2", 24)
+    assert base == override(small(), {"steps": 7, "network.cut": "layer2", "game.decoder_batch_size": 24})
     with pytest.raises(InputError, match=f"the strength of the defence '{name}'|has no strength"):
         prescribe(base, name, -1.0)

@@ -117,15 +117,10 @@ def test_the_log_has_a_row_of_averages_every_twenty_steps_and_at_the_end(protect
     "setting",
     [
         {"game.decoder_steps": 5},
-        {"game.decoder_width": 2.0},
         {"game.decoder_batch_size": 3},
         {"game.warmup": 0.0},
         {"game.ramp": 0.0},
         {"game.target": "away"},
-        {"game.decoders": 2},
-        {"game.decoder_gan": 0.1},
-        {"game.decoder_perceptual": 0.1},
-        {"game.probe_every": 1},
         {"decoder_learning_rate": 1.0},
     ],
     ids=lambda setting: next(iter(setting)),
@@ -155,11 +150,10 @@ def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
     alone = protect("alone", seen | {"network.noise": 0.0, "network.bottleneck": 0})
     assert alone.config.protects
     assert differing(blind, alone) != []
-    both = protect("both", seen | {"game.pixel": 1.0, "game.decoder_perceptual": 0.1})
+    both = protect("both", seen | {"game.pixel": 1.0})
     assert differing(both, protect("pixels", {"game.pixel": 1.0, "steps": 6})) != []
-    for weight in ("game.perceptual", "game.decoder_perceptual"):
-        with pytest.raises(oneway.InputError, match=r"game\.perceptual_network must be given"):
-            protect("none", {weight: 1.0, "game.pixel": 1.0})
+    with pytest.raises(oneway.InputError, match=r"game\.perceptual_network must be given"):
+        protect("none", {"game.perceptual": 1.0, "game.pixel": 1.0})
     with pytest.raises(oneway.InputError, match="nowhere"):
         protect("none", seen | {"game.perceptual_network": f"resnet10t:{tmp_path / 'nowhere'}"})
     assert not (tmp_path / "none").exists()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from oneway.errors import InputError
 
-Target = Literal["away", "bounded", "mean_face", "ssim"]
+Target = Literal["away", "mean_face", "ssim"]
 """Where the protector drives the reconstructions; see `protection`."""
 Error = Callable[[Tensor, Tensor], Tensor]
 TARGETS = get_args(Target)
@@ -44,11 +44,9 @@ def protection(
         reconstructed: (n, 3, height, width).
         pictures: (n, 3, height, width).
         mean_face: (1, 3, height, width), what an attacker draws who knows nothing.
-        target: `away` is the paper's: minus the error, so that a larger one is always better (eq. 8). `bounded` counts
-            no picture's error beyond the mean face's, so that nothing is gained by a reconstruction worse than
-            ignorance (a negative, say), which a fresh decoder would undo. `mean_face` is the distance from the
-            reconstruction to the mean face: the better the decoder draws, the stronger its gradient, where that
-            of the other two vanishes. `ssim` drives structural similarity down instead of the error up
+        target: `away` is the paper's: minus the error, so that a larger one is always better (eq. 8). `mean_face` is
+            the distance from the reconstruction to the mean face: the better the decoder draws, the stronger its
+            gradient, where that of `away` vanishes. `ssim` drives structural similarity down instead of the error up
             (DeepObfuscator: Li et al., IoTDI 2021).
         error: of pictures against others, (n,): `reconstruction`, or a distance in a perceptual network (eq. 8).
 
@@ -57,10 +55,7 @@ def protection(
         return error(reconstructed, mean_face).mean()
     if target == "ssim":
         return ssim(reconstructed, pictures).mean()
-    counted = error(reconstructed, pictures)
-    if target == "bounded":
-        counted = torch.minimum(counted, error(mean_face.expand_as(pictures), pictures))
-    return -counted.mean()
+    return -error(reconstructed, pictures).mean()
 
 
 def ssim(reconstructed: Tensor, pictures: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ def protect(
     from oneway.protection.recipes import prescribe, read_recipe
     from oneway.protection.run import sharing
     from oneway.protection.train import protect as train
-    from oneway.report.table import probe_line, utility_line
+    from oneway.report.table import utility_line
     from oneway.runtime import is_first
 
     given = {
@@ -131,9 +131,7 @@ def protect(
     run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():
         return
-    for line in filter(None, (utility_line(run.report.utility, run.pack.test.num_unknown), probe_line(run.report))):
-        console().print(line)
-    for line in sharing(config):
+    for line in (utility_line(run.report.utility, run.pack.test.num_unknown), *sharing(config)):
         console().print(line)
     console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", soft_wrap=True)
 

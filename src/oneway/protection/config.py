@@ -34,6 +34,17 @@ if TYPE_CHECKING:
 else:
     AnyDefence = Annotated[reduce(or_, classes().values()), Field(discriminator="name")]
 
+GONE = {
+    "decoders": 1,
+    "decoder_restart": 0,
+    "decoder_width": 1.0,
+    "decoder_gan": 0.0,
+    "decoder_perceptual": 0.0,
+    "probe_every": 0,
+    "probe_steps": 200,
+}
+"""Settings of the game that 0.1.0 had, with their defaults."""
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +54,16 @@ class GameConfig:
     Attributes:
         pixel: weight of the pixel term in the protector's loss, a mean over pixels with values in 0..1 (the first
             weight of eq. 8); where it and `perceptual` are 0 there is no game and no decoder.
-        target: where that term drives the decoder's pictures: `away` from the originals (the paper's), `bounded`
-            (away, but no further than the mean face is), to the `mean_face`, or down in `ssim`; see
-            `losses.protection`.
+        target: where that term drives the decoder's pictures: `away` from the originals (the paper's), to the
+            `mean_face`, or down in `ssim`; see `losses.protection`.
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
             decoder and a fresh attacker does as well as against no protection.
         perceptual: weight of the same term in a perceptual network's distance (the second weight of eq. 8); where
             `target` is `ssim`, the distance is driven up.
-        perceptual_network: as `models.perceptual.open_perceptual` takes it; needed where a perceptual weight is
-            above 0.
-        decoders: how many decoders the adversary has, each further one of half the width; they all learn, and the
-            protector plays against the one with the smallest error of late.
-        decoder_restart: steps of the protector after which a decoder is drawn anew, each in its turn; 0 never. The
-            others go on meanwhile, so it takes at least two decoders.
-        decoder_width: factor on the channels of the adversary's first decoder, the mirror of the encoder.
-        decoder_gan: weight of a discriminator's opinion in what decoders minimise (the first weight of eq. 5).
-        decoder_perceptual: weight of the perceptual distance in it (the second weight of eq. 5).
+        perceptual_network: as `models.perceptual.open_perceptual` takes it; needed where `perceptual` is above 0.
         decoder_batch_size: pictures in each of the adversary's batches, over all processes.
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
-        probe_every: steps of the protector after which a decoder is drawn afresh and trained on the encoder as it is
-            then, see `protection.probe`; 0 never. The weights kept are those that did best against such a decoder.
-        probe_steps: steps for which that decoder is trained.
 
     """
 
@@ -72,38 +71,19 @@ class GameConfig:
     target: Target = "mean_face"
     perceptual: NotNegative = 0.0
     perceptual_network: str | None = None
-    decoders: Count = 1
-    decoder_restart: Whole = 0
     decoder_steps: Count = 4
-    decoder_width: Positive = 1.0
-    decoder_gan: NotNegative = 0.0
-    decoder_perceptual: NotNegative = 0.0
     decoder_batch_size: Count = 16
     warmup: ShareBelowAll = 0.25
     ramp: Share = 0.2
-    probe_every: Whole = 0
-    probe_steps: Count = 200
 
     def __post_init__(self) -> None:
-        if self.decoder_restart and self.decoders < 2:
-            raise InputError(
-                f"decoder_restart must be 0, or above 0 with decoders of at least 2, not {self.decoder_restart}"
-            )
-        if self.sees and self.perceptual_network is None:
-            raise InputError(
-                "perceptual_network must be given (vgg16, or BACKBONE:FILE for one of timm's) where perceptual or "
-                "decoder_perceptual is, not None"
-            )
+        if self.perceptual and self.perceptual_network is None:
+            raise InputError("perceptual_network must be given (vgg16, or BACKBONE:FILE) where perceptual is, not None")
 
     @property
     def played(self) -> bool:
         """Say whether there is a game at all."""
         return self.pixel > 0 or self.perceptual > 0
-
-    @property
-    def sees(self) -> bool:
-        """Say whether a player looks through a perceptual network."""
-        return self.perceptual > 0 or (self.played and self.decoder_perceptual > 0)
 
 
 @checked
@@ -189,10 +169,12 @@ def read(content: Any, where: str = "") -> ProtectConfig:
 def current(content: Any) -> Any:
     """Turn the JSON of a configuration of 0.1.0 into today's.
 
-    There the bottleneck and the noise were settings of the game, and where none was played they did nothing.
+    There the bottleneck and the noise were settings of the game, and where none was played they did nothing; settings
+    that are gone stay, and are refused, unless they are what they were by default.
     """
     game = content.get("game") if isinstance(content, dict) else None
     if isinstance(game, dict) and isinstance(content.get("network", {}), dict):
+        game = {name: value for name, value in game.items() if name not in GONE or value != GONE[name]}
         old = {name: game[name] for name in ("bottleneck", "noise") if name in game}
         played = any(
             isinstance(game.get(weight), int | float) and game[weight] > 0 for weight in ("pixel", "perceptual")

@@ -7,7 +7,7 @@ on private pictures, the attributes, and to make the decoder fail. Each step hol
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from oneway import losses
-from oneway.models.adversarial import AdversarialLoss
 from oneway.models.classifier import Classifier
 from oneway.models.decoder import Decoder
 from oneway.models.perceptual import Distance
@@ -70,33 +69,6 @@ def player(fabric: Fabric, network: Network, learning_rate: float, weight_decay:
     return Player(network=network, wrapped=wrapped, optimizer=optimizer)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """What a decoder minimises beside its error (eqs. 2, 3 and 5): a weighted opinion and a weighted distance.
-
-    Attributes:
-        gan: weight of the discriminator's opinion.
-        rival: the discriminator.
-        perceptual: weight of the distance in a perceptual network.
-        sight: that distance.
-
-    """
-
-    gan: float = 0.0
-    rival: AdversarialLoss | None = None
-    perceptual: float = 0.0
-    sight: Distance | None = None
-
-    def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor | float:
-        """Give the mean over a batch of what comes on top of the error."""
-        further: Tensor | float = 0.0
-        if self.rival is not None:
-            further = further + self.gan * self.rival(reconstructed, pictures).mean()
-        if self.perceptual and self.sight is not None:
-            further = further + self.perceptual * self.sight(reconstructed, pictures).mean()
-        return further
-
-
 @contextmanager
 def frozen(network: Network) -> Iterator[Network]:
     """Hold a player fixed: no gradient for its weights (a third of its cost), no update of its statistics."""
@@ -113,29 +85,22 @@ def frozen(network: Network) -> Iterator[Network]:
 
 
 def adversary_steps(
-    fabric: Fabric,
-    protector: Player[Protector],
-    adversaries: Sequence[Player[Decoder]],
-    batches: list[Tensor],
-    objective: Objective | None = None,
+    fabric: Fabric, protector: Player[Protector], adversary: Player[Decoder], batches: list[Tensor]
 ) -> Tensor:
-    """Step each decoder once on each batch of public pictures; the encoder is only queried.
+    """Step the decoder once on each batch of public pictures (eq. 1); the encoder is only queried.
 
-    Minimises the error, and what `objective` adds. Returns the mean error of each decoder, (k,).
+    Returns its mean error.
     """
     with frozen(protector.network.encoder) as encoder, torch.no_grad(), fabric.autocast():
         features = encoder(torch.cat(batches))
-    errors = torch.zeros(len(adversaries), device=fabric.device)
+    mean = torch.zeros((), device=fabric.device)
     for pictures, seen in zip(batches, features.split([len(batch) for batch in batches]), strict=True):
-        for number, adversary in enumerate(adversaries):
-            reconstructed = adversary.wrapped(seen)
-            error = losses.reconstruction(reconstructed, pictures).mean()
-            loss = error if objective is None else error + objective(reconstructed, pictures)
-            adversary.optimizer.zero_grad()
-            fabric.backward(loss)
-            adversary.optimizer.step()
-            errors[number] += error.detach() / len(batches)
-    return errors
+        error = losses.reconstruction(adversary.wrapped(seen), pictures).mean()
+        adversary.optimizer.zero_grad()
+        fabric.backward(error)
+        adversary.optimizer.step()
+        mean += error.detach() / len(batches)
+    return mean
 
 
 def protection_term(

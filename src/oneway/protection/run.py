@@ -94,7 +94,7 @@ def check(pack: Pack, config: ProtectConfig) -> None:
 
     """
     build(config, size=pack.size, num_attributes=len(task(pack, config)))
-    if config.game.sees and config.game.perceptual_network not in (None, VGG):
+    if config.game.perceptual and config.game.perceptual_network not in (None, VGG):
         open_perceptual(str(config.game.perceptual_network))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +14,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from oneway.config import from_dict, to_dict
+from oneway.config import Whole, from_dict, record, to_dict
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
 from oneway.models.batch_invariance import check_company
+from oneway.models.decoder import Decoder, mirror
 from oneway.models.perceptual import Distance, open_perceptual
 from oneway.models.seeded import seeded
 from oneway.progress import track
-from oneway.protection.adversaries import Adversaries
 from oneway.protection.config import ProtectConfig
 from oneway.protection.defences.defence import penalty_of
-from oneway.protection.game import Protector, player, protector_step
+from oneway.protection.game import Protector, adversary_steps, player, protector_step
 from oneway.protection.log import Log
-from oneway.protection.probe import Probe, Reached
 from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
 from oneway.report.reports import RunReport, Validated
 from oneway.report.values import SCHEMA, Utility
@@ -93,8 +93,8 @@ def protect(
 
 
 def open_sight(config: ProtectConfig, fabric: Fabric) -> Distance | None:
-    """Open the distance in the game's perceptual network, if a player looks through one."""
-    seen = config.game.perceptual_network if config.game.sees else None
+    """Open the distance in the game's perceptual network, if the protector looks through one."""
+    seen = config.game.perceptual_network if config.game.perceptual else None
     return None if seen is None else Distance(open_perceptual(seen), fabric)
 
 
@@ -103,6 +103,14 @@ def _divide(config: ProtectConfig, processes: int) -> None:
     for name, size in sizes.items():
         if size % processes:
             raise InputError(f"{name} {size} must be a multiple of the {processes} processes")
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """What a checkpoint says: how many steps were taken."""
+
+    step: Whole
 
 
 class Training:
@@ -122,29 +130,24 @@ class Training:
         self.fabric, self.config, self.out, self.step = fabric, config, out, 0
         self.warm_steps = int(game.warmup * config.steps) if game.played else config.steps
         self.protector = player(fabric, protector, config.learning_rate, config.weight_decay)
-        self.adversaries = Adversaries(fabric, protector.encoder, pack.size, config, sight)
+        decoder = _draw_decoder(protector.encoder, pack.size, config.seed + 1)
+        self.adversary = player(fabric, decoder, config.decoder_learning_rate, 0.0)
         shared = partial(Batches, rank=fabric.global_rank, world=world, device=fabric.device)
         self.private = shared(
             pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed
         )
         self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
         self.mean_face, self.sight = mean_picture(pack.public, fabric.device), sight
-        self.probe = None
-        if game.played and game.probe_every:
-            self.probe = Probe(fabric, pack, attributes, config, self.protector, self.mean_face, sight)
 
     def run(self, *, progress: bool) -> None:
         """Play until the last step."""
         recent: list[Tensor] = []
         saved = time.monotonic()
-        columns = COLUMNS if self.probe is None else (*COLUMNS, "probe_error")
-        log = Log(self.out, columns, step=self.step) if self.fabric.is_global_zero else None
+        log = Log(self.out, COLUMNS, step=self.step) if self.fabric.is_global_zero else None
         with track("protect", self.config.steps, "steps", enabled=progress, before=self.step) as advance:
             while self.step < self.config.steps:
                 recent.append(self.play())
                 self.step += 1
-                if self.probe is not None and self.probe.due(self.step):
-                    self.probe.make(self.step, self.adversaries.strongest)
                 if self.step % LOG_EVERY == 0 or self.step == self.config.steps:
                     figures = self._check(torch.stack(recent).cpu(), log)
                     advance(len(recent), **figures)
@@ -153,8 +156,6 @@ class Training:
                         self.save()
                         saved = time.monotonic()
         self.save()
-        if self.probe is not None:
-            self.probe.take_best()
         if log is not None:
             log.close()
 
@@ -171,13 +172,12 @@ class Training:
                 share = min(1.0, (played + 1) / max(1.0, game.ramp * config.steps))
                 first = played * game.decoder_steps
                 batches = [self.public(step)[0] for step in range(first, first + game.decoder_steps)]
-                self.adversaries.renew(played)
-                adversary_error = self.adversaries.learn(self.protector, batches)
+                adversary_error = adversary_steps(self.fabric, self.protector, self.adversary, batches)
             pictures, labels = self.private(self.step)
             utility_loss, protector_error = protector_step(
                 self.fabric,
                 self.protector,
-                self.adversaries.strongest,
+                self.adversary,
                 pictures,
                 labels,
                 mean_face=self.mean_face,
@@ -211,23 +211,19 @@ class Training:
             raise DivergedError(f"the weights {ruined[0]} are not finite after step {self.step}")
         means = dict(zip(COLUMNS, figures.mean(dim=0).tolist(), strict=True))
         if log is not None:
-            probed = None if self.probe is None else self.probe.last
-            told = {} if self.probe is None else {"probe_error": math.nan if probed is None else probed.error}
-            log.write(self.step, means | told)
+            log.write(self.step, means)
         return {"utility loss": means["utility_loss"], "decoder error": means["adversary_error"]}
 
     def _players(self) -> dict[str, tuple[nn.Module, Optimizer | None]]:
         return {
             "protector": (self.protector.network, self.protector.optimizer),
-            **self.adversaries.trained(),
-            **({} if self.probe is None else self.probe.trained()),
+            "adversary": (self.adversary.network, self.adversary.optimizer),
         }
 
     def save(self) -> None:
         """Write everything that the rest of the run depends on."""
         if self.fabric.is_global_zero:
-            reached = Reached(step=self.step, probes=None if self.probe is None else self.probe.found())
-            runs.save(self.out / runs.CHECKPOINT, self._players(), to_dict(reached))
+            runs.save(self.out / runs.CHECKPOINT, self._players(), to_dict(Reached(step=self.step)))
 
     def restore(self) -> None:
         """Go back to the checkpoint, if the run got as far as writing one."""
@@ -239,8 +235,13 @@ class Training:
         if reached.step > self.config.steps:
             raise InputError(f"{path}: step is {reached.step} of {self.config.steps}; delete it to begin anew")
         self.step = reached.step
-        if self.probe is not None and reached.probes is not None:
-            self.probe.remember(reached.probes)
+
+
+def _draw_decoder(encoder: nn.Module, size: int, seed: int) -> Decoder:
+    """Draw the weights of the decoder that plays, the mirror of the encoder."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return mirror(encoder, size)
 
 
 def learning_rate(step: int, steps: int) -> float:
@@ -289,7 +290,6 @@ def _finish(
         schema=SCHEMA,
         utility=Utility(mean_mcc=mean_mcc, mcc=each),
         validation=Validated(mean_mcc=held),
-        probes=None if training.probe is None else training.probe.found(),
         provenance=runs.provenance(**described),
     )
     runs.write_json(out / runs.RESULTS, to_dict(report))

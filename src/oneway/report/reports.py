@@ -160,34 +160,12 @@ class Validated:
 
 @record
 @dataclass(frozen=True, kw_only=True)
-class Probed:
-    """What a decoder drawn afresh found while an encoder was trained, on validation people.
-
-    Attributes:
-        step: the protector's, after which it was made.
-        error: mean squared error of the fresh decoder.
-        playing_error: that of the decoder which plays.
-        objective: the protector's loss against the fresh decoder, at the full weights of the game.
-        alarm: whether the fresh decoder draws what the playing one could not: the encoder has outrun its opponent.
-
-    """
-
-    step: int
-    error: float
-    playing_error: float
-    objective: float
-    alarm: bool
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
 class RunReport:
     """What a run of `protect` is good for; it says nothing about privacy.
 
     Attributes:
         utility: of its task, on test people.
         validation: on validation people.
-        probes: what fresh decoders found while it was trained, where they were asked for.
         provenance: what made it.
 
     """
@@ -196,7 +174,7 @@ class RunReport:
     kind: Literal["protect"] = "protect"
     utility: Utility
     validation: Validated
-    probes: dict[str, Probed | None] | None
+    probes: Annotated[None, Field(exclude=True)] = None  # of 0.1.0, where none were asked for
     provenance: dict[str, object]
 
 

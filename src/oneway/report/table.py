@@ -12,7 +12,7 @@ from oneway.metrics.registry import metrics
 from oneway.report.judging import JudgeReport
 from oneway.report.limits import LEAKAGES
 from oneway.report.profile_table import profile_table
-from oneway.report.reports import AuditReport, RunReport
+from oneway.report.reports import AuditReport
 from oneway.report.reproduction import columns
 from oneway.report.sweeps import BenchmarkReport, ExperimentReport, Shares
 from oneway.report.values import Attacks, OrRefused, Queries, Refused, Utility, refusals, scores_of
@@ -147,18 +147,6 @@ def utility_line(utility: Utility, unknown: int = 0) -> str:
     if unknown:
         shown.append(f"{unknown} test pictures of unknown people")
     return f"mean MCC of {len(utility.mcc)} attributes on {_listed(shown)}: {mean} (floor: 0)"
-
-
-def probe_line(report: RunReport) -> str | None:
-    """Say in one line what the last fresh probe of a protect run found, if there was one."""
-    last = (report.probes or {}).get("last")
-    if last is None:
-        return None
-    alarm = "the encoder outran its opponent, so raise game.decoder_steps" if last.alarm else "no alarm"
-    return (
-        f"a decoder drawn afresh errs {last.error:.4f} on validation people after a short training, the one that "
-        f"played {last.playing_error:.4f}: {alarm}"
-    )
 
 
 def verifier_line(judge: JudgeReport | None) -> str:
