@@ -295,21 +295,21 @@ def test_either_an_encoder_or_features(audit: Audit, both: bool, tmp_path: Path)
         audit(Changed() if both else None, features=tmp_path if both else None)
 
 
-class Renamed:
-    """The same verifier, as if it were another."""
+class Turned:
+    """A verifier that sees just the same, with other features: a copy of one is no second judge."""
 
     def __init__(self, verifier: Verifier, name: str) -> None:
         self.verifier, self.name, self.fingerprint = verifier, name, f"{verifier.fingerprint} as {name}"
 
     def __call__(self, pictures: Tensor, landmarks: Any = None) -> Any:
-        return self.verifier(pictures, landmarks)
+        return -self.verifier(pictures, landmarks)
 
 
 def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     audit: Audit, judge: Verifier, tmp_path: Path
 ) -> None:
     config = replace(BRIEF, attackers=("mirror", "identity"))
-    judges = [judge, Renamed(judge, "other")]
+    judges = [judge, Turned(judge, "other")]
     report = audit(Changed(), config=config, verifier=judges, control=None)
     ways = report.attacks["inversion"].ways
     assert list(ways) == ["linear", "mirror", "identity"]
@@ -351,7 +351,7 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     assert not (tmp_path / "twice").exists()
 
 
-class Moved(Renamed):
+class Moved(Turned):
     """Another network: the same with its features in another order of sizes, and with gradients."""
 
     def __call__(self, pictures: Tensor, landmarks: Any = None) -> Any:

@@ -68,9 +68,9 @@ def audit(
             then audited first, in its own folder, unless it was before.
         out: a new folder; `audit` in the run's own, or here, by default.
         config: the attacks and their budgets.
-        verifier: compares faces, one or several; without one there are no identity scores of reconstructions. Attackers
-            train with the first ones, see `AuditConfig.surrogates`; figures of faces are the worst that a judge sees of
-            attackers who did not train with it, those of features the worst of all judges.
+        verifier: compares faces, one or several, each another network; without one there are no identity scores of
+            reconstructions. Attackers train with the first ones, see `AuditConfig.surrogates`; figures of faces are the
+            worst that a judge sees of attackers who did not train with it, those of features the worst of all judges.
         network: a module of the class that a run protects, if it is one of your own.
         images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
             Without, none is written anywhere; drawn faces are shown all the same.
@@ -107,6 +107,7 @@ def audit(
     passed += guards.check_pictures(doubled)
     doubts = guards.doubts(opened.pack, doubled)
     # All else is checked, so the pack's own judge may be trained now, and any judge be held to real pictures.
+    guards.check_distinct(verifiers, opened.pack)
     surrogates = open_surrogates(verifiers, config, opened.pack, fabric.device)
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None

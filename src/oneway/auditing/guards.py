@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
 from torch import nn
 
 from oneway.attacks.access import Access
+from oneway.data.batches import load
 from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.judges.vectors import vectors_of
+from oneway.judges.verifier import Verifier
 from oneway.metrics.estimate import Estimate
+from oneway.metrics.identity import similarity
 from oneway.models import batch_invariance
 from oneway.report.judging import JudgeReport
 from oneway.report.values import Decisions, Guard, OrRefused, Refused
@@ -22,6 +27,8 @@ LEAST_PEOPLE = 50
 DOUBLED = 0.01
 """Share of test pictures with an equal in another part above which a verdict cannot be `low`."""
 SAMPLE = 256
+ASKED_OF_JUDGES, ALIKE = 8, 0.99
+"""Public pictures of which two judges' features are compared, and the mean cosine above which they are one network."""
 
 
 def check_people(pack: Pack, *, judged: bool = True) -> list[Guard]:
@@ -145,6 +152,30 @@ def check_convergence(late: Sequence[str]) -> list[Guard]:
         message = f"{', '.join(late)}: ended by the budget, not by convergence, so a longer attack may get more"
         return [Guard(name="convergence", passed=False, message=message)]
     return [_passed("convergence", "every trained attacker ended by convergence")]
+
+
+def check_distinct(verifiers: Sequence[Verifier], pack: Pack) -> None:
+    """Refuse two judges that are one network: neither is independent of attackers who trained with the other.
+
+    They are told by their fingerprints, and by their features of a few public pictures, since a copy may be exported
+    anew, and a file be called anything.
+
+    Raises:
+        InputError: naming both.
+
+    """
+    if len(verifiers) < 2:
+        return
+    few = slice(0, ASKED_OF_JUDGES)
+    pictures, places = load(pack.public, few), pack.public.landmarks(few)
+    seen = [(verifier, vectors_of(verifier, pictures, places)) for verifier in verifiers]
+    for (one, first), (other, second) in combinations(seen, 2):
+        copied = one.fingerprint is not None and one.fingerprint == other.fingerprint
+        if copied or (first.shape == second.shape and similarity(first, second).mean() > ALIKE):
+            raise InputError(
+                f"the verifiers {one.name!r} and {other.name!r} are one network, which gives the same features under "
+                "both names, so neither could judge attackers who trained with the other; give each network once"
+            )
 
 
 def check_judges(judges: Sequence[JudgeReport]) -> list[Guard]:
