@@ -43,7 +43,7 @@ Results = dict[str, Any]
 
 def figure(value: float, unit: str = "cosine", half: float = 0.018) -> Results:
     low = max(value - half, 0.0) if unit == "share" else value - half
-    return Estimate(value=value, low=low, high=value + half, n=PEOPLE, unit=unit).to_dict()
+    return to_dict(Estimate(value=value, low=low, high=value + half, n=PEOPLE, unit=unit))
 
 
 def scores(*values: float, names: tuple[str, ...] = tuple(UNITS)[:7]) -> Results:

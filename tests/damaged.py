@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 import oneway
 from audited import figure
 from conftest import TINY
+from dumps import write_dump
 from oneway.auditing.control import PICTURES, SCORES
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.steps import StepFacts, StepResult, Steps
 from oneway.auditing.victim import Victim
 from oneway.config import from_dict, override, to_dict
-from oneway.data.dump import write_dump
 from oneway.data.packed import Pack
 from oneway.data.readers import folder as folders
 from oneway.data.source import synthetic_source

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME, Once
+from dumps import write_dump
 from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
 from oneway.config import to_dict
-from oneway.data.dump import write_dump
 from oneway.judges.verifier import Verifier
 from oneway.report.reports import read_report
 from oneway.report.values import AttackResult, Refused

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 import oneway
 from conftest import AUDIT, RUNTIME, Once
+from dumps import write_dump
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.guards import check_decisions
 from oneway.auditing.steps import Steps, refused
 from oneway.auditing.victim import from_run, steal
-from oneway.data.dump import write_dump
 from oneway.judges.judge import Judge
 from oneway.judges.verifier import Verifier
 from oneway.report.values import Decisions, Refused

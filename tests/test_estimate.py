@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from oneway.config import to_dict
 from oneway.errors import InputError
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 
@@ -129,4 +128,4 @@ def test_it_reads_with_its_interval_and_its_digits() -> None:
     given = {"value": 0.12345, "low": 0.1, "high": 0.2, "n": 3, "unit": "SSIM"}
     assert str(Estimate(**given)) == "0.123 [0.100, 0.200]"  # type: ignore[arg-type]
     assert str(Estimate(value=17.26, low=16.0, high=18.04, n=3, unit="dB")) == "17.3 [16.0, 18.0]"
-    assert json.loads(json.dumps(Estimate(**given).to_dict())) == given  # type: ignore[arg-type]
+    assert to_dict(Estimate(**given)) == given  # type: ignore[arg-type]

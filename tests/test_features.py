@@ -140,10 +140,10 @@ def test_a_dump_of_more_than_float32_holds_is_refused(
 ) -> None:
     names = pack.table.column("name").to_pylist()
     features = np.ones((len(names), 2), dtype=hidden.dtype)
-    oneway.data.dump.write_dump(tmp_path / f"a{suffix}", names, features)
+    oneway.data.write_dump(tmp_path / f"a{suffix}", names, features)
     assert len(read_dump(tmp_path / f"a{suffix}", pack)["test"]) == len(pack.test)
     features[:, 1] += hidden  # type: ignore[arg-type]
-    oneway.data.dump.write_dump(tmp_path / f"b{suffix}", names, features)
+    oneway.data.write_dump(tmp_path / f"b{suffix}", names, features)
     with pytest.raises(
         InputError, match=rf"b{suffix}: features are {hidden.dtype} and hold more .*astype\(numpy.float32\)"
     ):

@@ -16,12 +16,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 import oneway
+from dumps import write_dump
 from oneway.attacks.access import BlackBox
 from oneway.auditing.victim import from_module, steal
 from oneway.cli import main
 from oneway.config import override, to_dict
 from oneway.data.batches import load
-from oneway.data.dump import read_dump, write_dump
+from oneway.data.dump import read_dump
 from oneway.data.finite import check_finite
 from oneway.judges.cache import known_features
 from oneway.judges.judge import Judge

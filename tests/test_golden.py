@@ -21,12 +21,12 @@ from threadpoolctl import threadpool_limits
 
 import oneway
 from conftest import RUNTIME
+from dumps import write_dump
 from oneway import demo
 from oneway.attacks.feature import FeatureConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.auditing.config import AuditConfig
-from oneway.data.dump import write_dump
 from oneway.judges.verifier import Verifier
 from oneway.reproduction.config import ExperimentConfig
 from oneway.reproduction.experiment import experiment

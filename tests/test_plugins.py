@@ -30,7 +30,7 @@ from oneway.judges.named import open_named
 from oneway.judges.vectors import vectors_of
 from oneway.metrics.registry import Metric, metrics
 from oneway.plugins import points, registered
-from oneway.protection.defences.defence import penalty_of, wrapped
+from oneway.protection.defences.defence import penalty_of, worn, wrapped
 from oneway.protection.recipes import Recipe, classes, names, recipes
 from oneway.sweep.benchmark import DefencesConfig
 from oneway.sweep.store import absolute
@@ -260,6 +260,15 @@ def test_what_another_package_puts_on_an_encoder_must_be_one(made: str, message:
     adds("oneway.defences", {"x": "added:Added"}, text)
     with pytest.raises(InputError, match=refused("oneway.defences", "x") + message):
         wrapped(classes.__wrapped__()["x"](), nn.Identity(), (3,))
+
+
+def test_an_error_about_an_encoder_names_the_package_that_put_something_on_it(adds: Adds) -> None:
+    adds("oneway.defences", {"x": "added:Added"}, DEFENCE.format_map(PARTS))
+    with (
+        pytest.raises(InputError, match=r"^too small \(the entry point 'x' .*, in the package oneway"),
+        worn(classes.__wrapped__()["x"]()),
+    ):
+        raise InputError("too small")
 
 
 def test_a_defence_without_strengths_is_compared_only_at_one_that_is_asked_for(

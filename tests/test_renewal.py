@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME
+from dumps import write_dump
 from oneway.attacks.access import BlackBox
 from oneway.attacks.renewal import Together
 from oneway.auditing.attack_results import linkage_of
@@ -21,7 +22,6 @@ from oneway.auditing.context import AuditContext
 from oneway.auditing.renewal import drawn, linked, open_other, within
 from oneway.auditing.steps import StepResult, Steps, refused
 from oneway.auditing.victim import Victim, from_dump, from_module, steal
-from oneway.data.dump import write_dump
 from oneway.judges.judge import Judge
 from oneway.models.noise import Noisy
 from oneway.report.values import AttackResult

@@ -136,12 +136,6 @@ def test_fraction_public(public: float) -> None:
         assign(None, None, count=9, public=public)
 
 
-@pytest.mark.parametrize(("validation", "test"), [(0.0, 0.2), (0.2, 0.0), (0.5, 0.5), (float("nan"), 0.1)])
-def test_fractions_held_out(validation: float, test: float) -> None:
-    with pytest.raises(InputError, match="the fractions must be above 0"):
-        assign(None, None, count=9, validation=validation, test=test)
-
-
 def test_too_few_people() -> None:
     assert sorted(assign(None, None, count=4).tolist()) == [0, 1, 2, 3]
     with pytest.raises(InputError, match="no person is left for private: 3 people are too few"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from oneway.models.transformer import TransformerDecoder
 AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
 Drawing = TypeVar("Drawing", bound=AnyDecoder)
 Architecture = Literal["mirror", "residual", "transformer"]
-ARCHITECTURES = get_args(Architecture)
 
 
 @checked

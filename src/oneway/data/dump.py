@@ -15,21 +15,15 @@ float32). Attackers read them in float32, so numbers that it does not hold are r
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from oneway.data.packed import Pack, Part
 from oneway.data.shards import READERS, Features, Shard, reading
 from oneway.errors import InputError
-from oneway.storage.atomic import whole
 from oneway.storage.inputs import check_memory, regular
 
 
@@ -111,41 +105,6 @@ def read_whole(stored: Features) -> NDArray[np.float32]:
         f"features are {stored.dtype} and hold more than float32 does, in which attackers read them; store no more: "
         "features.astype(numpy.float32), or whole numbers as several smaller ones"
     )
-
-
-def write_dump(path: Path | str, names: Sequence[str], features: Features) -> None:
-    """Store features so that `read_dump` reads them, whole or not at all.
-
-    Args:
-        path: the file; its suffix says the format, `.npz`, `.parquet` or `.safetensors`.
-        names: the pictures' names in the pack.
-        features: (len(names), ...), of any number type.
-
-    Raises:
-        InputError: for another suffix, names that do not fit the features, or a folder that cannot be written.
-
-    """
-    path = Path(path)
-    if path.suffix.lower() not in READERS:
-        raise InputError(f"{path} must end in {', '.join(READERS)}, not {path.suffix!r}")
-    if len(names) != len(features) or len(set(names)) != len(names):
-        raise InputError(
-            f"{path}: names must be {len(features)} different ones, one for each row of features; "
-            f"they are {len(names)}, {len(set(names))} of them different"
-        )
-    if features.ndim < 2 or features.dtype.kind not in "fiu":
-        raise _no_numbers(path, features)
-    features = np.ascontiguousarray(features)
-    with whole(path) as partial:
-        if path.suffix.lower() == ".npz":
-            with open(partial, "wb") as file:
-                np.savez(file, names=np.array(names, dtype=np.str_), features=features)
-        elif path.suffix.lower() == ".parquet":
-            column = pa.FixedShapeTensorArray.from_numpy_ndarray(features)
-            table = pa.table({"name": pa.array(list(names), pa.string()), "features": column})
-            parquet.write_table(table, partial, use_dictionary=["name"])
-        else:
-            partial.write_bytes(save({"features": features}, metadata={"names": json.dumps(list(names))}))
 
 
 def _files(path: Path) -> list[Path]:

@@ -14,6 +14,8 @@ from oneway.errors import InputError, unknown
 
 Split = Literal["private", "public", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("private", "public", "validation", "test")
+VALIDATION, TEST = 0.1, 0.2
+"""Shares of the people, where a dataset has no split of its own."""
 Division = Literal["shuffle", "hash"]
 """How people are divided: in a shuffled row, so that the shares are exact, or each by a hash of the name alone."""
 
@@ -45,8 +47,6 @@ def assign(
     *,
     count: int,
     public: float = 0.5,
-    validation: float = 0.1,
-    test: float = 0.2,
     seed: int = 0,
     division: Division = "shuffle",
     names: Sequence[str] = (),
@@ -55,7 +55,7 @@ def assign(
 
     With a `partition`, the people of its "train" are divided by person so that a fraction `public` of them
     is public and the rest private; its other entries are kept. Without one, all people are shuffled and
-    divided: fractions `validation` and `test` of them first, `public` of the rest then. Equal input and
+    divided: the fractions `VALIDATION` and `TEST` of them first, `public` of the rest then. Equal input and
     seed give equal splits. With `division` "hash" a person's split depends on the seed and the person's name alone
     (of an unknown person, on the image's in `names`), so that parts of a dataset that are prepared apart, or
     later, agree without a table of all people; the fractions then hold on average. Raise `InputError` for a
@@ -63,21 +63,17 @@ def assign(
     """
     if not 0 < public < 1:
         raise InputError(f"public: the fraction of public people must lie between 0 and 1, both excluded, got {public}")
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise InputError(
-            f"validation, test: the fractions must be above 0, their sum below 1, got {validation}, {test}"
-        )
     generator = np.random.default_rng(seed)
     persons = people(identities, count)
     if division == "hash":
-        codes = _hashed(identities, partition, names, public=public, validation=validation, test=test, seed=seed)
+        codes = _hashed(identities, partition, names, public=public, seed=seed)
         _check_filled(codes, persons, divided=partition is None)
         return codes
     codes = np.empty(count, dtype=np.int8)
     if partition is None:
         shuffled = generator.permutation(int(persons.max()) + 1)
-        held_validation = _portion(validation, len(shuffled))
-        held_test = _portion(test, len(shuffled))
+        held_validation = _portion(VALIDATION, len(shuffled))
+        held_test = _portion(TEST, len(shuffled))
         rest = shuffled[held_validation + held_test :]
         of_person = np.zeros(len(shuffled), dtype=np.int8)
         of_person[shuffled[:held_validation]] = SPLITS.index("validation")
@@ -109,19 +105,17 @@ def _hashed(
     names: Sequence[str],
     *,
     public: float,
-    validation: float,
-    test: float,
     seed: int,
 ) -> NDArray[np.int8]:
     """Give the splits of which each depends on one person's name."""
     persons = names if identities is None else [who or name for who, name in zip(identities, names, strict=True)]
     places = np.array([_place(seed, person) for person in persons])
     codes = np.full(len(persons), SPLITS.index("private"), dtype=np.int8)
-    held = 0.0 if partition is not None else validation + test
+    held = 0.0 if partition is not None else VALIDATION + TEST
     codes[places < held + public * (1 - held)] = SPLITS.index("public")
     if partition is None:
         codes[places < held] = SPLITS.index("test")
-        codes[places < validation] = SPLITS.index("validation")
+        codes[places < VALIDATION] = SPLITS.index("validation")
         return codes
     parts = np.asarray(partition, dtype=np.str_)
     for part in np.unique(parts):

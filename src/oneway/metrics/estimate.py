@@ -45,10 +45,6 @@ class Estimate:
         low, high = (f"{100 * end:.{digits}f}" for end in (self.low, self.high))
         return f"{percent(self.value, digits)} [{low}, {high}]"
 
-    def to_dict(self) -> dict[str, object]:
-        """Give the estimate as it stands in `results.json`."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n, "unit": self.unit}
-
 
 def spanning(best: Estimate, others: Iterable[Estimate]) -> Estimate:
     """Give the best of several trainings of one attacker, with an interval that reaches over those of all of them."""

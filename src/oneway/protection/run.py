@@ -27,7 +27,7 @@ from oneway.models.noise import Noisy
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.models.split import features_shape, split
 from oneway.protection.config import ProtectConfig, current
-from oneway.protection.defences.defence import wrapped
+from oneway.protection.defences.defence import worn, wrapped
 from oneway.protection.game import Protector
 from oneway.protection.log import EVENTS, FILE
 from oneway.report.reports import RunReport, read_report
@@ -66,7 +66,8 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
             encoder = Noisy(encoder, config.network.noise)
         if config.active is not None:
             encoder = wrapped(config.active, encoder, features_shape(encoder, size))
-        rest_shape = features_shape(nn.Sequential(encoder, rest), size)
+        with worn(config.active):
+            rest_shape = features_shape(nn.Sequential(encoder, rest), size)
         return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from oneway.config import checked
 from oneway.data.packed import Private
 from oneway.errors import InputError
-from oneway.plugins import Unfit, blamed
+from oneway.plugins import Unfit, blamed, origin
 
 GROUP = "oneway.defences"
 
@@ -83,6 +85,15 @@ def wrapped(defence: Defence, encoder: nn.Module, shape: tuple[int, ...]) -> nn.
         if not isinstance(made, nn.Module):
             raise Unfit(f"must give by `wrap` an encoder, a torch.nn.Module, not {type(made).__name__}")
     return made
+
+
+@contextmanager
+def worn(defence: Defence | None) -> Iterator[None]:
+    """Let errors about an encoder name the package that put something on it, if it is another's."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}{'' if defence is None else origin(GROUP, defence.name)}") from error
 
 
 def penalty_of(defence: Defence, encoder: nn.Module, pictures: Tensor, features: Tensor) -> Tensor | None:
