@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import oneway
+from dumps import write_dump
 from oneway.attacks.access import BlackBox, FeatureDump, WhiteBox
 from oneway.data.dump import read_dump
 from oneway.errors import InputError
@@ -140,10 +141,10 @@ def test_a_dump_of_more_than_float32_holds_is_refused(
 ) -> None:
     names = pack.table.column("name").to_pylist()
     features = np.ones((len(names), 2), dtype=hidden.dtype)
-    oneway.data.write_dump(tmp_path / f"a{suffix}", names, features)
+    write_dump(tmp_path / f"a{suffix}", names, features)
     assert len(read_dump(tmp_path / f"a{suffix}", pack)["test"]) == len(pack.test)
     features[:, 1] += hidden  # type: ignore[arg-type]
-    oneway.data.write_dump(tmp_path / f"b{suffix}", names, features)
+    write_dump(tmp_path / f"b{suffix}", names, features)
     with pytest.raises(
         InputError, match=rf"b{suffix}: features are {hidden.dtype} and hold more .*astype\(numpy.float32\)"
     ):
