@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 
 import oneway
 from oneway.attacks.access import BlackBox, all_features
-from oneway.attacks.feature import FeatureConfig, learn, predict, solve
+from oneway.attacks.feature import FeatureConfig, learn, predict, solve, together
 from oneway.attacks.fit import Place
 from oneway.attacks.linear import PENALTIES
+from oneway.attacks.linkage import normalise
 from oneway.data.packed import Private, Test
 from oneway.judges.cache import known_features
 from oneway.judges.verifier import Verifier
+from oneway.metrics.identity import similarity
 from oneway.runtime import launch
 
 pytestmark = pytest.mark.whole
@@ -123,3 +125,23 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
 def test_a_network_of_no_width_is_refused() -> None:
     with pytest.raises(oneway.InputError, match="width must be at least 1, not 0"):
         FeatureConfig(width=0)
+
+
+def test_predictions_are_added_up_by_least_squares_and_a_constant_by_what_it_is_worth() -> None:
+    generator = np.random.default_rng(0)
+    known = {split: normalise(generator.normal(size=(200, 6)) + 1) for split in ("validation", "test")}
+    constant = np.full(6, 6**-0.5, dtype=np.float32)
+    # Two see the truth through noise of their own, the third sees nothing.
+    predictions = {
+        split: [normalise(vectors + generator.normal(size=vectors.shape)) for _ in range(2)]
+        + [normalise(generator.normal(size=vectors.shape))]
+        for split, vectors in known.items()
+    }
+    mixed = together(predictions, constant, known["validation"])
+    for split, several in predictions.items():
+        alone = [float(similarity(one, known[split]).mean()) for one in [*several, np.tile(constant, (200, 1))]]
+        assert float(similarity(mixed[split], known[split]).mean()) > max(alone) + 0.02
+    columns = np.stack([*predictions["validation"], np.tile(constant, (200, 1))]).reshape(4, -1).T
+    expected = LinearRegression(fit_intercept=False).fit(columns, known["validation"].reshape(-1))
+    total = expected.predict(columns).reshape(200, 6)
+    np.testing.assert_allclose(mixed["validation"], normalise(total), atol=1e-5)

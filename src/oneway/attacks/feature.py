@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +133,31 @@ def predict(access: Access, network: nn.Module, part: Part) -> Vectors:
         for start in range(0, len(part), 256)
     ]
     return torch.cat(given).cpu().numpy()
+
+
+def together(predictions: Mapping[str, Sequence[Vectors]], constant: Vectors, known: Vectors) -> dict[str, Vectors]:
+    """Add up several predictions, each weighed by least squares on validation pictures.
+
+    Args:
+        predictions: k of them by split, `validation` among these, (n, d) each.
+        constant: what is predicted knowing nothing, (d,), which is weighed too.
+        known: what is predicted of the validation pictures, (n, d).
+
+    Returns:
+        unit vectors (n, d) by split.
+
+    """
+
+    def stacked(several: Sequence[Vectors]) -> NDArray[np.float64]:
+        return np.stack([*several, np.broadcast_to(constant, several[0].shape)]).astype(np.float64)
+
+    held = stacked(predictions["validation"])
+    weights = np.linalg.lstsq(held.reshape(len(held), -1).T, known.reshape(-1).astype(np.float64))[0]
+    mixed = {split: np.tensordot(weights, stacked(several), axes=1) for split, several in predictions.items()}
+    return {
+        split: (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        for split, total in mixed.items()
+    }
 
 
 def _error(access: Access, network: nn.Module, validation: Validation, known: Vectors) -> float:

@@ -28,6 +28,8 @@ from oneway.metrics.information import ceiling, info_nce
 from oneway.models.noise import Noisy
 from oneway.report.values import Course, Way
 
+TOGETHER = "all together"
+"""The way of predicting a judge's features that adds up what the others predict."""
 COMPARED = 2000
 """Test pictures at most by which information is bounded: all their pairs are compared."""
 BOUNDED, PROBES = 64, 16
@@ -37,7 +39,7 @@ BOUNDED, PROBES = 64, 16
 def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[str, StepResult]) -> StepResult:
     """Map stolen features to a judge's (eq. 10); of several ways the best on validation people counts.
 
-    By a trained network, by a solved one, and by letting the judge look at what was drawn.
+    By a trained network, by a solved one, by letting the judge look at what was drawn, and by all of these together.
     """
     if judge.verifier is None:
         return refused("there is no verifier whose features could be predicted")
@@ -60,14 +62,18 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
     errors = {name: fitted.validation_error for name, fitted in ways.items()}
     drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
     errors |= {name: 1 - step.facts.validation[judge.key("face_similarity")] for name, step in drawn.items()}
-    strongest = min(errors, key=lambda name: errors[name])
     parts = (pack.validation, pack.test)
-    arrays: dict[str, NDArray[Any]] = {
-        f"vectors {part.split}": drawn[strongest].arrays[f"{judge.key('vectors')} {part.split}"]
-        if strongest in drawn
-        else feature.predict(access, ways[strongest].network, part)
-        for part in parts
+    seen: dict[str, dict[str, feature.Vectors]] = {
+        name: {part.split: feature.predict(access, fitted.network, part) for part in parts}
+        for name, fitted in ways.items()
     }
+    for name, step in drawn.items():
+        seen[name] = {part.split: step.arrays[f"{judge.key('vectors')} {part.split}"] for part in parts}
+    each = {part.split: [vectors[part.split] for vectors in seen.values()] for part in parts}
+    seen[TOGETHER] = feature.together(each, known["public"].mean(axis=0), known["validation"])
+    errors[TOGETHER] = float(1 - identity.similarity(seen[TOGETHER]["validation"], known["validation"]).mean())
+    strongest = min(errors, key=lambda name: errors[name])
+    arrays: dict[str, NDArray[Any]] = {f"vectors {split}": vectors for split, vectors in seen[strongest].items()}
     arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
     tried = {
         name: Way(course=courses.get(name), validation={"feature_similarity": 1 - error})
