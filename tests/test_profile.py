@@ -175,6 +175,9 @@ def test_the_table_says_what_was_left_out_and_what_was_not_measured() -> None:
     )
     assert "both 0.262" in lines[3]
     assert table.row_count == 4
+    assert "floor 0.009" in lines[2], "of shuffled people"
+    cell = next(iter(list(table.columns[3].cells)))
+    assert cell == "0.249\n[0.231, 0.267]\nfloor 0.002\ncontrol 0.713"
     (_, nothing) = audit_tables(typed(refused()))
     said = str(nothing.caption).split("\n")
     assert [line.partition(":")[0] for line in said[:3]] == ["irreversibility", "unlinkability", "renewability"]

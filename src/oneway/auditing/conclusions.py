@@ -163,6 +163,8 @@ def untested(
         )
     if config.seeds == 1:
         missing.append("other initial weights of the strongest attacker, which was trained once: --set seeds=3")
+    if config.renewed is None and config.alone is None:
+        missing.append("features of the same people by a renewed encoder, beside these: --set renewed=OTHER_RUN")
     if lacking is not None:
         missing.append(f"attackers who train with every judge but one: {lacking}")
     if judge.verifier is None:

@@ -51,7 +51,7 @@ def profile(
     ]
     nobody = Refused(refused="there is no verifier, so whether a face is accepted as the person is unknown")
     return Profile(
-        assumed=_assumed(context),
+        assumed=_assumed(context, found),
         irreversibility=accepted or nobody,
         unlinkability=_unlinkability(attacks, chance, control),
         renewability=_renewability(found, context),
@@ -156,18 +156,18 @@ def _renewability(found: Mapping[str, StepResult], context: AuditContext) -> OrR
     )
 
 
-def _assumed(context: AuditContext) -> dict[str, str]:
+def _assumed(context: AuditContext, found: Mapping[str, StepResult]) -> dict[str, str]:
     """Say who is assumed to hold what."""
-    victim, stolen, config, pack = context.victim, context.stolen, context.config, context.pack
+    victim, config, pack = context.victim, context.config, context.pack
     public = f"{len(pack.public)} public pictures"
     weights = "nobody who is counted here holds the encoder's weights"
-    if stolen.white is not None:
+    if found["optimisation"].refusal is None:
         weights = "the white box holds the encoder's weights, and nobody else does"
     queries = f"nobody can ask the encoder; attackers hold its features of {public}"
     if victim.encoder is not None:
         queries = f"attackers send the encoder {public}, mirrored and as often as they like, and read its answers"
     answers = "of each test picture one answer is stolen"
-    if stolen.averaged is not None:
+    if found["averaging"].refusal is None:
         answers += f", or {config.draws} where that is said, of which the average is attacked"
     known = ", ".join(judge.name for judge in context.judges if judge.trained_with)
     return {

@@ -112,8 +112,8 @@ def audit(
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan,
-            --set seeds=3.
+        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan, --set seeds=3, or
+            --set renewed=OTHER_RUN, an encoder of another seed that features are linked across to.
         show_config: Only print every field of the configuration as it would be used; all else may be left out.
         resume: Continue an audit that was interrupted.
     """

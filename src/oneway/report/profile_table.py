@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from oneway.metrics.registry import metrics
+from oneway.report.judging import Recognised
 from oneway.report.profile import Profile, Renewability, SuccessOfAttack
-from oneway.report.values import Refused
+from oneway.report.values import AttackResult, Refused
 
 ACROSS = ("tar_at_far_1e-3", "rank_1", "d_sys", "maximal_linkability")
 """The figures of linkage between two encoders that are said in a line."""
@@ -29,10 +30,18 @@ def profile_table(profile: Profile) -> Table:
     for each in rows[0].recognised if rows else ():
         table.add_column(f"FAR {each.false_accept_rate:g} ↓", justify="right")
     for row in rows:
-        cells = ["–" if each.share is None else str(each.share).replace(" [", "\n[") for each in row.recognised]
-        table.add_row(f"{row.judge}\n{seen(row)}", row.attacker, held(row), *cells)
+        table.add_row(f"{row.judge}\n{seen(row)}", row.attacker, held(row), *map(_cell, row.recognised))
     table.caption = "\n".join(_below(profile, rows))
     return table
+
+
+def _cell(each: Recognised) -> str:
+    """Write a share above its interval, the mean face's, and the control's where that is known."""
+    if each.share is None:
+        return "–"
+    beside = {"floor": each.floor, "control": each.control}
+    lines = [f"{name} {figure.value:.3f}" for name, figure in beside.items() if figure is not None]
+    return "\n".join([*str(each.share).split(" ", 1), *lines])
 
 
 def seen(row: SuccessOfAttack) -> str:
@@ -82,7 +91,8 @@ def _renewed(found: Renewability) -> Iterator[str]:
     else:
         across, within = found.across.scores, found.within
         figures = [
-            f"{metrics()[name].title} {_plain(across[name])} (within this encoder {_plain(within.get(name))})"
+            f"{metrics()[name].title} {_plain(across[name])} (within this encoder {_plain(within.get(name))}"
+            f"{_floor(found.across, name)})"
             for name in ACROSS
             if across.get(name) is not None
         ]
@@ -90,6 +100,11 @@ def _renewed(found: Renewability) -> Iterator[str]:
     name = "face_similarity" if any("face_similarity" in way.scores for way in found.drawn.values()) else "mse"
     drawn = [f"{whose} {_plain(way.scores.get(name))}" for whose, way in found.drawn.items()]
     yield f"renewability, drawn by ridge regression, {metrics()[name].title}: {'; '.join(drawn)}"
+
+
+def _floor(result: AttackResult, name: str) -> str:
+    floor = result.facts.get(f"{name}_floor")
+    return "" if floor is None else f", floor {_plain(floor)}"
 
 
 def _plain(figure: object) -> str:
