@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.guards import check_judges
-from oneway.auditing.judged import Counting
+from oneway.auditing.judged import Counting, reports
+from oneway.auditing.steps import StepFacts, StepResult
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
@@ -19,7 +21,7 @@ from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import of_reconstructions
 from oneway.report.table import verifier_line
-from oneway.report.values import Refused
+from oneway.report.values import Guard, Refused
 from portraits import portrait_source
 
 
@@ -251,6 +253,29 @@ def test_of_a_judge_whom_too_few_people_measure_it_is_said_that_it_is_unknown(fe
     (guard,) = check_judges([judge.report])
     assert guard.passed is None
     assert "is unknown: there are too few to say" in guard.message
+
+
+def test_a_judge_with_the_weights_of_another_network_fails_its_guard_even_of_few_people(tmp_path: Path) -> None:
+    some = prepare(portrait_source(200, 4, noise=0.25), tmp_path / "some", size=16, jobs=1, progress=False)
+
+    def guard(verifier: Colours | Seen) -> Guard:
+        judge = Judge(some.test, some.validation, verifier)
+        assert judge.threshold is None, "too few to say how many it accepts at a false accept rate of 1e-3"
+        assert judge.report is not None
+        nothing = np.zeros(len(some.test))
+        scores = {"inversion face_similarity": nothing, "floor mean_face face_similarity": nothing}
+        found = {
+            "inversion linear": StepResult(facts=StepFacts(validation={"mse": 0.1})),
+            "feature": StepResult(facts=StepFacts(refused="left out")),
+        }
+        counts = Counting(faces=judge, features=judge)
+        (checked,) = check_judges(reports([judge], found, scores, None, counts))
+        return checked
+
+    assert guard(Colours()).passed is None
+    shuffled = guard(Seen("shuffled", chance))
+    assert shuffled.passed is False
+    assert "at a false accept rate of 0.01, and people are too few for 0.001: it hardly tells who" in shuffled.message
 
 
 def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_is_not(pack: Pack) -> None:

@@ -74,7 +74,8 @@ def assemble(
     beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
-    more = [guard.message for guard in beside if guard.passed is False] + convergence.doubts(late)
+    judging = guards.check_judges(seen)
+    more = [guard.message for guard in (*judging, *beside) if guard.passed is False] + convergence.doubts(late)
     report = AuditReport(
         victim=Subject(
             name=victim.name,
@@ -94,7 +95,7 @@ def assemble(
         judges=seen,
         iso24745=profile(found, context, seen, attacks, floors["chance"], control),
         unconverged=late,
-        guards=passed + guards.check_judges(seen) + guards.check_convergence(late) + beside,
+        guards=passed + judging + guards.check_convergence(late) + beside,
         untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),
         seconds={name: step.facts.seconds for name, step in found.items() if step.facts.seconds is not None},
         leakage=leakage,

@@ -14,6 +14,7 @@ from oneway.data.batches import load
 from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.judges.judge import FALSE_ACCEPT_RATE, LEAST_ACCEPTED
 from oneway.judges.vectors import vectors_of
 from oneway.judges.verifier import Verifier
 from oneway.metrics.estimate import Estimate
@@ -200,6 +201,15 @@ def _check_judge(judge: JudgeReport) -> Guard:
             "is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
         )
         return Guard(name="judge", passed=False, message=message)
+    for each in [] if judge.faces is None or judge.true_accept_rate is not None else judge.faces.recognised:
+        rate = each.true_accept_rate
+        if rate is not None and rate.high < LEAST_ACCEPTED:
+            message = (
+                f"the verifier {judge.name} accepts {rate} of real pairs of one person at a false accept rate of "
+                f"{each.false_accept_rate:g}, and people are too few for {FALSE_ACCEPT_RATE:g}: it hardly tells who is "
+                "shown, so what it sees says little; judge with a better verifier, or state how this one takes pictures"
+            )
+            return Guard(name="judge", passed=False, message=message)
     if judge.true_accept_rate is None:
         message = f"how well the verifier {judge.name} tells people apart is unknown: there are too few to say"
         return Guard(name="judge", passed=None, message=message)
