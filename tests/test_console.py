@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -140,3 +141,14 @@ def _opens_text(node: ast.Call, called: str) -> bool:
         if not isinstance(mode, ast.Constant) and not any(keyword.arg == "newline" for keyword in node.keywords):
             return False
     return "b" not in str(getattr(mode, "value", "r"))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["audit", "--help"]])
+def test_who_reads_no_further_gets_no_traceback(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    given = [sys.executable, "-m", "oneway", *arguments]
+    done = subprocess.run(given, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 128 + signal.SIGPIPE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -50,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
     allow_every_character()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given == ["--version"]:
-        from importlib.metadata import version
-
-        print(f"oneway {version('oneway')}")
-        return
-    if given in (["--help"], ["-h"]):
-        print(_listing())
-        return
     try:
+        if given == ["--version"]:
+            from importlib.metadata import version
+
+            print(f"oneway {version('oneway')}", flush=True)
+            return
+        if given in (["--help"], ["-h"]):
+            print(_listing(), flush=True)
+            return
         if not given or given[0] not in COMMANDS:
             raise InputError(_no_command(given))
         _check_names([*given, os.getcwd()])
@@ -87,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             left = f"until it has finished, its folder keeps {KEPT[given[0]]}; finishing removes them"
             console(stderr=True).print(left)
         sys.exit(130)
+    except BrokenPipeError:  # who reads has read enough, as `| head` does; what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _listing() -> str:
