@@ -176,11 +176,11 @@ READERS: dict[str, Callable[[Path], object]] = {
     "dump.parquet": lambda root: read_dump(root / "dump.parquet", Pack.open(root / "pack")),
     "dump.safetensors": lambda root: read_dump(root / "dump.safetensors", Pack.open(root / "pack")),
     "weights": lambda root: backbone(EncoderConfig(weights=str(root / "weights.safetensors")), 32),
-    "sight": lambda root: open_perceptual(root / "weights.safetensors"),
+    "distance": lambda root: open_perceptual(root / "weights.safetensors"),
 }
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name not in ("weights", "sight")])
+@pytest.mark.parametrize("reader", [name for name in READERS if name not in ("weights", "distance")])
 def test_what_is_whole_is_read(house: Path, tmp_path: Path, reader: str) -> None:
     READERS[reader](borrow(house, tmp_path / "house", *(place.name for place in house.iterdir())))
 
@@ -251,7 +251,7 @@ FILES = {
     "dump.parquet": ("dump.parquet",),
     "dump.safetensors": ("dump.safetensors",),
     "weights": ("weights.safetensors",),
-    "sight": ("weights.safetensors",),
+    "distance": ("weights.safetensors",),
 }
 TAKEN = {
     # Left out without harm: there are no pictures, nothing is begun, a training starts at its first step.
@@ -766,7 +766,7 @@ TENSORS = [
             ("own judge", "own.safetensors"),
             ("dump.safetensors", "dump.safetensors"),
             ("weights", "weights.safetensors"),
-            ("sight", "weights.safetensors"),
+            ("distance", "weights.safetensors"),
         ]
         for name, damage in [
             ("terabytes", promise),

@@ -46,20 +46,20 @@ def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Es
 
 
 @pytest.fixture
-def sight(resnet_file: Path) -> str:
+def perceptual_file(resnet_file: Path) -> str:
     """A perceptual network, as `open_perceptual` takes it."""
     return f"resnet10t:{resnet_file}"
 
 
 @pytest.fixture
-def config(tiny: Tiny, sight: str) -> ExperimentConfig:
+def config(tiny: Tiny, perceptual_file: str) -> ExperimentConfig:
     return ExperimentConfig(
         protect=tiny({"steps": 6, "network.cut": "fc"}),
         audit=AUDIT,
         cuts=("layer2", "fc"),
         perceptual=(0.0, 10.0),
         strengths=(0.1,),
-        perceptual_network=sight,
+        perceptual_network=perceptual_file,
     )
 
 
@@ -147,9 +147,9 @@ def test_runs_that_experiments_share_are_the_same(config: ExperimentConfig, pack
     assert len(set(reports)) == 6, "rows 1 and 3 are one audit, with two attackers"
 
 
-def test_every_preset_plans_every_experiment(pack: oneway.Pack, sight: str) -> None:
+def test_every_preset_plans_every_experiment(pack: oneway.Pack, perceptual_file: str) -> None:
     for name, preset in PRESETS.items():
-        made = replace(preset(), perceptual_network=sight)
+        made = replace(preset(), perceptual_network=perceptual_file)
         planned = plan(NAMES, made, pack.path, pack.path)
         assert sum(map(len, planned.values())) > 40
         assert preset().perceptual_network == ("vgg16" if name == "paper" else None)

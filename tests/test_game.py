@@ -258,7 +258,7 @@ def test_the_perceptual_term_is_the_pixel_term_through_other_eyes(game: Game, ta
             pixel=0.0,
             target=target,
             perceptual=2.0,
-            sight=other_distance,  # type: ignore[arg-type]
+            distance=other_distance,  # type: ignore[arg-type]
         )
     with torch.no_grad():
         features, logits = protector.train()(pictures)

@@ -193,7 +193,7 @@ class WhiteBox:
 
 
 def sample(rows: NDArray[np.int64], shape: tuple[int, ...], *, seed: int) -> NDArray[np.int64]:
-    """Choose, of public pictures, those whose features tell an attacker their scale: all, or as many as he needs."""
+    """Choose, of public pictures, those whose features tell an attacker their scale: all, or as many as that needs."""
     return np.sort(np.random.default_rng(seed).permutation(rows)[: pictures_needed(shape)])
 
 

@@ -181,7 +181,7 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int
     A deterministic encoder is asked once for each picture, and its mirror image where it is public; every attack
     reads what it said. Of one that adds noise, validation and test people have one answer, as a thief would, and
     trained attackers see new answers each time, and solved ones the average of several: as many pictures as a thief
-    has, he may send as often as he likes. What it draws for a file of answers depends on the seed and the file alone.
+    has may be sent as often as one likes. What it draws for a file of answers depends on the seed and the file alone.
     """
     if victim.encoder is None:
         dump = FeatureDump(victim.stored, fabric.device)

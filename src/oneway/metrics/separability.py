@@ -27,7 +27,7 @@ def separability(
     Args:
         features: (n, d).
         labels: (n,).
-        people: who is in each image, (n,); nobody is among his own neighbours.
+        people: who is in each image, (n,); nobody is among the own neighbours.
 
     Returns:
         `accuracy`: balanced accuracy of a vote of the 10 nearest neighbours among other people's images (0.5 is

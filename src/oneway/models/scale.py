@@ -1,4 +1,4 @@
-"""The scale of features: what an attacker does with them before he reads them, so that no scale hides anything."""
+"""The scale of features: what an attacker does with them before they read them, so that no scale hides anything."""
 
 from __future__ import annotations
 

@@ -110,13 +110,13 @@ def protection_term(
     target: losses.Target,
     pixel: float,
     perceptual: float,
-    sight: Distance | None,
+    distance: Distance | None,
 ) -> Tensor:
     """Give what the protector minimises beside utility (eq. 8): the weighted pixel and perceptual terms."""
     term = pixel * losses.protection(reconstructed, pictures, mean_face, target=target)
-    if perceptual and sight is not None:
+    if perceptual and distance is not None:
         seen: losses.Target = "away" if target == "ssim" else target
-        term = term + perceptual * losses.protection(reconstructed, pictures, mean_face, target=seen, error=sight)
+        term = term + perceptual * losses.protection(reconstructed, pictures, mean_face, target=seen, error=distance)
     return term
 
 
@@ -131,12 +131,12 @@ def protector_step(
     pixel: float,
     target: losses.Target,
     perceptual: float = 0.0,
-    sight: Distance | None = None,
+    distance: Distance | None = None,
     penalty: Penalty | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Step the encoder and classifier on private pictures; the decoder's weights are frozen.
 
-    Minimises utility + pixel * protection + perceptual * protection as `sight` has it + penalty, all means over the
+    Minimises utility + pixel * protection + perceptual * protection as `distance` has it + penalty, all means over the
     batch. Returns the utility loss and the decoder's mean squared error on these pictures, detached.
     """
     features, logits = protector.wrapped(pictures)
@@ -146,7 +146,7 @@ def protector_step(
     if pixel or perceptual:
         with frozen(adversary.network) as decoder, fabric.autocast():
             reconstructed = decoder(features)
-        loss = utility + protection_term(reconstructed, pictures, mean_face, target, pixel, perceptual, sight)
+        loss = utility + protection_term(reconstructed, pictures, mean_face, target, pixel, perceptual, distance)
         error = losses.reconstruction(reconstructed.detach(), pictures).mean()
     further = None if penalty is None else penalty(protector.network.encoder, pictures, features)
     if further is not None:

@@ -74,14 +74,14 @@ def protect(
     protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
     if network is not None:
         check_company(protector.encoder, pack.public, torch.device("cpu"))
-    sight = open_sight(config, fabric)
+    distance = open_distance(config, fabric)
     described = {
         "protect": runs.named(config),
         "network": None if network is None else type(network).__qualname__,
         **describe(pack, attributes, out),
     }
     with claim_in_one(fabric, out, described, resume=resume) as continued:
-        training = Training(fabric, pack, attributes, config, protector, out, sight)
+        training = Training(fabric, pack, attributes, config, protector, out, distance)
         if continued:
             training.restore()
         with together(fabric):
@@ -92,7 +92,7 @@ def protect(
     return Run(path=out, config=config, pack=pack)
 
 
-def open_sight(config: ProtectConfig, fabric: Fabric) -> Distance | None:
+def open_distance(config: ProtectConfig, fabric: Fabric) -> Distance | None:
     """Open the distance in the game's perceptual network, if the protector looks through one."""
     seen = config.game.perceptual_network if config.game.perceptual else None
     return None if seen is None else Distance(open_perceptual(seen), fabric)
@@ -124,7 +124,7 @@ class Training:
         config: ProtectConfig,
         protector: Protector,
         out: Path,
-        sight: Distance | None = None,
+        distance: Distance | None = None,
     ) -> None:
         game, world = config.game, fabric.world_size
         self.fabric, self.config, self.out, self.step = fabric, config, out, 0
@@ -137,7 +137,7 @@ class Training:
             pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed
         )
         self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
-        self.mean_face, self.sight = mean_picture(pack.public, fabric.device), sight
+        self.mean_face, self.distance = mean_picture(pack.public, fabric.device), distance
 
     def run(self, *, progress: bool) -> None:
         """Play until the last step."""
@@ -184,7 +184,7 @@ class Training:
                 pixel=game.pixel * share,
                 target=game.target,
                 perceptual=game.perceptual * share,
-                sight=self.sight,
+                distance=self.distance,
                 penalty=None if config.active is None else partial(penalty_of, config.active),
             )
         settings = torch.tensor([game.pixel * share, rate], device=self.fabric.device)

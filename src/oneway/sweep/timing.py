@@ -22,7 +22,7 @@ from oneway.judges.identification import OWN, open_verifier
 from oneway.models.decoder import stages_of
 from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import build
-from oneway.protection.train import Training, open_sight
+from oneway.protection.train import Training, open_distance
 from oneway.runtime import launch
 from oneway.sweep.store import Setting, Store
 
@@ -72,7 +72,7 @@ def _training(setting: Setting) -> float:
     protector = build(config, size=pack.size, num_attributes=len(attributes))
     fabric = launch(config.runtime)
     with TemporaryDirectory() as folder:
-        training = Training(fabric, pack, attributes, config, protector, Path(folder), open_sight(config, fabric))
+        training = Training(fabric, pack, attributes, config, protector, Path(folder), open_distance(config, fabric))
         warm = min(training.warm_steps, config.steps)
         seconds = warm * _seconds_a_step(training, 0) if warm else 0.0
         if warm < config.steps:
@@ -112,11 +112,11 @@ def _attacking(setting: Setting) -> float:
     public = Public(pack=pack, rows=_first(pack.public, 64))
     few = Validation(pack=pack, rows=_first(pack.validation, 1))
     known = {part.split: np.ones((len(part), 512), dtype=np.float32) for part in (public, few)}
-    sight = None if audit.perceptual is None else open_perceptual(audit.perceptual).to(fabric.device)
+    perceptual = None if audit.perceptual is None else open_perceptual(audit.perceptual).to(fabric.device)
 
     def draw(config: InversionConfig, place: Place) -> None:
         decoder = draw_decoder(config, access.shape, stages_of(encoder, pack.size), pack.size)
-        invert(access, public, few, decoder, config, place, perceptual=sight)
+        invert(access, public, few, decoder, config, place, perceptual=perceptual)
 
     def predict(config: FeatureConfig, place: Place) -> None:
         learn(access, public, few, known, config, place)
