@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from oneway.attacks.access import Access, sample
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
 from oneway.attacks.linear import Linear, chosen_rows, regress
+from oneway.attacks.linkage import normalise
 from oneway.config import Count, Whole, checked
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
@@ -153,11 +154,7 @@ def together(predictions: Mapping[str, Sequence[Vectors]], constant: Vectors, kn
 
     held = stacked(predictions["validation"])
     weights = np.linalg.lstsq(held.reshape(len(held), -1).T, known.reshape(-1).astype(np.float64))[0]
-    mixed = {split: np.tensordot(weights, stacked(several), axes=1) for split, several in predictions.items()}
-    return {
-        split: (total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-        for split, total in mixed.items()
-    }
+    return {split: normalise(np.tensordot(weights, stacked(several), axes=1)) for split, several in predictions.items()}
 
 
 def _error(access: Access, network: nn.Module, validation: Validation, known: Vectors) -> float:

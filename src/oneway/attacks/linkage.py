@@ -7,6 +7,8 @@ several times and the answers are averaged. What a way learns, it learns from pu
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from oneway.attacks.access import Access
 from oneway.data.packed import Part, Public
+from oneway.metrics.estimate import by_person
 from oneway.models.scale import Standardise
 
 Vectors = NDArray[np.float32]
@@ -36,6 +39,18 @@ PICTURES = 8192
 """Public pictures that the components, and likelihood ratios, are learnt from at most."""
 SAMPLE = 1024
 """Public pictures that tell the scale and the mean of the features."""
+
+
+class Comparison(Protocol):
+    """A way of comparing what was stolen with photographs."""
+
+    def stolen(self, part: Part) -> Vectors:
+        """Give a vector for what was stolen of every picture of a part: (n, d)."""
+        ...
+
+    def photographs(self, part: Part) -> Vectors:
+        """Give a vector for every photograph of a part, (n, d): their inner product says how alike two are."""
+        ...
 
 
 class Cosine:
@@ -125,6 +140,11 @@ class Components:
             self._made[photographs, part.split] = self._transform(flat).astype(np.float32)
         return self._made[photographs, part.split]
 
+    @property
+    def tried(self) -> list[int]:
+        """The numbers of first components that are tried."""
+        return sorted({min(kept, self.number) for kept in KEPT})
+
     def _transform(self, flat: list[Tensor]) -> NDArray[np.floating]:
         return np.concatenate([self._pca.transform(numbers.cpu().numpy()) for numbers in flat])
 
@@ -163,8 +183,8 @@ class LikelihoodRatio:
         stolen, known = components.public[:, :kept], components.known[:, :kept]
         self._means = stolen.mean(axis=0), known.mean(axis=0)
         stolen, known = stolen - self._means[0], known - self._means[1]
-        _, codes, shots = np.unique(components.people, return_inverse=True, return_counts=True)
-        sums = [_by_code(numbers, codes) for numbers in (stolen, known)]
+        shots = np.unique(components.people, return_counts=True)[1]
+        sums = [by_person(numbers, components.people) for numbers in (stolen, known)]
         # Over all pairs of one person, a picture with itself among them: of few people that is the better estimate.
         between = sums[0].T @ sums[1] / np.square(shots).sum()
         whiten = _whitening(stolen), _whitening(known)
@@ -190,11 +210,22 @@ class LikelihoodRatio:
         return canonical, -(canonical**2) @ (self._r**2 / (1 - self._r**2))[:, None] / 2
 
 
-def _by_code(numbers: NDArray[np.floating], codes: NDArray[np.int64]) -> Numbers:
-    """Sum rows (n, d) of the same code: (num_codes, d)."""
-    sums = np.zeros((codes.max() + 1, numbers.shape[1]))
-    np.add.at(sums, codes, numbers)
-    return sums
+def by_components(components: Components, public: Public, *, directions: bool = True) -> dict[str, Comparison]:
+    """Give the ways of comparing components, of every number that is tried.
+
+    Args:
+        components: of both sides.
+        public: likelihood ratios are learnt of people with several public pictures, where there are any.
+        directions: whether the components of the two sides can be compared themselves.
+
+    """
+    ways: dict[str, Comparison] = {}
+    for kept in components.tried:
+        if directions:
+            ways[f"{kept} components"] = First(components, kept)
+        if public.num_people < len(public):
+            ways[f"likelihood ratio of {kept}"] = LikelihoodRatio(components, kept)
+    return ways
 
 
 def _whitening(numbers: NDArray[np.floating]) -> Numbers:

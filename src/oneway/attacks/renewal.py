@@ -16,7 +16,7 @@ from torch import Tensor
 
 from oneway.attacks.access import Access, Bools, Index
 from oneway.attacks.linear import Linear, chosen_rows, regress
-from oneway.attacks.linkage import KEPT, Components, Cosine, First, LikelihoodRatio, Vectors, normalise
+from oneway.attacks.linkage import Comparison, Components, Cosine, First, Vectors, by_components, normalise
 from oneway.data.packed import Pack, Part
 
 Split = dict[str, Vectors]
@@ -97,20 +97,13 @@ def components_of(access: Access, pack: Pack, *, seed: int) -> Components:
     return Components(Cosine(access, access, pack.public), pack.public, seed=seed)
 
 
-def linked_by(stolen: Components, known: Components, pack: Pack) -> dict[str, First | LikelihoodRatio]:
+def linked_by(stolen: Components, known: Components, pack: Pack) -> dict[str, Comparison]:
     """Give the ways of comparing components by one encoder with those by another, or by the same, without a map.
 
     The likelihood ratio learns from public people what components of one person have in common; the components
     themselves can be compared where both are of one encoder.
     """
-    both = Crossed(stolen, known)
-    ways: dict[str, First | LikelihoodRatio] = {}
-    for kept in _tried(both):
-        if stolen is known:
-            ways[f"{kept} components"] = First(both, kept)
-        if pack.public.num_people < len(pack.public):
-            ways[f"likelihood ratio of {kept}"] = LikelihoodRatio(both, kept)
-    return ways
+    return by_components(Crossed(stolen, known), pack.public, directions=stolen is known)
 
 
 def mapped(source: Access, fitted_on: Access, components: Components, pack: Pack, *, seed: int) -> dict[str, Mapped]:
@@ -134,7 +127,7 @@ def mapped(source: Access, fitted_on: Access, components: Components, pack: Pack
 
     linear, _ = regress(source, fitted_on, public, rows, known, error)
     predicted = {part.split: _predicted(linear, source, part).cpu().numpy() for part in (validation, pack.test)}
-    return {f"{kept} components": Mapped(predicted, components, kept) for kept in _tried(components)}
+    return {f"{kept} components": Mapped(predicted, components, kept) for kept in components.tried}
 
 
 @torch.no_grad()
@@ -142,7 +135,3 @@ def _predicted(linear: Linear, access: Access, part: Part) -> Tensor:
     """Map the features of a whole part: (n, d)."""
     given = [linear(access.features(part, slice(start, start + 256))) for start in range(0, len(part), 256)]
     return torch.cat(given)
-
-
-def _tried(components: Components) -> list[int]:
-    return sorted({min(kept, components.number) for kept in KEPT})

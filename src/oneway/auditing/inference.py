@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from oneway.attacks import feature, inference, information, linkage, optimisation
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
-from oneway.attacks.linkage import Cosine, First, LikelihoodRatio
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.labels import panel_of
-from oneway.auditing.linking import Split, link, with_unlinkability
+from oneway.auditing.linking import Split, centred, link, sides, with_unlinkability
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Pack, Test
@@ -90,15 +89,10 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
         return refused(f"{alone(pack.test)}, so there is no photograph to link to")
     cosine = linkage.Cosine(access, context.stolen.gallery(), pack.public)
     components = linkage.Components(cosine, pack.public, seed=context.config.seed)
-    ways: dict[str, Cosine | First | LikelihoodRatio] = {"cosine": cosine}
-    for kept in sorted({min(kept, components.number) for kept in linkage.KEPT}):
-        ways[f"{kept} components"] = First(components, kept)
-        if pack.public.num_people < len(pack.public):
-            ways[f"likelihood ratio of {kept}"] = LikelihoodRatio(components, kept)
-    parts = (pack.validation, pack.test)
-    stolen = {name: {part.split: way.stolen(part) for part in parts} for name, way in ways.items()}
-    photographs = {name: {part.split: way.photographs(part) for part in parts} for name, way in ways.items()}
+    ways = {"cosine": cosine} | linkage.by_components(components, pack.public)
+    stolen, photographs = sides(ways, pack)
     # What is made of stolen features to look like a face, or like a verifier's view of one, is compared with faces.
+    parts = (pack.validation, pack.test)
     for judge in context.judges:
         drawn = {
             f"reconstruction by {name}": (step.arrays, judge.key("vectors")) for name, step in panel_of(found).items()
@@ -108,11 +102,8 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
             if f"{key} test" not in arrays:
                 continue
             way = name if judge.first else f"{name}, by {judge.name}"
-            mean, real = arrays[f"{key} validation"].mean(axis=0), judge.known(pack.validation).mean(axis=0)
-            stolen[way] = {
-                split: linkage.normalise(arrays[f"{key} {split}"] - mean) for split in ("validation", "test")
-            }
-            photographs[way] = {part.split: linkage.normalise(judge.known(part) - real) for part in parts}
+            stolen[way] = centred({part.split: arrays[f"{key} {part.split}"] for part in parts})
+            photographs[way] = centred({part.split: judge.known(part) for part in parts})
     return best_way(stolen, photographs, pack)
 
 

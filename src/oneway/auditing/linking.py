@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.attacks.linkage import Comparison, normalise
 from oneway.data.packed import Pack
 from oneway.metrics import linkage
 from oneway.metrics.pairs import Vectors, compare, thresholds
@@ -21,6 +22,21 @@ RANKS = {"rank_1": 1, "rank_5": 5}
 SCORES = (*RATES, *RANKS, *MEASURES)
 """Everything that is said of linkage, as far as it was measured."""
 Split = Mapping[str, Vectors]
+
+
+def sides(ways: Mapping[str, Comparison], pack: Pack) -> tuple[dict[str, Split], dict[str, Split]]:
+    """Give the two sides that each way compares, stolen and known, of validation and test pictures."""
+    parts = (pack.validation, pack.test)
+    return (
+        {name: {part.split: way.stolen(part) for part in parts} for name, way in ways.items()},
+        {name: {part.split: way.photographs(part) for part in parts} for name, way in ways.items()},
+    )
+
+
+def centred(vectors: Split) -> Split:
+    """Take the mean of validation people off unit vectors."""
+    mean = vectors["validation"].mean(axis=0)
+    return {split: normalise(values - mean) for split, values in vectors.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

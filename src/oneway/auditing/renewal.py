@@ -11,17 +11,16 @@ from torch import nn
 
 from oneway.attacks import feature
 from oneway.attacks.fit import Place
-from oneway.attacks.linkage import Components, First, LikelihoodRatio, normalise
+from oneway.attacks.linkage import Components
 from oneway.attacks.panel import LINEAR
-from oneway.attacks.renewal import Mapped, Together, components_of, linked_by, mapped
+from oneway.attacks.renewal import Together, components_of, linked_by, mapped
 from oneway.auditing import guards, reconstruction
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.inference import alone, best_way
-from oneway.auditing.linking import Split
+from oneway.auditing.linking import centred, sides
 from oneway.auditing.steps import StepResult, refused
 from oneway.auditing.victim import Stolen, Victim, from_dump, from_onnx, from_run, steal
-from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.protection.run import Run
 from oneway.storage import runs
@@ -33,7 +32,6 @@ RENEWAL = {
     BOTH: "renewal, both",
 }
 """The steps of who draws from the features of this encoder, of the other, and of both, all by ridge regression."""
-Way = First | LikelihoodRatio | Mapped
 FOLDER = "renewed"
 """Where the other encoder's features are kept while the audit lasts, in the folder of those of this one."""
 
@@ -82,12 +80,12 @@ def linked(context: AuditContext, place: Place, found: Mapping[str, StepResult])
         return refused(f"{alone(pack.test)}, so there are no features to link to")
     ours, theirs = context.stolen, _stolen(context, context.other, place)
     guards.check_features(theirs.access, pack)
-    own, other = _components(context, ours, theirs)
-    ways: dict[str, Way] = dict(linked_by(own, other, pack))
+    own, other = _components(context, ours, theirs), _components(context, theirs, ours)
+    ways = linked_by(own, other, pack)
     for onto, source, components in (("this encoder", theirs, own), ("the other", ours, other)):
         every = mapped(source.access, source.fitted_on, components, pack, seed=seed)
         ways |= {f"mapped onto {onto}, {name}": way for name, way in every.items()}
-    stolen, known = _compared(ways, pack)
+    stolen, known = sides(ways, pack)
     for judge in context.judges:
         predicted = found[judge.key("feature")].arrays
         if "vectors test" not in predicted:
@@ -98,8 +96,8 @@ def linked(context: AuditContext, place: Place, found: Mapping[str, StepResult])
         ).network
         parts = (pack.validation, pack.test)
         way = f"verifier features, by {judge.name}"
-        stolen[way] = _centred({part.split: predicted[f"vectors {part.split}"] for part in parts})
-        known[way] = _centred({part.split: feature.predict(theirs.access, solved, part) for part in parts})
+        stolen[way] = centred({part.split: predicted[f"vectors {part.split}"] for part in parts})
+        known[way] = centred({part.split: feature.predict(theirs.access, solved, part) for part in parts})
     return best_way(stolen, known, pack)
 
 
@@ -110,27 +108,14 @@ def within(context: AuditContext, place: Place) -> StepResult:
     """
     if context.other is None or context.pack.test.num_people == len(context.pack.test):
         return refused("nothing is linked across two encoders")
-    own, _ = _components(context, context.stolen, _stolen(context, context.other, place))
-    return best_way(*_compared(linked_by(own, own, context.pack), context.pack), context.pack)
+    own = _components(context, context.stolen, _stolen(context, context.other, place))
+    return best_way(*sides(linked_by(own, own, context.pack), context.pack), context.pack)
 
 
-def _components(context: AuditContext, ours: Stolen, theirs: Stolen) -> tuple[Components, Components]:
-    """Give the components of both encoders' single answers, of the same public pictures."""
-    mirrored = ours.access.mirrors and theirs.access.mirrors
-    own, other = (
-        components_of(Together((each.access,), mirrored=mirrored), context.pack, seed=context.config.seed)
-        for each in (ours, theirs)
-    )
-    return own, other
-
-
-def _compared(ways: Mapping[str, Way], pack: Pack) -> tuple[dict[str, Split], dict[str, Split]]:
-    """Give the two sides that each way compares, of validation and test pictures."""
-    parts = (pack.validation, pack.test)
-    return (
-        {name: {part.split: way.stolen(part) for part in parts} for name, way in ways.items()},
-        {name: {part.split: way.photographs(part) for part in parts} for name, way in ways.items()},
-    )
+def _components(context: AuditContext, stolen: Stolen, beside: Stolen) -> Components:
+    """Give the components of an encoder's single answers, of public pictures that both encoders can be sent."""
+    access = Together((stolen.access,), mirrored=beside.access.mirrors)
+    return components_of(access, context.pack, seed=context.config.seed)
 
 
 def drawn(context: AuditContext, place: Place, *, both: bool) -> StepResult:
@@ -152,9 +137,3 @@ def _stolen(context: AuditContext, other: Victim, place: Place) -> Stolen:
     """Give the features of the other encoder, which are asked for once; its noise is not that of this one."""
     folder, config = context.steps.home / "features" / FOLDER, context.config
     return steal(other, place.fabric, folder, draws=config.draws, seed=config.seed + 1, progress=place.progress)
-
-
-def _centred(vectors: Split) -> Split:
-    """Take the mean of validation people off unit vectors."""
-    mean = vectors["validation"].mean(axis=0)
-    return {split: normalise(values - mean) for split, values in vectors.items()}
