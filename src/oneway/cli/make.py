@@ -29,6 +29,7 @@ def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layout
     Each picture becomes RGB of 8 bits, the first of several frames, white where it is transparent; docs/pictures.md
     says what is read and what is refused.
     """
+    from oneway.data.columns import said
     from oneway.data.prepare import prepare as pack
     from oneway.data.source import READERS, Source
 
@@ -50,7 +51,7 @@ def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layout
     )
     parts = (made.private, made.public, made.validation, made.test)
     counts = ", ".join(f"{part.split} {len(part)} of {_people(part)}" for part in parts)
-    summary = f"{made.path}: {len(made.attributes)} attributes; pictures: {counts}"
+    summary = f"{made.path}: {said(made.attributes, made.classes, made.numbers)}; pictures: {counts}"
     console().print(summary, soft_wrap=True)
 
 

@@ -20,7 +20,8 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 from pydantic import Field
 
-from oneway.config import Count, Whole, from_dict, record, to_dict
+from oneway.config import Count, Names, Whole, from_dict, record, to_dict
+from oneway.data.columns import classes_of, content, kind_of
 from oneway.data.disk import write
 from oneway.data.linked import SPANS, Link
 from oneway.data.source import LANDMARKS, Landmarks, Source
@@ -89,7 +90,9 @@ class Description:
         public: the fraction of training people that is public.
         seed: of the division of people.
         division: how they were divided.
-        attributes: of which it has labels.
+        attributes: of which it has labels; those that are neither of the next two are binary.
+        classes: the names of the classes of each attribute that has some, in their order.
+        numbers: the attributes that are numbers.
         landmarks: five points as fractions (x, y) of every picture, `labels.parquet` where each has its own, or none.
         crop: in words.
         linked: what is cut out where images are not copied.
@@ -111,6 +114,8 @@ class Description:
     seed: int = 0
     division: Division = "shuffle"
     attributes: tuple[str, ...]
+    classes: dict[str, Names] = field(default_factory=dict)
+    numbers: Names = ()
     landmarks: Landmarks | Literal["labels.parquet"] | None
     crop: str = ""
     linked: Link | None = None
@@ -125,6 +130,12 @@ class Description:
         points = self.landmarks
         if isinstance(points, tuple) and (len(points) != 5 or not all(map(math.isfinite, sum(points, ())))):
             raise InputError(f"landmarks must be five points (x, y), not {points}")
+        kinds = [*self.classes, *self.numbers]
+        if len(set(kinds)) < len(kinds) or not set(kinds) <= set(self.attributes):
+            raise InputError(f"classes and numbers must each be other attributes, not {', '.join(kinds)}")
+        for attribute, names in self.classes.items():
+            if len(set(names)) < len(names):
+                raise InputError(f"classes.{attribute} names a class twice: {', '.join(names)}")
         missing = [split for split in SPLITS if split not in self.splits]
         if missing:
             raise InputError(f"splits.{missing[0]} is missing")
@@ -172,9 +183,9 @@ def write_description(folder: Path, description: Description) -> None:
         OSError: if it cannot be written.
 
     """
-    optional = ("linked", "joined", "duplicates")
-    content = {name: said for name, said in to_dict(description).items() if said is not None or name not in optional}
-    write(folder / DESCRIPTION, json.dumps(content, indent=1).encode())
+    optional = ("classes", "numbers", "linked", "joined", "duplicates")
+    told = {name: said for name, said in to_dict(description).items() if said or name not in optional}
+    write(folder / DESCRIPTION, json.dumps(told, indent=1).encode())
 
 
 Skipped = list[tuple[np.int64, str]]
@@ -225,11 +236,16 @@ def describe(
     names = [source.names[index] for index in order]
     identities = [source.identities[index] if source.identities else "" for index in order]
     named = [SPLITS[code] for code in codes]
-    labels = source.labels[order]
+    labels = source.columns.take(pa.array(order))
+    kinds = {name: kind_of(labels.column(name).type) for name in source.attributes}
     columns: dict[str, object] = {"name": names, "identity": identities, "split": named}
     if isinstance(source.landmarks, np.ndarray):
         columns[LANDMARKS] = pa.FixedSizeListArray.from_arrays(pa.array(source.landmarks[order].ravel()), 10)
-    columns |= {attribute: labels[:, place] for place, attribute in enumerate(source.attributes)}
+    # Parquet would forget the order of the classes, and those that no image has; pack.json says both.
+    columns |= {
+        name: labels.column(name).cast(pa.string()) if kind == "classes" else labels.column(name)
+        for name, kind in kinds.items()
+    }
     table = BytesIO()
     parquet.write_table(pa.table(columns), table)
     write(images.with_name(LABELS), table.getvalue())
@@ -237,7 +253,7 @@ def describe(
         os.fsync(file.fileno())
         digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps([names, identities, named, source.attributes]).encode())
-    digest.update(np.ascontiguousarray(labels).data)
+    digest.update(content(labels))
     if isinstance(source.landmarks, np.ndarray):
         digest.update(np.ascontiguousarray(source.landmarks[order]).data)
     if linked is not None:  # spans alone do not say what is made of them
@@ -253,6 +269,8 @@ def describe(
         seed=wanted.seed,
         division=wanted.division,
         attributes=source.attributes,
+        classes={name: classes_of(labels.column(name)) for name, kind in kinds.items() if kind == "classes"},
+        numbers=tuple(name for name, kind in kinds.items() if kind == "numbers"),
         landmarks=LABELS if isinstance(source.landmarks, np.ndarray) else source.landmarks,
         crop=source.crop,
         linked=linked,
@@ -277,5 +295,5 @@ def fingerprint(source: Source) -> str:
     ]
     landmarks = source.landmarks.tolist() if isinstance(source.landmarks, np.ndarray) else source.landmarks
     digest = hashlib.sha256(json.dumps([*fields, landmarks]).encode())
-    digest.update(np.ascontiguousarray(source.labels).data)
+    digest.update(content(source.labels))
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 
 from oneway.data.description import IMAGES, LABELS, Counts, read_description, write_description
@@ -118,10 +119,13 @@ def _table(pack: Pack, extra: Pack, after: int) -> pa.Table:
     if points is not None:
         table, columns[LANDMARKS] = _with(table, points[0]), points[1]
     for attribute in pack.attributes:
-        known = attribute in extra.attributes
-        columns[attribute] = (
-            extra.table.column(attribute).combine_chunks() if known else pa.nulls(count, type=pa.bool_())
-        )
+        kind, held = table.schema.field(attribute).type, pa.nulls(count)
+        if attribute in extra.attributes and extra.kind(attribute) == pack.kind(attribute):
+            held = extra.table.column(attribute).combine_chunks()
+        if attribute in pack.classes:  # one that the pack does not know is no label of its
+            known = pc.is_in(held, value_set=pa.array(pack.classes[attribute], kind))
+            held = pc.if_else(known, held, pa.scalar(None, kind))
+        columns[attribute] = held.cast(kind)
     added = pa.table(columns).select(table.column_names).cast(table.schema)
     return pa.concat_tables([table.slice(0, after), added, table.slice(after)])
 

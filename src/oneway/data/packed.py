@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
-from oneway.data.description import DESCRIPTION, IMAGES, LABELS, REMEDY, read_description
-from oneway.data.linked import SPANS, Linked, open_linked
+from oneway.data.columns import Kind, codes
+from oneway.data.description import DESCRIPTION, LABELS, REMEDY, read_description
+from oneway.data.linked import Linked
+from oneway.data.opened import check_columns, open_pixels
 from oneway.data.source import DRAWN, LANDMARKS, NAMING, Landmarks
 from oneway.data.splits import SPLITS, people
 from oneway.errors import InputError, unknown
@@ -77,23 +79,49 @@ class Part:
         return None if points is None else points[self.rows][index]
 
     def labels(self, attributes: Sequence[str] | None = None) -> NDArray[np.bool_]:
-        """Return the labels of `attributes` in that order (default: all), (len, attributes).
+        """Return the labels of binary `attributes` in that order (default: all of the pack's), (len, attributes).
 
-        Raise `InputError` for an attribute that the pack lacks, or that some of these images have no label of.
+        Raise `InputError` for an attribute that the pack lacks, that is not binary, or that some images have no label
+        of.
         """
         chosen = self.pack.attributes if attributes is None else tuple(attributes)
         labels = np.empty((len(self), len(chosen)), dtype=np.bool_)
         for place, attribute in enumerate(chosen):
-            if attribute not in self.pack.attributes:
-                raise unknown("attribute", attribute, self.pack.attributes)
-            column = self.pack.table.column(attribute).slice(self.rows.start, len(self))
-            if column.null_count:
+            if attribute in self.pack.attributes and self.pack.kind(attribute) != "binary":
                 raise InputError(
-                    f"{self.pack.path}: {column.null_count} {self.split} images have no label of {attribute}, since "
-                    "they were joined from a pack without it"
+                    f"{self.pack.path}: {attribute} holds {self.pack.kind(attribute)}, so it is not binary"
                 )
-            labels[:, place] = column.to_numpy()
+            labels[:, place] = self.values(attribute)
         return labels
+
+    def missing(self, attribute: str) -> int:
+        """Count the images that have no label of an attribute."""
+        return int(self._column(attribute).null_count)
+
+    def values(self, attribute: str) -> NDArray[np.generic]:
+        """Return one attribute of every image, (len,): bool, the place of its class among the pack's, or a number.
+
+        Raise `InputError` for an attribute that the pack lacks, or that some images have no label of.
+        """
+        column = self._column(attribute)
+        if column.null_count:
+            joined = ", since they were joined from a pack without it" if self.pack.joined else ""
+            raise InputError(
+                f"{self.pack.path}: {column.null_count} {self.split} images have no label of "
+                f"{attribute}{joined}; leave it out of the task, or prepare the pack without these images"
+            )
+        if attribute not in self.pack.classes:
+            return np.asarray(column.to_numpy())
+        places = codes(column, self.pack.classes[attribute])
+        if (places < 0).any():
+            odd = column[int(places.argmin())].as_py()
+            raise InputError(f"{self.pack.path / LABELS}: {odd!r} is no class of {attribute}; {REMEDY}")
+        return places
+
+    def _column(self, attribute: str) -> pa.ChunkedArray:
+        if attribute not in self.pack.attributes:
+            raise unknown("attribute", attribute, self.pack.attributes)
+        return self.pack.table.column(attribute).slice(self.rows.start, len(self))
 
 
 @final
@@ -129,6 +157,8 @@ class Test(Part):
 class Pack:
     """A dataset prepared at one image size, opened from its folder without reading the images.
 
+    `attributes` names its label columns: `classes` has the names of the classes of each that has some, in their order,
+    `numbers` are numbers, the others are binary.
     `landmarks` are five points as fractions (x, y) of the image, the same in all, or None; `located` says whether
     labels.parquet holds those of each image instead, and `points` gives them in both cases; `hash` is the sha256 over
     images and labels (of a linked pack, over where its images lie and the labels); `counts` the number of images of
@@ -140,6 +170,8 @@ class Pack:
     layout: str
     size: int
     attributes: tuple[str, ...]
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    numbers: tuple[str, ...] = ()
     landmarks: Landmarks | None
     hash: str
     counts: dict[str, int]
@@ -152,15 +184,15 @@ class Pack:
         """Open the pack at `path`; raise `InputError` if it is missing, unfinished, damaged or no pack."""
         path = Path(path)
         said = read_description(path)
-        if said.linked is None:
-            pixels: NDArray[np.uint8] | Linked = _map(path / IMAGES)
-        else:
-            pixels = open_linked(path / SPANS, said.size, said.linked)
-        pack = cls(
+        pixels = open_pixels(path, said)
+        check_columns(path, said)
+        return cls(
             path=path,
             layout=said.layout,
             size=said.size,
             attributes=said.attributes,
+            classes=said.classes,
+            numbers=said.numbers,
             landmarks=None if said.landmarks == LABELS else said.landmarks,
             located=said.landmarks == LABELS,
             hash=said.hash,
@@ -168,8 +200,10 @@ class Pack:
             counts={split: said.splits[split].images for split in SPLITS},
             pixels=pixels,
         )
-        pack._check(said.count)
-        return pack
+
+    def kind(self, attribute: str) -> Kind:
+        """Say of which kind an attribute is."""
+        return "classes" if attribute in self.classes else "numbers" if attribute in self.numbers else "binary"
 
     @property
     def about(self) -> dict[str, str]:
@@ -206,7 +240,7 @@ class Pack:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The whole of labels.parquet: name, identity, split, and a bool column an attribute."""
+        """The whole of labels.parquet: name, identity, split, and a column an attribute."""
         try:
             table = parquet.read_table(self.path / LABELS, partitioning=None)
         except (OSError, pa.ArrowException) as error:
@@ -257,43 +291,3 @@ class Pack:
     def _rows(self, split: str) -> slice:
         before = sum(self.counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
         return slice(before, before + self.counts[split])
-
-    def _check(self, count: int) -> None:
-        expected = (count, self.size, self.size, 3)
-        if self.pixels.shape != expected or self.pixels.dtype != np.uint8:
-            raise InputError(
-                f"{self.path / IMAGES}: must be uint8 of shape {expected} as {DESCRIPTION} says, it is "
-                f"{self.pixels.dtype} of shape {self.pixels.shape}; prepare the pack again"
-            )
-        try:
-            metadata = parquet.read_metadata(self.path / LABELS)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self.path / LABELS}: cannot be read ({error}); prepare the pack again") from error
-        columns = (*NAMING, *([LANDMARKS] if self.located else []), *self.attributes)
-        schema = metadata.schema.to_arrow_schema()
-        names = tuple(schema.names)
-        if metadata.num_rows != count or names != columns:
-            raise InputError(
-                f"{self.path / LABELS}: must have {count} rows and {len(columns)} columns as {DESCRIPTION} "
-                f"says, it has {metadata.num_rows} and {len(names)}; prepare the pack again"
-            )
-        for name, kind in zip(schema.names, schema.types, strict=True):
-            wanted = _kind(name)
-            if kind != wanted:
-                raise InputError(f"{self.path / LABELS}: column {name!r} must be {wanted}, it is {kind}; {REMEDY}")
-
-
-def _kind(column: str) -> pa.DataType:
-    """Give the type of a column of labels.parquet."""
-    if column in NAMING:
-        return pa.string()
-    return pa.list_(pa.float64(), 10) if column == LANDMARKS else pa.bool_()
-
-
-def _map(path: Path) -> NDArray[np.uint8]:
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError) as error:
-        raise InputError(f"{path}: truncated or not an array ({error}); prepare the pack again") from error
-    # A plain array over the same map: slices of np.memmap cost much more to make.
-    return np.asarray(mapped)

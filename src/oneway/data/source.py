@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from oneway.data.byterange import ByteRange
+from oneway.data.columns import Labels, check, kind_of, table_of
 from oneway.data.picture import decode
 from oneway.errors import InputError
 from oneway.plugins import Unfit, blamed
@@ -62,12 +64,16 @@ class Source:
     split. `partition` holds "train", "validation", "test", and also "private", "public" where the user has
     divided the people already. `landmarks` are five points (left-in-image eye, right eye, nose, left and
     right mouth corner) as fractions (x, y) of the square crop, the same in all images, or an array (n, 5, 2) of each.
+
+    `attributes` names the columns of `labels`. Where all are binary and none is missing, `labels` are bool
+    (n, attributes); else a `pyarrow.Table` of such columns, each `bool`, a dictionary of strings (classes, in the order
+    of the dictionary) or `float64` (numbers), null where a value is missing (see `data.columns`).
     """
 
     layout: str
     names: tuple[str, ...]
     attributes: tuple[str, ...]
-    labels: NDArray[np.bool_]
+    labels: Labels
     identities: tuple[str, ...] | None
     partition: tuple[str, ...] | None
     landmarks: Landmarks | NDArray[np.float64] | None
@@ -95,10 +101,22 @@ class Source:
                     f"attribute {attribute!r}: attribute names must be unique and none of "
                     f"{', '.join(RESERVED)}, which the pack uses itself; rename that column"
                 )
+        for attribute, column in zip(self.attributes, self.columns.columns, strict=True):
+            check(column, f"attribute {attribute!r}")
+
+    @property
+    def columns(self) -> pa.Table:
+        """The labels as a table, a column for each attribute."""
+        return table_of(self.labels, self.attributes)
 
     def _check_shapes(self) -> None:
         """Hold what a reader gives to speaking of the same images."""
-        count, labels = len(self.names), np.asarray(self.labels)
+        count = len(self.names)
+        if isinstance(self.labels, pa.Table):
+            self._check_columns(self.labels, count)
+            labels = np.zeros((count, len(self.attributes)), dtype=np.bool_)
+        else:
+            labels = np.asarray(self.labels)
         if labels.dtype != np.bool_ or labels.shape != (count, len(self.attributes)):
             raise Unfit(
                 f"gives labels of {labels.dtype} {labels.shape}, which must be bool ({count}, {len(self.attributes)}), "
@@ -113,6 +131,20 @@ class Source:
         if len(set(self.names)) != count:
             twice = next(name for name in self.names if self.names.count(name) > 1)
             raise Unfit(f"gives the name {twice!r} to several images; each must have a name of its own")
+
+    def _check_columns(self, labels: pa.Table, count: int) -> None:
+        """Hold labels that are a table to its attributes, its images and the three kinds of columns."""
+        if tuple(labels.column_names) != self.attributes or labels.num_rows != count:
+            raise Unfit(
+                f"gives a table of labels of {labels.num_rows} rows and the columns {', '.join(labels.column_names)}, "
+                f"which must be {count} rows and its attributes, {', '.join(self.attributes)}"
+            )
+        for name, column in zip(labels.column_names, labels.columns, strict=True):
+            if kind_of(column.type) is None:
+                raise Unfit(
+                    f"gives labels of type {column.type} in the column {name!r}, which must be bool, a dictionary of "
+                    "strings (classes) or float64 (numbers)"
+                )
 
 
 def read_picture(layout: str, reader: Reader, index: int, size: int) -> NDArray[np.uint8]:

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from oneway.data.columns import simplest
 from oneway.data.picture import SUFFIXES
 from oneway.data.readers.labels import (
     IDENTITY_COLUMNS,
-    binary,
+    attributes,
     chosen,
     partition_of,
     passed_over,
@@ -38,17 +40,17 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
     file, filename, name, path or image_id), the column `identity` the person (default: identity or person,
     if there is one; empty for unknown). A column `split` of train, validation, test, private, public is the
     official split; the ten columns lefteye_x to rightmouth_y (see `landmarks`) say where the face is, for verifiers
-    that need it; every other column is an attribute and must be binary. Rows and images are matched by
-    name. Without `labels` there are neither attributes nor people. The crop is the largest square in the
-    middle. Linked folders are followed, each folder once; files that are no images are counted in a warning. Raise
-    `InputError` for anything that does not fit, naming the column, the row or the images.
+    that need it; every other column is an attribute: binary, classes or numbers (see `labels.attribute`). Rows and
+    images are matched by name. Without `labels` there are neither attributes nor people. The crop is the largest square
+    in the middle. Linked folders are followed, each folder once; files that are no images are counted in a warning.
+    Raise `InputError` for anything that does not fit, naming the column, the row or the images.
     """
     root = Path(root)
     images = _images(root, None if labels is None else Path(labels))
     if labels is None:
         if identity is not None or name is not None:
             raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
-        return _source(root, images, {}, None, None)
+        return _source(root, images, None, None, None)
     table = read_table(Path(labels))
     name = chosen(table.column_names, "name", name, NAME_COLUMNS, labels)
     if name is None:
@@ -65,15 +67,11 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
     people = texts(table, identity, labels) if identity is not None else None
     partition = partition_of(texts(table, "split", labels), labels) if "split" in table.column_names else None
     landmarks = read_landmarks(table, order, root, images, labels)
-    attributes = {
-        column: binary(table, column, labels)[order]
-        for column in table.column_names
-        if column not in (name, identity, "split", *COLUMNS)
-    }
+    told = [column for column in table.column_names if column not in (name, identity, "split", *COLUMNS)]
     return _source(
         root,
         images,
-        attributes,
+        attributes(table, told, labels).take(pa.array(order)) if told else None,
         tuple(people[row] for row in order) if people else None,
         tuple(partition[row] for row in order) if partition else None,
         landmarks,
@@ -83,19 +81,16 @@ def read(root: Path, labels: Path | None = None, identity: str | None = None, na
 def _source(
     root: Path,
     images: tuple[str, ...],
-    attributes: dict[str, NDArray[np.bool_]],
+    labels: pa.Table | None,
     identities: tuple[str, ...] | None,
     partition: tuple[str, ...] | None,
     landmarks: NDArray[np.float64] | None = None,
 ) -> Source:
-    labels = np.zeros((len(images), len(attributes)), dtype=np.bool_)
-    for place, column in enumerate(attributes.values()):
-        labels[:, place] = column
     return Source(
         layout="folder",
         names=images,
-        attributes=tuple(attributes),
-        labels=labels,
+        attributes=() if labels is None else tuple(labels.column_names),
+        labels=np.zeros((len(images), 0), dtype=np.bool_) if labels is None else simplest(labels),
         identities=identities,
         partition=partition,
         landmarks=landmarks,

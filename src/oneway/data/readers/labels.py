@@ -1,4 +1,4 @@
-"""What tables say of images: people, the official split, binary attributes; from a CSV, Parquet or any Arrow table."""
+"""What tables say of images: people, the official split, attributes; from a CSV, Parquet or any Arrow table."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
+from oneway.data.columns import classes
 from oneway.errors import InputError, unknown
 from oneway.storage.inputs import regular
 
@@ -105,6 +106,58 @@ def binaries(table: pa.Table, columns: tuple[str, ...], path: Path | str, count:
     for place, column in enumerate(columns):
         labels[:, place] = binary(table, column, path)
     return labels
+
+
+def attribute(table: pa.Table, column: str, path: Path | str) -> pa.Array:
+    """Read an attribute of whichever kind it is, (n,), as `data.columns` has it; an empty cell is a missing value.
+
+    It is binary if all that it says is 0 and 1, -1 and 1, or false and true; else numbers if all of it are numbers;
+    else classes, if all of it are words, unless more than half of the images have one of their own.
+
+    Raises:
+        InputError: for numbers among words, and for words that are no classes.
+
+    """
+    told = np.char.strip(np.array(texts(table, column, path), dtype=np.str_))
+    there = told != ""
+    if not there.any():
+        raise InputError(f"{path}: column {column!r} is empty in every row; fill it in, or drop it")
+    small = np.char.lower(told)
+    for no, yes in BINARY:
+        if np.isin(small[there], (no, yes)).all():
+            return pa.array(small == yes, mask=~there)
+    words = [row for row in np.flatnonzero(there) if _number(told[row]) is None]
+    if not words:
+        return pa.array([_number(text) for text in told], pa.float64())
+    distinct, count = len(np.unique(told[there])), int(there.sum())
+    if len(words) < count:
+        numbers = np.setdiff1d(np.flatnonzero(there), words)
+        rare, others = (numbers, "words") if len(numbers) < len(words) else (np.array(words), "numbers")
+        odd, rest = int(rare[0]), f"{count - len(rare)} rows are {others}"
+        raise InputError(
+            f"{path}: column {column!r}, row {odd + 1}: is {told[odd].item()!r}, and {rest}; an attribute must be "
+            "numbers (an empty cell where one is not known), or words that are classes, all through: correct it, or "
+            "drop the column"
+        )
+    if distinct > max(2, count // 2):
+        raise InputError(
+            f"{path}: column {column!r} holds {distinct} different words in {count} rows, such as "
+            f"{told[words[0]].item()!r}, so they are no classes; drop the column, or name it with --identity if it "
+            "says who is shown"
+        )
+    return classes([text or None for text in told.tolist()])
+
+
+def attributes(table: pa.Table, columns: Sequence[str], path: Path | str) -> pa.Table:
+    """Read attributes of whichever kinds, as a table of these columns; see `attribute`."""
+    return pa.table({column: attribute(table, column, path) for column in columns})
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text) if text and "_" not in text else None
+    except ValueError:
+        return None
 
 
 def passed_over(names: Iterable[str]) -> str:

@@ -97,8 +97,9 @@ class Folder(Packing):
 
     Attributes:
         root: Folder of pictures, of any depth.
-        labels: Table with one row a picture: its path, binary attributes, optionally who it shows, its split, and where
-            the face is: lefteye_x, lefteye_y, righteye_x, ..., nose_x, ..., leftmouth_x, ..., rightmouth_y, in pixels.
+        labels: Table with one row a picture: its path, attributes (binary, classes in words, or numbers; empty where
+            one is not known), optionally who it shows, its split, and where the face is: lefteye_x, lefteye_y,
+            righteye_x, ..., nose_x, ..., leftmouth_x, ..., rightmouth_y, in pixels.
         identity: Column that says who a picture shows; `identity` or `person` by default.
         name: Column that holds a picture's path; image, file, filename, name, path or image_id by default.
 
