@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import oneway
-from oneway.attacks.access import BlackBox
+from oneway.attacks.access import BlackBox, FeatureDump, Renoised
+from oneway.data.batches import load
 from oneway.models.noise import Noisy
 from oneway.models.seeded import seeded
 from oneway.runtime import launch
@@ -75,3 +77,29 @@ def test_an_average_is_of_all_that_is_drawn_anew_and_not_of_the_last_noise_alone
     noisy = Noisy(nn.Sequential(nn.Conv2d(3, 4, 3), Own()), 1e-3)
     often, pictures = BlackBox(noisy, launch(runtime), 8, draws=64), torch.rand(6, 3, 8, 8)
     assert float((often(pictures) - often(pictures)).std()) < 0.5 * float((noisy(pictures) - noisy(pictures)).std())
+
+
+def test_noise_on_what_is_kept_is_what_the_encoder_answers_and_new_each_time(
+    pack: oneway.Pack, runtime: oneway.RuntimeConfig
+) -> None:
+    noisy = Noisy(nn.Conv2d(3, 4, 3), 0.5)
+    asked = BlackBox(noisy, launch(runtime), pack.size)
+    assert asked.noise_last is noisy
+    clean = asked.clean(load(pack.public, slice(None))).numpy()
+    kept = Renoised(noisy, FeatureDump({"public": clean}, asked.device, {"public": clean[:, ::-1].copy()}))
+    index = np.arange(7, 19)
+    answers = []
+    for access in (asked, kept):
+        with access.seeded(4):
+            answers.append(torch.stack([access.features(pack.public, index) for _ in range(2)]))
+    torch.testing.assert_close(answers[1], answers[0])
+    assert float((answers[1][0] - answers[1][1]).std()) > 0.5
+    unseeded = [kept.features(pack.public, index) for _ in range(2)]
+    assert not torch.equal(*unseeded)
+    assert kept.queries == 4 * len(index)
+    mirrored = np.arange(12) % 2 == 0
+    with kept.seeded(4):
+        told = kept.features(pack.public, index, mirrored)
+    noise = answers[1][0] - torch.from_numpy(clean[index])
+    torch.testing.assert_close(told[0] - noise[0], torch.from_numpy(clean[:, ::-1][index[0]].copy()))
+    torch.testing.assert_close(told[1], answers[1][0][1])

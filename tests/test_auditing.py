@@ -198,7 +198,7 @@ def test_averages_are_the_strongest_attackers_and_the_query_curve_is_of_one_who_
     similar = {name: way.validation["face_similarity"] for name, way in inversion.ways.items()}
     assert strongest == max(similar, key=lambda name: similar[name])
     assert noisy.attacks["averaging"].facts["attacker"] == strongest
-    assert noisy.queries.attacker == max(("linear", "mirror"), key=lambda name: similar[name])
+    assert noisy.queries.attacker == max(("linear", "kernel", "mirror"), key=lambda name: similar[name])
     few, all_of_them = noisy.queries.curve
     assert few.queries == 60
     assert all_of_them.scores["mse"] == inversion.ways[noisy.queries.attacker].scores["mse"]
@@ -312,13 +312,15 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     judges = [judge, Turned(judge, "other")]
     report = audit(Changed(), config=config, verifier=judges, control=None)
     ways = report.attacks["inversion"].ways
-    assert list(ways) == ["linear", "mirror", "identity"]
+    assert list(ways) == ["linear", "kernel", "mirror", "identity"]
     assert all(list(way.judged) == ["judge.onnx", "other"] for way in ways.values())
     first, second = report.judges
     assert (first.trained_with, first.counts, second.trained_with, second.counts) == (True, False, False, True)
     assert report.judge is second
     assert first.independent is not None
-    assert first.independent.attacker in {"linear", "mirror"}, "who trained with it is no independent attacker"
+    assert first.independent.attacker in {"linear", "kernel", "mirror"}, (
+        "who trained with it is no independent attacker"
+    )
     assert second.independent is None
     assert report.iso24745 is not None
     accepted = {(row.judge, row.attacker, row.trained_with): row for row in report.iso24745.irreversibility}
@@ -372,7 +374,7 @@ def test_every_judge_has_an_attacker_that_trained_with_the_others_and_features_l
     judges = [judge, Moved(judge, "un/usual, name")]
     report = audit(Changed(), config=config, verifier=judges, control=None)
     ways = report.attacks["inversion"].ways
-    assert list(ways) == ["linear", "identity with judge.onnx", "identity with un/usual, name"]
+    assert list(ways) == ["linear", "kernel", "identity with judge.onnx", "identity with un/usual, name"]
     first, second = report.judges
     assert first.trained_with
     assert second.trained_with

@@ -15,7 +15,9 @@ from torch import nn
 import oneway
 from oneway.attacks import linear
 from oneway.attacks.access import BlackBox
+from oneway.attacks.components import draw
 from oneway.attacks.fit import Place
+from oneway.attacks.pairs import Pairs
 from oneway.config import from_dict, override, to_dict
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.defences.cem import Mixed
@@ -134,7 +136,8 @@ def test_at_a_strength_that_leaves_nothing_the_linear_attacker_draws_the_mean_fa
     fabric = launch(runtime)
     access = BlackBox(run.load().encoder, fabric, pack.size)
     place = Place(fabric=fabric, checkpoint=tmp_path / "none", checkpoint_seconds=0, progress=False)
-    drawn = linear.draw(access, pack.public, pack.validation, place, seed=0)
+    pairs = Pairs(access=access, fitted_on=access, public=pack.public)
+    drawn = draw(linear.regress, pairs, pack.validation, place)
     public, held = (part.images(slice(0, len(part))) / 255 for part in (pack.public, pack.validation))
     floor = float(np.square(held - public.mean(axis=0)).mean())
     assert drawn.validation_error > share * floor

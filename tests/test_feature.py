@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 
 import oneway
+from oneway.attacks import kernel, linear
 from oneway.attacks.access import BlackBox, all_features
 from oneway.attacks.feature import FeatureConfig, learn, predict, solve, together
 from oneway.attacks.fit import Place
 from oneway.attacks.linear import PENALTIES
 from oneway.attacks.linkage import normalise
+from oneway.attacks.pairs import Pairs
 from oneway.data.packed import Private, Test
 from oneway.judges.cache import known_features
 from oneway.judges.verifier import Verifier
@@ -44,6 +46,10 @@ def black_box(run: oneway.Run, runtime: oneway.RuntimeConfig) -> BlackBox:
     return BlackBox(run.load().encoder, launch(runtime), run.pack.size)
 
 
+def pairs_of(access: BlackBox, pack: oneway.Pack) -> Pairs:
+    return Pairs(access=access, fitted_on=access, public=pack.public)
+
+
 def constant_error(known: Known) -> float:
     """Give the error of who always answers the mean public feature."""
     mean = known["public"].mean(axis=0)
@@ -51,7 +57,7 @@ def constant_error(known: Known) -> float:
 
 
 @pytest.mark.parametrize("name", ["early", "unprotected"])
-def test_both_attackers_beat_the_constant(
+def test_all_attackers_beat_the_constant(
     request: pytest.FixtureRequest,
     name: str,
     pack: oneway.Pack,
@@ -60,9 +66,10 @@ def test_both_attackers_beat_the_constant(
     runtime: oneway.RuntimeConfig,
 ) -> None:
     access = black_box(request.getfixturevalue(name), runtime)
-    solved = solve(access, pack.public, pack.validation, known, place, seed=0)
+    solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known, place)
+    bent = solve(kernel.regress, pairs_of(access, pack), pack.validation, known, place)
     learned = learn(access, pack.public, pack.validation, known, QUICK, place)
-    for fitted in (solved, learned):
+    for fitted in (solved, bent, learned):
         assert fitted.validation_error < 0.9 * constant_error(known)
         predicted = predict(access, fitted.network, pack.validation)
         np.testing.assert_allclose(np.linalg.norm(predicted, axis=1), 1, atol=1e-5)
@@ -74,7 +81,7 @@ def test_the_solution_is_that_of_ridge_regression(
     unprotected: oneway.Run, pack: oneway.Pack, known: Known, place: Place, runtime: oneway.RuntimeConfig
 ) -> None:
     access = black_box(unprotected, runtime)
-    solved = solve(access, pack.public, pack.validation, known, place, seed=0)
+    solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known, place)
     standardise = solved.network.standardise
     inputs, held = (
         standardise(torch.from_numpy(all_features(access, part))).flatten(1).double().numpy()
@@ -117,7 +124,8 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
     for part in (Private, Test):
         monkeypatch.setattr(part, "images", seen, raising=False)
     access = black_box(unprotected, runtime)
-    solve(access, pack.public, pack.validation, known, place, seed=0)
+    for regress in (linear.regress, kernel.regress):
+        solve(regress, pairs_of(access, pack), pack.validation, known, place)
     short = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=10)
     assert learn(access, pack.public, pack.validation, known, short, place).steps == 10
 

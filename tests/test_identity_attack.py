@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME
+from oneway.attacks import linear
 from oneway.attacks.access import Access, BlackBox
+from oneway.attacks.components import draw
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
-from oneway.attacks.linear import draw
 from oneway.data.batches import load
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import TorchVerifier
@@ -100,9 +101,7 @@ def test_of_a_vector_it_draws_the_person_better_than_a_ridge_regression(
         place = replace(context.place, checkpoint=tmp_path / "noisy")
         context = replace(context, access=once, fitted_on=often, place=place, noisy=True)
     with context.access.seeded(0):
-        plain = draw(
-            context.access, people.public, people.validation, context.place, seed=0, fitted_on=context.fitted_on
-        ).network
+        plain = draw(linear.regress, context.pairs, people.validation, context.place).network
         fitted = draw_person(QUICK, context)
     with context.access.seeded(1):
         least = similarity(plain, context)

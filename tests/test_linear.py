@@ -14,8 +14,9 @@ import oneway
 from conftest import RUNTIME
 from oneway.attacks import linear
 from oneway.attacks.access import Access, BlackBox, FeatureDump, all_features
+from oneway.attacks.components import ComponentDecoder, draw
 from oneway.attacks.fit import Fitted, Place
-from oneway.attacks.linear import LinearDecoder, draw
+from oneway.attacks.pairs import Pairs
 from oneway.data.batches import load, mean_picture
 from oneway.data.packed import Part
 from oneway.models.noise import Noisy
@@ -33,9 +34,9 @@ def error(pack: oneway.Pack, drawn: np.ndarray) -> float:
     return float(((drawn - flat(pack.validation)) ** 2).mean())
 
 
-def undo(access: Access, pack: oneway.Pack) -> Fitted[LinearDecoder]:
+def undo(access: Access, pack: oneway.Pack) -> Fitted[ComponentDecoder]:
     place = Place(fabric=launch(RUNTIME), checkpoint=Path("none"), progress=False)
-    return draw(access, pack.public, pack.validation, place, seed=0)
+    return draw(linear.regress, Pairs(access=access, fitted_on=access, public=pack.public), pack.validation, place)
 
 
 def floor(pack: oneway.Pack) -> float:
@@ -56,7 +57,7 @@ def test_it_is_the_ridge_regression_of_scikit_learn(
     access = BlackBox(early.load().encoder, launch(runtime), pack.size)
     found = undo(access, pack)
     features, held = (
-        found.network.linear.standardise(torch.from_numpy(all_features(access, part))).flatten(1).numpy()
+        found.network.read.standardise(torch.from_numpy(all_features(access, part))).flatten(1).numpy()
         for part in (pack.public, pack.validation)
     )
     centred = features - features.mean(axis=0)
@@ -103,5 +104,6 @@ def test_who_asks_often_before_he_steals_once_draws_better_through_noise(
     for name, fitted_on in (("once", once), ("often", often)):
         place = Place(fabric=launch(RUNTIME), checkpoint=Path("none"), progress=False)
         with seeded(noisy, 0):
-            found[name] = draw(once, pack.public, pack.validation, place, seed=0, fitted_on=fitted_on).validation_error
+            pairs = Pairs(access=once, fitted_on=fitted_on, public=pack.public, noisy=True)
+            found[name] = draw(linear.regress, pairs, pack.validation, place).validation_error
     assert found["often"] < 0.9 * found["once"] < 0.9 * floor(pack)

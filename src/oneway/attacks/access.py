@@ -116,6 +116,17 @@ class BlackBox:
             check_finite(features.cpu().numpy(), part, "the encoder's features", np.arange(len(part))[index])
         return features
 
+    @property
+    def noise_last(self) -> Noisy | None:
+        """Give the encoder, if it draws nothing before its last step, so that the rest can be done once."""
+        return self._noisy
+
+    @torch.no_grad()
+    def clean(self, pictures: Tensor) -> Tensor:
+        """Map pictures to their features before the noise, where it is added last."""
+        assert self._noisy is not None
+        return numbers(self._noisy.clean(pictures), len(pictures))
+
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
         """Seed the encoder; see `Access`."""
         return seeded(self._encoder, *seed)
@@ -138,7 +149,7 @@ class FeatureDump:
         features: Mapping[str, NDArray[np.generic]],
         device: torch.device,
         mirrored: Mapping[str, NDArray[np.generic]] | None = None,
-        live: BlackBox | None = None,
+        live: Access | None = None,
     ) -> None:
         self._features, self._mirrored, self.device, self._live = features, mirrored or {}, device, live
         self.shape = tuple(next(iter(features.values())).shape[1:])
@@ -162,6 +173,33 @@ class FeatureDump:
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
         """Seed the encoder that answers `live`, if there is one; see `Access`."""
         return nullcontext() if self._live is None else self._live.seeded(*seed)
+
+
+@final
+class Renoised:
+    """Query access to an encoder that adds noise last: the rest is done once, and every answer is that and new noise.
+
+    Args:
+        encoder: the frozen victim.
+        clean: its features before the noise.
+
+    """
+
+    mirrors = True
+
+    def __init__(self, encoder: Noisy, clean: FeatureDump) -> None:
+        self._encoder, self._clean = encoder, clean
+        self.shape, self.device, self.queries = clean.shape, clean.device, 0
+
+    def features(self, part: Part, index: Index, mirrored: Bools | None = None) -> Tensor:
+        """Add noise; see `Access`."""
+        features = self._encoder.add_noise(self._clean.features(part, index, mirrored))
+        self.queries += len(features)
+        return features
+
+    def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
+        """Seed the encoder; see `Access`."""
+        return seeded(self._encoder, *seed)
 
 
 @final

@@ -10,6 +10,7 @@ from torch import nn
 
 from oneway.attacks.access import Access
 from oneway.attacks.fit import Place
+from oneway.attacks.pairs import Pairs
 from oneway.data.packed import Public, Validation
 from oneway.judges.surrogate import Surrogate
 from oneway.models.decoder import Stage
@@ -52,3 +53,15 @@ class Context:
     noisy: bool = False
     rows: NDArray[np.int64] | None = None
     name: str = "attack"
+
+    @property
+    def pairs(self) -> Pairs:
+        """What a solved attacker learns from."""
+        return Pairs(
+            access=self.access,
+            fitted_on=self.fitted_on,
+            public=self.public,
+            rows=self.rows,
+            noisy=self.noisy,
+            seed=self.seed,
+        )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from oneway.attacks.access import Access, sample
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
-from oneway.attacks.linear import Linear, chosen_rows, regress
 from oneway.attacks.linkage import normalise
+from oneway.attacks.pairs import Pairs, Regress
 from oneway.config import Count, Whole, checked
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
@@ -40,40 +40,26 @@ class FeatureConfig(Schedule):
 
 
 def solve(
-    access: Access,
-    public: Public,
-    validation: Validation,
-    known: Mapping[str, Vectors],
-    place: Place,
-    *,
-    seed: int,
-    rows: NDArray[np.int64] | None = None,
-    fitted_on: Access | None = None,
-) -> Fitted[Linear]:
-    """Predict the verifier's features by ridge regression.
+    regress: Regress, pairs: Pairs, validation: Validation, known: Mapping[str, Vectors], place: Place
+) -> Fitted[nn.Module]:
+    """Predict the verifier's features by a regression that is solved.
 
     Args:
-        access: the victim.
-        public: the attacker's pictures.
+        regress: how it is solved.
+        pairs: what it learns from.
         validation: other people, who choose the penalty.
         known: the verifier's features of both, unit vectors (n, d) by split.
         place: where it runs.
-        seed: of the choice of public pictures, if there are many.
-        rows: the public pictures whose features it has; as many as it can use by default.
-        fitted_on: what it learns from instead, see `linear.regress`.
 
     """
-    rows = chosen_rows(public, seed) if rows is None else rows
-    targets = torch.from_numpy(known["public"][rows]).to(place.fabric.device)
-    linear, error = regress(
-        access,
-        fitted_on or access,
-        public,
-        rows,
-        targets,
-        lambda network: _error(access, network, validation, known["validation"]),
+    vectors = torch.from_numpy(known["public"]).to(place.fabric.device)
+    network, error = regress(
+        pairs,
+        # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.
+        lambda index, _: vectors[torch.from_numpy(index)],
+        lambda network: _error(pairs.access, network, validation, known["validation"]),
     )
-    return Fitted(network=linear.eval(), steps=0, converged=True, validation_error=error)
+    return Fitted(network=network, steps=0, converged=True, validation_error=error)
 
 
 def learn(
@@ -102,7 +88,6 @@ def learn(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = Head(access.shape, targets.shape[1], width=config.width)
-    # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
     if not place.checkpoint.exists():
         seen = sample(np.arange(len(public)), access.shape, seed=config.seed)

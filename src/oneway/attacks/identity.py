@@ -1,10 +1,10 @@
 """The identity attack: draw what a face verifier takes for the person, not what has the smallest error.
 
 Whoever trains a decoder through a face verifier needs no picture to be right, only the person. From a vector of
-features a small network corrects what a ridge regression draws; from a map the residual decoder, trained for pixels
-before, goes on for the person. (Otroshi Shahreza and Marcel, TIFS 2024, train on pixels, structure and identity at
-once; from noisy features we train first on what can be predicted of the verifier's features, which has the same mean
-and less noise, and then on the true ones, which carries over better to verifiers that the attacker never saw.)
+features a small network corrects what a kernel ridge regression draws; from a map the residual decoder, trained for
+pixels before, goes on for the person. (Otroshi Shahreza and Marcel, TIFS 2024, train on pixels, structure and identity
+at once; from noisy features we train first on what can be predicted of the verifier's features, which has the same
+mean and less noise, and then on the true ones, which carries over better to verifiers that the attacker never saw.)
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks import feature, linear
+from oneway.attacks import feature, kernel
+from oneway.attacks.components import ComponentDecoder, draw
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
+from oneway.attacks.linear import PICTURES
 from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.data.batches import Batches, load
 
@@ -43,7 +45,7 @@ class IdentityConfig(Schedule):
     Attributes:
         identity: weight of 1 - cosine of a verifier's features.
         pixels: weight of the mean squared error of pixels in 0..1.
-        width: hidden units of the network that corrects a ridge regression.
+        width: hidden units of the network that corrects a regression.
 
     """
 
@@ -64,17 +66,17 @@ class IdentityConfig(Schedule):
 
 
 class Corrected(nn.Module):
-    """A ridge regression to principal components of pictures, and a small network that corrects these.
+    """A kernel ridge regression to principal components of pictures, and a small network that corrects these.
 
     Args:
-        start: the ridge regression; it is not trained.
+        start: the regression; it is not trained.
         spread: deviation of each component over public pictures, (components,).
         shape: of one picture's features.
         width: hidden units.
 
     """
 
-    def __init__(self, start: linear.LinearDecoder, spread: Tensor, shape: tuple[int, ...], width: int) -> None:
+    def __init__(self, start: ComponentDecoder, spread: Tensor, shape: tuple[int, ...], width: int) -> None:
         super().__init__()
         self.start = start.requires_grad_(False)
         self.register_buffer("spread", spread)
@@ -90,8 +92,10 @@ class Corrected(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
-            read = self.start.linear.standardise(features).flatten(1)
-            return self.start.picture(self.start.linear(features) + self.correct(read) * self.spread)
+            regression = self.start.read
+            assert isinstance(regression, kernel.Kernel)
+            read = regression.standardise(features).flatten(1)
+            return self.start.picture(self.start.read(features) + self.correct(read) * self.spread)
 
 
 def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
@@ -100,17 +104,17 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
     Args:
         config: the weights and the schedule.
         context: what the attacker has; at least one surrogate, and for maps of features the residual decoder to go on
-            from, or else it corrects a ridge regression.
+            from, or else it corrects a kernel ridge regression.
 
     """
     if context.start is not None:
         return _train(context.start, _true(context), config, context, context.place, context.name)
-    start = _ridge(config, context)
+    start = draw(kernel.regress, context.pairs, context.validation, context.place).network
     network = _corrected(start, config, context)
     if not context.noisy:
         return _train(network, _true(context), config, context, context.place, context.name)
     apart = replace(context.place, checkpoint=context.place.checkpoint.with_suffix(".predicted.safetensors"))
-    first = _train(network, _predicted(start, config, context), config, context, apart, context.name)
+    first = _train(network, _predicted(start, context), config, context, apart, context.name)
     onward, name = copy.deepcopy(first.network), f"{context.name}, true features"
     second = _train(onward, _true(context), config.on_true_features(), context, context.place, name)
     best = min(first, second, key=lambda fitted: fitted.validation_error)
@@ -151,9 +155,9 @@ def _true(context: Context) -> Aims:
     return aims
 
 
-def _predicted(start: linear.LinearDecoder, config: IdentityConfig, context: Context) -> Aims:
-    """Aim at what ridge regressions predict of the pictures, and of each surrogate's features of them."""
-    ways = _embeddings(config, context)
+def _predicted(start: ComponentDecoder, context: Context) -> Aims:
+    """Aim at what kernel ridge regressions predict of the pictures, and of each surrogate's features of them."""
+    ways = _embeddings(context)
 
     @torch.no_grad()
     def aims(features: Tensor, _: Index, __: Mirrored, turn: int) -> tuple[Tensor, Tensor]:
@@ -162,37 +166,23 @@ def _predicted(start: linear.LinearDecoder, config: IdentityConfig, context: Con
     return aims
 
 
-def _ridge(config: IdentityConfig, context: Context) -> linear.LinearDecoder:
-    return linear.draw(
-        context.access,
-        context.public,
-        context.validation,
-        context.place,
-        seed=config.seed,
-        rows=context.rows,
-        fitted_on=context.fitted_on,
-    ).network
-
-
-def _embeddings(config: IdentityConfig, context: Context) -> list[nn.Module]:
+def _embeddings(context: Context) -> list[nn.Module]:
     """Predict each surrogate's features of a picture from the encoder's."""
     parts, device = (context.public, context.validation), context.place.fabric.device
     return [
         feature.solve(
-            context.access,
-            *parts,
+            kernel.regress,
+            context.pairs,
+            context.validation,
             {part.split: surrogate.known(part, device).cpu().numpy() for part in parts},
             context.place,
-            seed=config.seed,
-            rows=context.rows,
-            fitted_on=context.fitted_on,
         ).network
         for surrogate in context.surrogates
     ]
 
 
-def _corrected(start: linear.LinearDecoder, config: IdentityConfig, context: Context) -> Corrected:
-    rows = linear.chosen_rows(context.public, config.seed) if context.rows is None else context.rows
+def _corrected(start: ComponentDecoder, config: IdentityConfig, context: Context) -> Corrected:
+    rows = context.pairs.chosen(PICTURES)
     spread = start.components(load(context.public, rows, device=context.place.fabric.device)).std(dim=0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.attacks.access import WhiteBox
-from oneway.attacks.linear import LinearDecoder
+from oneway.attacks.components import ComponentDecoder
 from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.data.packed import Part
 from oneway.progress import track
@@ -133,7 +133,7 @@ def optimise(
 def most_probable(
     access: WhiteBox,
     stolen: Tensor,
-    start: LinearDecoder,
+    start: ComponentDecoder,
     spread: Tensor,
     config: OptimisationConfig,
     *,
@@ -161,7 +161,7 @@ def most_probable(
     assert noise is not None
     scale = spread.clamp(min=1e-6)
     with torch.no_grad():
-        components = start.linear(stolen) / scale
+        components = start.read(stolen) / scale
     components.requires_grad_(True)
 
     def measure(_: int) -> tuple[Tensor, Tensor]:

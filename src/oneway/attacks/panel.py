@@ -13,11 +13,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from oneway.attacks import linear
+from oneway.attacks import kernel, linear
+from oneway.attacks.components import draw
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted
 from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
+from oneway.attacks.pairs import Regress
 from oneway.plugins import Unfit, blamed, registered
 
 GROUP = "oneway.attacks"
@@ -57,16 +59,8 @@ class Attacker:
     trains_with: tuple[str, ...] = ()
 
 
-def _solve(context: Context) -> Fitted[Any]:
-    return linear.draw(
-        context.access,
-        context.public,
-        context.validation,
-        context.place,
-        seed=context.seed,
-        rows=context.rows,
-        fitted_on=context.fitted_on,
-    )
+def _solve(regress: Regress, context: Context) -> Fitted[Any]:
+    return draw(regress, context.pairs, context.validation, context.place)
 
 
 def _draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
@@ -104,11 +98,15 @@ def trained(name: str, config: InversionConfig, *, at_least: tuple[str, ...] = (
     )
 
 
-LINEAR = Attacker(name="linear", fit=_solve, solved=True, few=True)
-"""A ridge regression; every audit has it."""
+LINEAR = Attacker(name="linear", fit=partial(_solve, linear.regress), solved=True, few=True)
+"""A ridge regression."""
+KERNEL = Attacker(name="kernel", fit=partial(_solve, kernel.regress), solved=True, few=True)
+"""A kernel ridge regression."""
+SOLVED = (LINEAR, KERNEL)
+"""Those that every audit has."""
 _SMALL = ("linear", "mirror", "gan", "perceptual")
 _OWN = (
-    LINEAR,
+    *SOLVED,
     trained("mirror", InversionConfig(drops=2), at_least=("linear",), few=True),
     trained("residual", InversionConfig(drops=2, decoder="residual", learning_rate=2e-3), at_least=_SMALL),
     trained(

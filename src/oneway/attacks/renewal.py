@@ -12,11 +12,12 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oneway.attacks.access import Access, Bools, Index
-from oneway.attacks.linear import Linear, chosen_rows, regress
+from oneway.attacks.linear import regress
 from oneway.attacks.linkage import Comparison, Components, Cosine, First, Vectors, by_components, normalise
+from oneway.attacks.pairs import Pairs
 from oneway.data.packed import Pack, Part
 
 Split = dict[str, Vectors]
@@ -106,32 +107,29 @@ def linked_by(stolen: Components, known: Components, pack: Pack) -> dict[str, Co
     return by_components(Crossed(stolen, known), pack.public, directions=stolen is known)
 
 
-def mapped(source: Access, fitted_on: Access, components: Components, pack: Pack, *, seed: int) -> dict[str, Mapped]:
+def mapped(pairs: Pairs, components: Components, pack: Pack) -> dict[str, Mapped]:
     """Map features by one encoder onto the components by another, by ridge regression on public pictures.
 
     Args:
-        source: whose features are mapped.
-        fitted_on: the same for public pictures, or averages of several answers, see `linear.regress`.
+        pairs: whose features are mapped, and the public pictures that teach it.
         components: onto which they are mapped.
-        pack: the people: public ones teach, validation ones choose the penalty.
-        seed: of the choice of public pictures.
+        pack: the people: validation ones choose the penalty.
 
     """
-    public, validation = pack.public, pack.validation
-    rows = chosen_rows(public, seed)
-    known = torch.from_numpy(components.of(public, photographs=False)[rows]).to(source.device)
+    source, validation = pairs.access, pack.validation
+    known = torch.from_numpy(components.of(pairs.public, photographs=False)).to(source.device)
     wanted = torch.from_numpy(components.of(validation, photographs=False)).to(source.device)
 
-    def error(linear: Linear) -> float:
-        return float((_predicted(linear, source, validation) - wanted).square().mean())
+    def error(network: nn.Module) -> float:
+        return float((_predicted(network, source, validation) - wanted).square().mean())
 
-    linear, _ = regress(source, fitted_on, public, rows, known, error)
-    predicted = {part.split: _predicted(linear, source, part).cpu().numpy() for part in (validation, pack.test)}
+    network, _ = regress(pairs, lambda index, _: known[torch.from_numpy(index)], error)
+    predicted = {part.split: _predicted(network, source, part).cpu().numpy() for part in (validation, pack.test)}
     return {f"{kept} components": Mapped(predicted, components, kept) for kept in components.tried}
 
 
 @torch.no_grad()
-def _predicted(linear: Linear, access: Access, part: Part) -> Tensor:
+def _predicted(network: nn.Module, access: Access, part: Part) -> Tensor:
     """Map the features of a whole part: (n, d)."""
-    given = [linear(access.features(part, slice(start, start + 256))) for start in range(0, len(part), 256)]
+    given = [network(access.features(part, slice(start, start + 256))) for start in range(0, len(part), 256)]
     return torch.cat(given)

@@ -12,7 +12,7 @@ from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.optimisation import OptimisationConfig
-from oneway.attacks.panel import LINEAR, attackers
+from oneway.attacks.panel import SOLVED, attackers
 from oneway.config import AsTuple, Count, Names, Several, Whole, checked
 from oneway.errors import InputError, unknown
 from oneway.models.onnx import Range
@@ -31,8 +31,8 @@ class AuditConfig:
         perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone,
             its options and its file, such as `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see
             `models.perceptual`.
-        queries: numbers of queries at which the query curve is measured, beside all of them, by the linear attacker or
-            the mirror, whichever is stronger.
+        queries: numbers of queries at which the query curve is measured, beside all of them, by a solved
+            attacker or the mirror, whichever is strongest.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.
         draws: sends of one picture, where the encoder adds noise: of a public one, whose average a solved attacker
             learns from, and of a stolen one, whose average the strongest of the panel attacks.
@@ -85,9 +85,10 @@ class AuditConfig:
         return self.alone is None and any(attackers()[name].surrogate for name in self.attackers)
 
     def __post_init__(self) -> None:
+        solved = [attacker.name for attacker in SOLVED]
         for name in self.attackers:
-            if name not in attackers() or name == LINEAR.name:  # which is always there
-                raise unknown("attackers =", name, [known for known in attackers() if known != LINEAR.name])
+            if name not in attackers() or name in solved:  # which are always there
+                raise unknown("attackers =", name, [known for known in attackers() if known not in solved])
         if not self.attackers or len(set(self.attackers)) < len(self.attackers):
             raise InputError(f"attackers must name at least one, each once, not {', '.join(self.attackers) or 'none'}")
         blind = [name for name in self.attackers if attackers()[name].sees and self.perceptual is None]

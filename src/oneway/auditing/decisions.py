@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from oneway.attacks.access import FeatureDump
 from oneway.attacks.fit import Place
-from oneway.attacks.panel import LINEAR
+from oneway.attacks.panel import SOLVED
 from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
 from oneway.auditing.judged import Counting
+from oneway.auditing.labels import panel_of, strongest
 from oneway.auditing.reconstruction import FACES
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.auditing.victim import Stolen
@@ -30,7 +31,7 @@ no threshold lets in one of a thousand pairs where one of a hundred is equal."""
 def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     """Attack the task's decisions, a bit for each attribute, as if these were the features.
 
-    Faces are drawn from them by the solved attacker alone; the other attacks are those on features.
+    Faces are drawn from them by the solved attackers alone; the other attacks are those on features.
     """
     outputs = context.victim.outputs
     if outputs is None:
@@ -47,10 +48,17 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     dump = FeatureDump(bits, place.fabric.device)
     stolen = Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
     inner = replace(context, stolen=stolen)
-    linear = replace(LINEAR, seed=context.config.seed)
-    found = {"inversion linear": reconstruction.inversion(inner, place, linear, linear.name)}
-    wanted = {*of_reconstructions(), *(judge.key(name) for judge in context.judges for name in FACES)}
-    drawn = {name: values for name, values in found["inversion linear"].arrays.items() if name in wanted}
+    attackers = [replace(attacker, seed=context.config.seed) for attacker in SOLVED]
+    found = {
+        f"inversion {attacker.name}": reconstruction.inversion(inner, place, attacker, attacker.name)
+        for attacker in attackers
+    }
+    panel = panel_of(found)
+    first = panel[strongest(panel, context.judge)].arrays
+    drawn = {name: first[name] for name in of_reconstructions() if name in first}
+    for judge in context.judges:
+        best = panel[strongest(panel, judge)].arrays
+        drawn |= {judge.key(name): best[judge.key(name)] for name in FACES if judge.key(name) in best}
     if context.config.alone is not None:
         return StepResult(arrays=drawn)
     features: dict[str, NDArray[np.generic]] = {}

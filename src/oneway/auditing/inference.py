@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oneway.attacks import feature, inference, information, linkage, optimisation
+from oneway.attacks import feature, inference, information, kernel, linear, linkage, optimisation
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.context import AuditContext, course
@@ -38,25 +38,19 @@ BOUNDED, PROBES = 64, 16
 def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[str, StepResult]) -> StepResult:
     """Map stolen features to a judge's (eq. 10); of several ways the best on validation people counts.
 
-    By a trained network, by a solved one, by letting the judge look at what was drawn, and by all of these together.
+    By a trained network, by two solved ones, by letting the judge look at what was drawn, and by all of these together.
     """
     if judge.verifier is None:
         return refused("there is no verifier whose features could be predicted")
     pack, access = context.pack, context.stolen.access
     known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
     config = context.config.feature.within(context.config.steps)
+    pairs = context.stolen.pairs(pack.public, context.config.seed)
+    solutions = {"linear": linear.regress, "kernel": kernel.regress}
     ways: dict[str, Fitted[Any]] = {
-        "linear": feature.solve(
-            access,
-            pack.public,
-            pack.validation,
-            known,
-            place,
-            seed=context.config.seed,
-            fitted_on=context.stolen.fitted_on,
-        ),
-        "network": feature.learn(access, pack.public, pack.validation, known, config, place),
+        name: feature.solve(regress, pairs, pack.validation, known, place) for name, regress in solutions.items()
     }
+    ways["network"] = feature.learn(access, pack.public, pack.validation, known, config, place)
     courses: dict[str, Course | None] = {name: course(fitted) for name, fitted in ways.items()}
     errors = {name: fitted.validation_error for name, fitted in ways.items()}
     drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}

@@ -48,5 +48,5 @@ def trainings(found: Mapping[str, StepResult], best: str) -> list[str]:
 
 
 def unseen(panel: Mapping[str, StepResult], judge: Judge) -> dict[str, StepResult]:
-    """Keep the inversion attackers who did not train with a judge; the linear one is always among them."""
+    """Keep the inversion attackers who did not train with a judge; the solved ones are always among them."""
     return {label: step for label, step in panel.items() if judge.name not in step.facts.trained_with}

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from oneway.attacks.fit import Place
-from oneway.attacks.panel import LINEAR, Attacker, attackers, trained
+from oneway.attacks.panel import SOLVED, Attacker, attackers, trained
 from oneway.auditing import inference, labels, reconstruction, renewal, white_box
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
@@ -86,11 +86,11 @@ def known_attacker(label: str) -> Attacker:
 
 
 def _panel(context: AuditContext) -> Panel:
-    """List the inversion attackers by label, the linear one first."""
+    """List the inversion attackers by label, the solved ones first."""
     config = context.config
     if config.alone is not None:
         return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
-    panel = {LINEAR.name: replace(LINEAR, seed=config.seed)}
+    panel = {attacker.name: replace(attacker, seed=config.seed) for attacker in SOLVED}
     for name in config.attackers:
         groups = context.surrogates.groups if attackers()[name].surrogate else ((),)
         for group in groups:  # without a verifier to train with there is none, which the report says

@@ -13,14 +13,15 @@ from oneway.attacks.access import Access
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Place
 from oneway.attacks.inversion import draw_decoder, reconstruct
-from oneway.attacks.linear import chosen_rows
-from oneway.attacks.panel import Attacker, attackers
+from oneway.attacks.kernel import PASSES
+from oneway.attacks.linear import PICTURES
+from oneway.attacks.panel import KERNEL, Attacker, attackers
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.labels import strongest
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Pack, Test, Validation
-from oneway.judges.judge import Judge, Scores, in_batches
+from oneway.judges.judge import Judge, Scores, in_batches, joined
 from oneway.metrics.registry import of_reconstructions
 from oneway.models.perceptual import open_perceptual
 from oneway.report.values import Facts
@@ -113,9 +114,10 @@ def inversion(
     best = _best_recovered(test, pack.test)
     drawn = {"people": shown(pack), "best": best} if context.images else {}
     queries = len(pack.public) * (2 if access.mirrors else 1)
-    if attacker.solved:
-        queries = len(chosen_rows(pack.public, context.config.seed))
-        queries *= context.config.draws if context.stolen.noisy else 1
+    if attacker.solved and attacker.name != KERNEL.name:
+        queries = min(len(pack.public), PICTURES) * (context.config.draws if context.stolen.noisy else 1)
+    elif attacker.solved and context.stolen.noisy:
+        queries *= PASSES
     return StepResult(
         facts=StepFacts(course=course(fitted, queries), validation=means, trained_with=list(attacker.trains_with)),
         arrays=test
@@ -133,12 +135,18 @@ def _scores(
     part: Validation | Test,
     names: Collection[str],
 ) -> Scores:
-    """Score what a decoder draws of a part: by the first judge, and what the others see of faces, with its features."""
-    scores = context.judge.measure(decoded_pictures(access, decoder, part, place), part, (*names, "vectors"))
-    for other in context.judges[1:]:
-        seen = other.measure(decoded_pictures(access, decoder, part, place), part, (*FACES, "vectors"))
-        scores |= {other.key(name): values for name, values in seen.items()}
-    return scores
+    """Score what a decoder draws of a part, once for all judges: the others see faces alone."""
+    measured: list[Scores] = []
+    for index in in_batches(part):
+        drawn, pictures = reconstruct(access, decoder, part, index, place)
+        rows = np.arange(index.start, index.start + len(pictures))
+        scores: Scores = {}
+        for judge in context.judges:
+            wanted = (*(names if judge.first else FACES), "vectors")
+            seen = judge.measure_batch(drawn, pictures, part, rows, wanted)
+            scores |= {judge.key(name): values for name, values in seen.items()}
+        measured.append(scores)
+    return joined(measured)
 
 
 def averaging(

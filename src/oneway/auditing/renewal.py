@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 from torch import nn
 
-from oneway.attacks import feature
+from oneway.attacks import feature, kernel
 from oneway.attacks.fit import Place
 from oneway.attacks.linkage import Components
 from oneway.attacks.panel import LINEAR
@@ -83,7 +83,7 @@ def linked(context: AuditContext, place: Place, found: Mapping[str, StepResult])
     own, other = _components(context, ours, theirs), _components(context, theirs, ours)
     ways = linked_by(own, other, pack)
     for onto, source, components in (("this encoder", theirs, own), ("the other", ours, other)):
-        every = mapped(source.access, source.fitted_on, components, pack, seed=seed)
+        every = mapped(source.pairs(pack.public, seed), components, pack)
         ways |= {f"mapped onto {onto}, {name}": way for name, way in every.items()}
     stolen, known = sides(ways, pack)
     for judge in context.judges:
@@ -91,9 +91,7 @@ def linked(context: AuditContext, place: Place, found: Mapping[str, StepResult])
         if "vectors test" not in predicted:
             continue
         real = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
-        solved = feature.solve(
-            theirs.access, pack.public, pack.validation, real, place, seed=seed, fitted_on=theirs.fitted_on
-        ).network
+        solved = feature.solve(kernel.regress, theirs.pairs(pack.public, seed), pack.validation, real, place).network
         parts = (pack.validation, pack.test)
         way = f"verifier features, by {judge.name}"
         stolen[way] = centred({part.split: predicted[f"vectors {part.split}"] for part in parts})

@@ -15,11 +15,12 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from oneway.attacks.access import Access, BlackBox, FeatureDump, WhiteBox
+from oneway.attacks.access import Access, BlackBox, FeatureDump, Renoised, WhiteBox
+from oneway.attacks.pairs import Pairs
 from oneway.data.batches import load
 from oneway.data.dump import read_dump
 from oneway.data.finite import check_finite
-from oneway.data.packed import Pack, Part
+from oneway.data.packed import Pack, Part, Public
 from oneway.models.copying import copy_network
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.features import read_as_numbers
@@ -36,6 +37,8 @@ from oneway.storage.atomic import new_array, whole
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
 PARTS = ("public", "validation", "test")
+CLEAN = "clean"
+"""Where features before the noise are kept."""
 Kind = Literal["run", "module", "onnx", "features"]
 
 
@@ -170,6 +173,10 @@ class Stolen:
     white: WhiteBox | None
     averaged: Callable[[], Access] | None
 
+    def pairs(self, public: Public, seed: int) -> Pairs:
+        """Give what a solved attacker learns from."""
+        return Pairs(access=self.access, fitted_on=self.fitted_on, public=public, noisy=self.noisy, seed=seed)
+
     def gallery(self) -> Access:
         """Give the best that a thief can have of a photograph: averages of several answers, where they differ."""
         return self.access if self.averaged is None else self.averaged()
@@ -180,7 +187,7 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int
 
     A deterministic encoder is asked once for each picture, and its mirror image where it is public; every attack
     reads what it said. Of one that adds noise, validation and test people have one answer, as a thief would, and
-    trained attackers see new answers each time, and solved ones the average of several: as many pictures as a thief
+    attackers see new answers each time, or the average of several: as many pictures as a thief
     has may be sent as often as one likes. What it draws for a file of answers depends on the seed and the file alone.
     """
     if victim.encoder is None:
@@ -194,7 +201,11 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int
     noisy = bool((first - second).abs().max() > 1e-3 * first.std())
     white = WhiteBox(victim.encoder, fabric.device) if victim.white else None
     size = 4 * int(np.prod(asked.shape)) * 2 * len(pack.public)
-    live = asked if noisy or size > RECORD_BYTES else None
+    live: Access | None = asked if noisy or size > RECORD_BYTES else None
+    if noisy and asked.noise_last is not None and size <= RECORD_BYTES:
+        parts: tuple[str, ...] = ("public", "public mirrored")
+        before = _record(asked, pack, folder / CLEAN, live=None, seed=seed, progress=progress, parts=parts)
+        live = Renoised(asked.noise_last, before)
     access = _record(asked, pack, folder / "single", live=live, seed=seed, progress=progress)
     if not noisy:
         return Stolen(access=access, fitted_on=access, noisy=False, white=white, averaged=None)
@@ -216,7 +227,7 @@ def _record(
     pack: Pack,
     folder: Path,
     *,
-    live: BlackBox | None,
+    live: Access | None,
     seed: int,
     progress: bool,
     parts: tuple[str, ...] = ("validation", "test", "public", "public mirrored"),
@@ -241,7 +252,8 @@ def _record(
                     for start in range(0, len(part), 256):
                         index = np.arange(start, min(start + 256, len(part)))
                         pictures = load(part, index, np.full(len(index), mirrored), asked.device)
-                        kept[index] = asked(pictures).cpu().numpy()
+                        ask = asked.clean if folder.name == CLEAN else asked
+                        kept[index] = ask(pictures).cpu().numpy()
                         advance(len(index))
                     check_finite(kept, part, "the encoder's features")
                     kept.flush()

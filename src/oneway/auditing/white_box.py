@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oneway.attacks import optimisation
+from oneway.attacks.components import ComponentDecoder
 from oneway.attacks.fit import Place
-from oneway.attacks.linear import LinearDecoder
 from oneway.attacks.panel import LINEAR
 from oneway.auditing.context import AuditContext
 from oneway.auditing.labels import panel_of, strongest
@@ -55,7 +55,7 @@ def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResul
 
 
 def _searched(
-    context: AuditContext, place: Place, linear: LinearDecoder, part: Validation | Test, index: NDArray[np.int64]
+    context: AuditContext, place: Place, linear: ComponentDecoder, part: Validation | Test, index: NDArray[np.int64]
 ) -> list[tuple[Tensor, Tensor]]:
     """Search for pictures of a part, and give them beside the originals."""
     white, config, pack = context.stolen.white, context.config.optimisation, context.pack

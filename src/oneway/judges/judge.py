@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -145,19 +145,20 @@ class Judge:
         for reconstructed, pictures in reconstructions:
             rows = np.arange(done, done + len(pictures)) if index is None else index[done : done + len(pictures)]
             seen = None if vectors is None else vectors[done : done + len(pictures)]
-            measured.append(self._measure(reconstructed, pictures, part, rows, names, seen))
+            measured.append(self.measure_batch(reconstructed, pictures, part, rows, names, seen))
             done += len(pictures)
-        return {name: np.concatenate([scores[name] for scores in measured]) for name in measured[0]}
+        return joined(measured)
 
-    def _measure(
+    def measure_batch(
         self,
         reconstructed: Tensor,
         pictures: Tensor,
         part: Validation | Test,
         rows: NDArray[np.int64],
         names: Collection[str],
-        seen: NDArray[np.float32] | None,
+        seen: NDArray[np.float32] | None = None,
     ) -> Scores:
+        """Score a batch of pictures, those at `rows` of a part; `seen` are their features, where these are known."""
         asked = {name: metric for name, metric in of_reconstructions().items() if name in names}
         corrects = any(metric.corrected for metric in asked.values())
         corrected = affine(reconstructed, pictures) if corrects else reconstructed
@@ -254,6 +255,11 @@ def _check(features: NDArray[np.float32], part: Part, verifier: Verifier) -> Non
             f"{name}: it gives the same features for all of them, so it can judge nobody; judge with another, or state "
             "how it takes pictures (docs/judges.md)"
         )
+
+
+def joined(batches: Sequence[Scores]) -> Scores:
+    """Put the scores of batches together."""
+    return {name: np.concatenate([scores[name] for scores in batches]) for name in batches[0]}
 
 
 def in_batches(part: Part) -> Iterable[slice]:

@@ -96,7 +96,7 @@ class AuditReport:
 
     """
 
-    schema: Literal[6] = SCHEMA
+    schema: Literal[7] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None

@@ -79,7 +79,7 @@ class BenchmarkReport:
 
     """
 
-    schema: Literal[6] = SCHEMA
+    schema: Literal[7] = SCHEMA
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
@@ -165,7 +165,7 @@ class EffectReport:
 class ExperimentReport:
     """An experiment of the paper's, beside the paper's figures."""
 
-    schema: Literal[6] = SCHEMA
+    schema: Literal[7] = SCHEMA
     kind: Literal["experiment"] = "experiment"
     experiment: str
     rows: list[ExperimentRow]

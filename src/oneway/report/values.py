@@ -14,7 +14,7 @@ from pydantic import Discriminator, Tag
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 
-SCHEMA: Literal[6] = 6
+SCHEMA: Literal[7] = 7
 """Version of the layout of `results.json`."""
 T = TypeVar("T")
 Level = Literal["low", "partial", "open", "undecided"]
