@@ -279,7 +279,7 @@ def test_an_unknown_encoder_is_given_stages_from_its_features_to_a_quarter_of_th
     assert stages_of_shape((32, 16, 16), 64) == [Stage(16, 32, 4)]  # as a quarter-width ResNet-18 has them
     assert stages_of_shape((128, 4, 4), 64) == [Stage(4, 128, 4), Stage(8, 64, 4), Stage(16, 32, 4)]
     assert stages_of_shape((512,), 64) == [Stage(4, 128, 4), Stage(8, 64, 4), Stage(16, 32, 4)]
-    assert stages_of_shape((65, 192), 64) == stages_of_shape((512,), 64)
+    assert stages_of_shape((65, 192), 64) == stages_of_shape((2 * 192, 8, 8), 64)  # patches, and a class beside each
     assert stages_of_shape((2048, 7, 7), 224)[0] == Stage(7, 256, 4)
     assert stages_of_shape((64, 64, 64), 64) == [Stage(64, 16, 4)]
 

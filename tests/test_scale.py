@@ -10,39 +10,42 @@ from torch import Tensor
 
 from oneway.models.scale import Standardise, Whiten, pictures_needed
 
+SHAPES = [((5,), 1), ((7, 5), 2), ((5, 4, 3), 1)]
+"""Shapes of features and the axis of their batches along which channels lie: the last of (tokens, channels)."""
 
-@pytest.mark.parametrize("shape", [(5,), (5, 7), (5, 4, 3)])
-def test_each_channel_is_standardised_by_what_was_observed(shape: tuple[int, ...]) -> None:
+
+@pytest.mark.parametrize(("shape", "channels"), SHAPES)
+def test_each_channel_is_standardised_by_what_was_observed(shape: tuple[int, ...], channels: int) -> None:
     generator = np.random.default_rng(0)
     seen, given = (generator.normal(3, 2, (count, *shape)).astype(np.float32) for count in (64, 11))
     standardise = Standardise(shape)
     np.testing.assert_array_equal(standardise(torch.from_numpy(given)).numpy(), given)  # nothing was observed yet
     standardise.observe(torch.from_numpy(seen))
-    others = tuple(axis for axis in range(seen.ndim) if axis != 1)
+    others = tuple(axis for axis in range(seen.ndim) if axis != channels)
     expected = (given - seen.mean(axis=others, keepdims=True)[:1]) / seen.std(axis=others, keepdims=True)[:1]
     np.testing.assert_allclose(standardise(torch.from_numpy(given)).numpy(), expected, atol=1e-5)
 
 
-def mixed(shape: tuple[int, ...], count: int) -> tuple[Tensor, Tensor]:
+def mixed(shape: tuple[int, ...], count: int, channels: int = 1) -> tuple[Tensor, Tensor]:
     """Draw independent channels, and a mixture of them in which most hardly show: 1e-4 of the largest's deviation."""
     torch.manual_seed(0)
     hidden = torch.randn(count, *shape, dtype=torch.float64)
-    rotation = torch.linalg.qr(torch.randn(shape[0], shape[0], dtype=torch.float64)).Q
-    mixture = rotation * 10.0 ** -torch.linspace(0, 4, shape[0], dtype=torch.float64)
-    shown = (hidden.movedim(1, -1) @ mixture.T).movedim(-1, 1) + 3
+    rotation = torch.linalg.qr(torch.randn(hidden.shape[channels], hidden.shape[channels], dtype=torch.float64)).Q
+    mixture = rotation * 10.0 ** -torch.linspace(0, 4, len(rotation), dtype=torch.float64)
+    shown = (hidden.movedim(channels, -1) @ mixture.T).movedim(-1, channels) + 3
     return hidden, shown.float()
 
 
-@pytest.mark.parametrize("shape", [(5,), (5, 7), (5, 4, 3)])
-def test_nothing_is_hidden_by_its_scale_in_any_mixture_of_channels(shape: tuple[int, ...]) -> None:
-    hidden, shown = mixed(shape, 512)
+@pytest.mark.parametrize(("shape", "channels"), SHAPES)
+def test_nothing_is_hidden_by_its_scale_in_any_mixture_of_channels(shape: tuple[int, ...], channels: int) -> None:
+    hidden, shown = mixed(shape, 512, channels)
     whiten = Whiten(shape)
     assert torch.equal(whiten(shown), shown)  # nothing was observed yet
     whiten.observe(shown)
-    seen = whiten(shown).double().movedim(1, -1).flatten(0, -2)
+    seen = whiten(shown).double().movedim(channels, -1).flatten(0, -2)
     torch.testing.assert_close(seen.mean(dim=0), torch.zeros(5).double(), atol=1e-2, rtol=0)
     torch.testing.assert_close(torch.cov(seen.T), torch.eye(5).double(), atol=2e-2, rtol=0)
-    flat = hidden.movedim(1, -1).flatten(0, -2)
+    flat = hidden.movedim(channels, -1).flatten(0, -2)
     recovered = seen @ torch.linalg.lstsq(seen, flat).solution
     assert (recovered - flat).square().mean() < 0.01  # what float32 left of it is all there
 

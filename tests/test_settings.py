@@ -153,6 +153,13 @@ def values(made: Any, setting: config.Setting) -> st.SearchStrategy[Any]:
         return st.floats(0, 1, allow_subnormal=False) | st.none()
     if setting.name in ("jobs", "kind"):  # one process, or a cluster: the other fields decide
         return st.just(setting.value)
+    if setting.name == "network.backbone":
+        return st.sampled_from(
+            ["resnet18", "resnet50", "torchvision:mobilenet_v2", "timm:vit_tiny_patch16_224,depth=2"]
+        )
+    if setting.name in ("network.input.mean", "network.input.deviation"):  # of one colour, or of three
+        numbers = st.floats(0.125, 255, allow_subnormal=False)
+        return st.none() | st.tuples(numbers) | st.tuples(numbers, numbers, numbers)
     return drawn(schema(setting.owner)["properties"][setting.field])
 
 

@@ -228,7 +228,7 @@ def _read(value: Any, hint: Any, name: str) -> Any:
     """Read what a flag says as far as its type decides; the rest is pydantic's."""
     if value == "none" and type(None) in typing.get_args(hint):
         return None
-    if isinstance(value, str) and typing.get_origin(hint) is tuple:
+    if isinstance(value, str) and any(typing.get_origin(each) is tuple for each in (hint, *typing.get_args(hint))):
         return tuple(part for part in value.split(",") if part)
     named = {kind.name: kind for kind in classes_of(hint)}
     if isinstance(value, str) and named:

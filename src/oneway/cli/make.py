@@ -93,7 +93,7 @@ def protect(
         data: A pack made by `oneway prepare`.
         out: The new run's folder.
         preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
-        cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc.
+        cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc of a ResNet.
         defence: NAME or NAME=STRENGTH; --help lists them.
         pixel: Weight of the decoder's error; 0 trains the unprotected control: no game, no bottleneck and no noise.
         steps: Steps of the encoder.

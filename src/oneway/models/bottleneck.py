@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oneway.models.decoder import is_map
+from oneway.models.grid import is_map
 from oneway.storage.inputs import check_memory
 
 SIDE = 8

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from oneway.models.grid import is_map, laid_out
 from oneway.models.scale import Whiten
 from oneway.models.split import features_shape
 
@@ -62,14 +63,10 @@ def stages_of_shape(features: tuple[int, ...], size: int) -> list[Stage]:
         size: pixels a side of the picture.
 
     """
+    _, features = laid_out(features)
     side, channels = (features[-1], max(32, features[0])) if is_map(features) else (max(2, size // 16), 128)
     most = max(16, min(256, 16 * size // side))
     return _pyramid(Stage(side, min(channels, most), 4), -(-size // 2))
-
-
-def is_map(features: tuple[int, ...]) -> bool:
-    """Say whether features of this shape are a square map, (channels, side, side)."""
-    return len(features) == 3 and features[1] == features[2]
 
 
 def between(side: int, finer: int) -> list[int]:
@@ -144,7 +141,8 @@ class Decoder(nn.Module):
     the frozen player: an encoder cannot win the game by outrunning running statistics.
 
     Args:
-        features: shape of the features, without the batch: (channels, side, side), or any other, which is flattened.
+        features: shape of the features, without the batch: a map, or what `grid.laid_out` makes one of, or any other,
+            which is flattened.
         stages: from the coarsest to the finest, as `stages_of` gives them.
         size: pixels a side of the picture.
         width: factor on every stage's channels.
@@ -156,6 +154,7 @@ class Decoder(nn.Module):
         widths = [max(16, round(stage.channels * width / 16) * 16) for stage in stages]
         first = stages[0]
         self.whiten = Whiten(features)
+        self.arrange, features = laid_out(features)
         self.read: nn.Module
         if is_map(features) and features[-1] == first.side:
             self.read = nn.Conv2d(features[0], widths[0], 3, padding=1)
@@ -178,7 +177,7 @@ class Decoder(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         # Features are read in full precision: what bf16 rounds away may be what they hide.
         with torch.autocast(features.device.type, enabled=False):
-            read = self.read(self.whiten(features.float()))
+            read = self.read(self.arrange(self.whiten(features.float())))
         pictures: Tensor = self.layers(read)
         return pictures
 

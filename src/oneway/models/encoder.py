@@ -1,22 +1,27 @@
-"""Encoders: torchvision's ResNets at any width, cut at a named layer."""
+"""Encoders: torchvision's ResNets at any width, or any network of torchvision or timm, cut at a named layer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
-from torchvision.models import ResNet, get_model_weights
+from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.errors import InputError, unknown
+from oneway.models import library
+from oneway.models.copying import copy_network
+from oneway.models.features import keep_batches
+from oneway.models.inputs import InputConfig, prepared
+from oneway.models.split import WHOLE, features_shape, split
+from oneway.models.weights import load_weights, read_weights
 from oneway.storage.inputs import check_memory
 
 BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -36,15 +41,22 @@ class EncoderConfig:
     """The network whose first part becomes the encoder.
 
     Attributes:
-        backbone: `resnet18`, `resnet34` or `resnet50`, as in torchvision.
-        cut: the layer after which the features leave the device: `conv1`, `layer1`, `layer2`, `layer3` (the
-            paper's Conv1 to Conv4), `layer4`, `avgpool` or `fc`.
-        width: factor on every layer's number of channels; 1 is torchvision's network.
-        stem: `full`, as in torchvision, which divides the side by four; `small` leaves out the max pooling, as usual
-            for pictures of less than about 100 pixels, and divides it by two.
-        norm: `batch`, or `group` (no statistics over the batch: the same on any number of processes).
-        feature_width: outputs of the layer `fc`.
-        weights: nothing, `imagenet` (downloaded by torchvision), or a safetensors file of torchvision's names.
+        backbone: `resnet18`, `resnet34` or `resnet50`, torchvision's at any width; or any network of a library,
+            `torchvision:NAME` or `timm:NAME`, and its options, as in `timm:vit_tiny_patch16_224,img_size=64`.
+        cut: the layer after which the features leave the device: of a ResNet `conv1`, `layer1`, `layer2`, `layer3` (the
+            paper's Conv1 to Conv4), `layer4`, `avgpool` or `fc`; of any network the name of any layer, or `output` for
+            all of it.
+        output: which of several outputs holds the features, where the layer gives a tuple or a dict: its place or its
+            name.
+        width: factor on every layer's number of channels of a ResNet; 1 is torchvision's network.
+        stem: of a ResNet: `full`, as in torchvision, which divides the side by four; `small` leaves out the max
+            pooling, as usual for pictures of less than about 100 pixels, and divides it by two.
+        norm: of a ResNet, and of the layers behind a bottleneck: `batch`, or `group` (no statistics over the batch: the
+            same on any number of processes).
+        feature_width: outputs of the last layer, a ResNet's `fc`.
+        weights: nothing, `imagenet` (downloaded by the library), or a safetensors file of the library's names. The
+            last layer's are left as they were drawn.
+        input: what is done to the pictures first.
         bottleneck: numbers to which the features at the cut are brought down before they are sent, see
             `models.bottleneck`; 0 leaves their shape.
         noise: standard deviation of Gaussian noise on what is sent, which is normalised to mean square 1 first, see
@@ -52,15 +64,29 @@ class EncoderConfig:
 
     """
 
-    backbone: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
+    backbone: str = "resnet18"
     cut: str = "fc"
+    output: str | None = None
     width: Positive = 0.25
     stem: Literal["full", "small"] = "small"
     norm: Literal["batch", "group"] = "batch"
     feature_width: Count = 128
     weights: str | None = None
+    input: InputConfig = field(default_factory=InputConfig)
     bottleneck: Whole = 128
     noise: NotNegative = 0.3
+
+    def __post_init__(self) -> None:
+        if ":" in self.backbone:
+            library.parts_of(self.backbone)
+            if self.width not in (EncoderConfig.width, 1.0):
+                raise InputError(
+                    f"width is of {', '.join(BACKBONES)} alone, and {self.backbone} has its own: leave out width = "
+                    f"{self.width:g}, and choose another of the library's names or options"
+                )
+        elif self.backbone not in BACKBONES:
+            libraries = [f"{name}:NAME" for name in library.LIBRARIES]
+            raise unknown("backbone =", self.backbone, [*BACKBONES, *libraries])
 
 
 class WidthResNet(ResNet):
@@ -107,12 +133,13 @@ def backbone(config: EncoderConfig, size: int) -> nn.Module:
     """Build the whole network of `config` for pictures of `size` pixels a side; `split` cuts it.
 
     Raises:
-        InputError: for an unknown cut, a size too small for the cut, or weights that do not fit.
+        InputError: for an unknown network or cut, a size too small for the cut, or weights that do not fit.
 
     """
-    if config.cut not in CUTS:
-        raise unknown("cut", config.cut, CUTS)
-    smallest = CUTS[config.cut] if config.stem == "full" or config.cut == "conv1" else CUTS[config.cut] // 2
+    if ":" in config.backbone:
+        return _of_library(config)
+    layer = config.cut.partition(".")[0]
+    smallest = CUTS.get(layer, 1) if config.stem == "full" or layer == "conv1" else CUTS.get(layer, 2) // 2
     if size < smallest:
         raise InputError(
             f"pictures of {size} pixels are too small for the cut {config.cut!r}, whose features have one position "
@@ -131,9 +158,59 @@ def backbone(config: EncoderConfig, size: int) -> nn.Module:
     if config.width > 1 or config.feature_width > LARGE:
         _check_memory(config, make)
     network = make()
+    if config.cut != WHOLE and config.cut not in dict(network.named_modules()):
+        raise unknown("cut", config.cut, CUTS)
     if config.weights is not None:
-        _load(network, config)
+        ours = {name for name in network.state_dict() if name.startswith("fc.")}
+        _load(network, config, f"torchvision:{config.backbone}", ours)
     return network
+
+
+def halves(config: EncoderConfig, size: int, network: nn.Module | None = None) -> tuple[nn.Module, nn.Module]:
+    """Cut a network in two: the encoder, which makes its pictures ready itself, and the rest.
+
+    Args:
+        config: decides the network, its cut, and what is done to its pictures.
+        size: pixels a side of the pictures.
+        network: any module in place of the configured backbone; it is copied, and computes in single precision.
+
+    Raises:
+        InputError: if the network cannot be made or cut, or cannot take such pictures.
+
+    """
+    named = network is None and ":" in config.backbone
+    whole = backbone(config, size) if network is None else copy_network(network).float()
+    encoder, rest = (keep_batches(part) for part in split(whole, config.cut, config.output))
+    encoder = prepared(encoder, config.input.over(library.own_input(config.backbone)) if named else config.input)
+    try:
+        features_shape(encoder, size)
+    except InputError as error:
+        if not named or (trained := library.trained_size(config.backbone)) in (size, config.input.size):
+            raise
+        raise InputError(
+            f"{error}; or set network.input.size={trained}, which the weights of {config.backbone} were trained on"
+        ) from error
+    return encoder, rest
+
+
+def _of_library(config: EncoderConfig) -> nn.Module:
+    """Make a network of a library."""
+    network = library.make(config.backbone, config.feature_width)
+    if config.weights is not None:
+        _load(network, config, config.backbone, library.last_layer(config.backbone, config.feature_width))
+    return network
+
+
+def _load(network: nn.Module, config: EncoderConfig, named: str, ours: set[str]) -> None:
+    """Load every weight but the last layer's, whose width is ours."""
+    weights = str(config.weights)
+    state = library.downloaded(named) if weights == "imagenet" else read_weights(Path(weights))
+    described = (
+        config.backbone
+        if ":" in config.backbone
+        else (f"{config.backbone} of width {config.width} and {config.norm} norm")
+    )
+    load_weights(network, state, ours, weights, described)
 
 
 def _check_memory(config: EncoderConfig, make: Callable[[], nn.Module]) -> None:
@@ -145,29 +222,3 @@ def _check_memory(config: EncoderConfig, make: Callable[[], nn.Module]) -> None:
         num_weights = math.inf
     what = f"the weights of width {config.width:g} and feature_width {config.feature_width}"
     check_memory(4 * num_weights, what, "make it narrower")
-
-
-def _load(network: nn.Module, config: EncoderConfig) -> None:
-    """Load every weight but the last layer's, whose width is ours."""
-    if config.weights == "imagenet":
-        state = get_model_weights(config.backbone).DEFAULT.get_state_dict(progress=True, check_hash=True)
-    else:
-        path = Path(str(config.weights))
-        if not path.is_file():
-            raise InputError(f"weights {str(path)!r} is not a file; give a safetensors file or 'imagenet'")
-        try:
-            state = load_file(path)
-        except Exception as error:  # safetensors raises its own untyped error
-            raise InputError(f"weights {str(path)!r} is not a safetensors file ({error})") from error
-    own = network.state_dict()
-    wanted = [name for name in own if not name.startswith("fc.")]
-    wrong = [name for name in wanted if name not in state or state[name].shape != own[name].shape]
-    wrong += [name for name in state if name not in own and not name.startswith("fc.")]
-    if wrong:
-        raise InputError(
-            f"weights {config.weights!r} do not fit {config.backbone} of width {config.width} and {config.norm} norm: "
-            f"{len(wrong)} of {len(wanted)} tensors are missing or of another shape or unknown, first {wrong[0]!r}"
-        )
-    with torch.no_grad():
-        for name in wanted:
-            own[name].copy_(state[name])

@@ -2,13 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from oneway.errors import InputError
+from oneway.errors import InputError, unknown
 
 EXACT = (torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16)
 """Types of number that float32 holds whatever the value."""
+
+
+class Chosen(nn.Module):
+    """A module that gives one of the several outputs of another, by place or name; see `chosen`."""
+
+    def __init__(self, module: nn.Module, output: str) -> None:
+        super().__init__()
+        self.module, self.output = module, output
+
+    def forward(self, pictures: Tensor) -> object:
+        """Map pictures (n, 3, size, size) to the output."""
+        return chosen(self.module(pictures), self.output)
+
+
+def chosen(given: object, output: str) -> object:
+    """Choose of what a module gives: of a tuple or list by place, of a dict by key, of an object by attribute.
+
+    Args:
+        given: what it gives.
+        output: the place, key or name; where outputs lie in each other, one within the other with a dot between, as
+            in `hidden_states.3`.
+
+    Raises:
+        InputError: if there is none, listing those that there are.
+
+    """
+    name, _, deeper = output.partition(".")
+    known = outputs_of(given)
+    if output in known:
+        name, deeper = output, ""
+    if name not in known:
+        raise unknown("output", name, known)
+    return chosen(known[name], deeper) if deeper else known[name]
+
+
+def outputs_of(given: object) -> dict[str, object]:
+    """Name the parts of an output: of a tuple by place (and name, where it has one), of a dict by key."""
+    if isinstance(given, Mapping):
+        return {str(key): value for key, value in given.items()}
+    if isinstance(given, tuple | list):
+        places = {str(place): value for place, value in enumerate(given)}
+        return {name: getattr(given, name) for name in getattr(given, "_fields", ())} | places
+    if isinstance(given, Tensor) or not hasattr(given, "__dict__"):
+        return {}
+    return {name: value for name, value in vars(given).items() if not name.startswith("_")}
+
+
+def way_out(given: object) -> str:
+    """Say how one of several outputs is chosen, if there are several; the way out of an error, up to `at another`."""
+    known = ", ".join(outputs_of(given))
+    return f"choose one of its outputs ({known}) with output = NAME, or cut" if known else "cut"
 
 
 def numbers(given: object, count: int) -> Tensor:
@@ -22,7 +75,9 @@ def numbers(given: object, count: int) -> Tensor:
 
     """
     if not isinstance(given, Tensor):
-        raise InputError(f"the encoder must return one tensor, not {type(given).__name__}; cut at another layer")
+        raise InputError(
+            f"the encoder must return one tensor, not {type(given).__name__}; {way_out(given)} at another layer"
+        )
     if given.layout != torch.strided or given.is_nested or given.is_quantized:
         raise InputError(
             "the encoder's features must be one dense tensor, neither sparse, nested nor quantised; let it return "
@@ -58,6 +113,14 @@ def keep_batch(given: Tensor, count: int) -> Tensor:
 def read_as_numbers(encoder: nn.Module) -> nn.Module:
     """Let an encoder give its features as `numbers` does; gives the same encoder."""
     encoder.register_forward_hook(_as_numbers)
+    return encoder
+
+
+def in_own_numbers(encoder: nn.Module) -> nn.Module:
+    """Let an encoder whose weights are half or double precision take its pictures so; gives the same encoder."""
+    kind = next((weight.dtype for weight in encoder.parameters() if weight.is_floating_point()), torch.float32)
+    if kind != torch.float32:
+        encoder.register_forward_pre_hook(lambda _, given: tuple(each.to(kind) for each in given))
     return encoder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from oneway.models.decoder import Residual
+from oneway.models.grid import laid_out
 from oneway.models.scale import Whiten
 
 SIDE = 4
@@ -24,6 +25,7 @@ class Head(nn.Module):
     def __init__(self, features: tuple[int, ...], outputs: int, *, width: int = 64) -> None:
         super().__init__()
         self.whiten = Whiten(features)
+        self.arrange, features = laid_out(features)
         layers: list[nn.Module]
         if len(features) == 3 and features[-1] >= SIDE:
             side, channels = features[-1], width
@@ -43,5 +45,5 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to vectors (n, outputs)."""
-        out: Tensor = self.layers(self.whiten(features.float()))
+        out: Tensor = self.layers(self.arrange(self.whiten(features.float())))
         return out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from torchvision.models import VGG16_Weights, vgg16
 
 from oneway import losses
 from oneway.errors import InputError
+from oneway.models.library import arguments
+from oneway.models.weights import COUNTER
 
 VGG = "vgg16"
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-COUNTER = "num_batches_tracked"
-"""What batch normalisation keeps beside its weights and never reads in evaluation."""
 VGG_LAYERS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22, "relu5_3": 29}
 """The paper's conv1 to conv5: the last layer before each pooling, by its place in torchvision's `vgg16().features`."""
 
@@ -149,7 +148,7 @@ def _timm(name: str, options: list[str], path: Path) -> Perceptual:
     tensors = {_flat(key): tensor for key, tensor in _read(path).items()}
     if not timm.is_model(name):
         raise InputError(f"timm knows no backbone {name!r}; timm.list_models() lists those it knows")
-    given: dict[str, Any] = {key: _value(value) for key, _, value in (option.partition("=") for option in options)}
+    given: Any = arguments(options)
     try:
         network: Any = timm.create_model(name, features_only=True, **given)
         layers = _usable(network, tensors)
@@ -191,15 +190,6 @@ def _usable(network: Any, tensors: dict[str, Tensor]) -> list[int]:
 def _flat(name: str) -> str:
     """Name a weight as timm does where it has flattened the modules around it."""
     return name.replace(".", "_")
-
-
-def _value(text: str) -> object:
-    """Read an option as Python's literal, or as text."""
-    try:
-        value: object = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
-    return value
 
 
 def _read(path: Path) -> dict[str, Tensor]:

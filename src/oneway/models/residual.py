@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from oneway.models.decoder import Residual, Up, between, is_map
+from oneway.models.decoder import Residual, Up, between
+from oneway.models.grid import is_map, laid_out
 from oneway.models.scale import Whiten
 
 COARSEST = 4
@@ -38,6 +39,7 @@ class ResidualDecoder(nn.Module):
         quarter = -(-size // 4)
         base = max(16, round(32 * width / 16) * 16)
         self.whiten = Whiten(features)
+        self.arrange, features = laid_out(features)
         self.read: nn.Module
         if is_map(features) and features[-1] >= COARSEST:
             stride = max(1, 4 * features[-1] // size)
@@ -69,7 +71,7 @@ class ResidualDecoder(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         # Features are read in full precision: what bf16 rounds away may be what they hide.
         with torch.autocast(features.device.type, enabled=False):
-            x: Tensor = torch.relu(self.read(self.whiten(features.float())))
+            x: Tensor = torch.relu(self.read(self.arrange(self.whiten(features.float()))))
         skipped: list[Tensor] = []
         for halve in self.halve:
             skipped.append(x)

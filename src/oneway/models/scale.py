@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from oneway.models.grid import channel_axis
+
 WIDEST = 2048
 """Channels of which the covariance is taken at most: its time grows with their number cubed."""
 FAINTEST = 1e-10
@@ -12,26 +14,33 @@ FAINTEST = 1e-10
 
 
 class Standardise(nn.Module):
-    """Shift and scale every channel to mean 0 and deviation 1 as `observe` saw them; until then change nothing."""
+    """Shift and scale every channel to mean 0 and deviation 1 as `observe` saw them; until then change nothing.
+
+    Args:
+        features: shape of one picture's features; where its channels lie, says `grid.channel_axis`.
+
+    """
 
     mean: Tensor
     variance: Tensor
 
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
-        shape = (features[0], *(1 for _ in features[1:]))
+        self._axis = channel_axis(features)
+        shape = [length if axis == self._axis else 1 for axis, length in enumerate(features)]
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("variance", torch.ones(shape))
 
     @torch.no_grad()
     def observe(self, features: Tensor) -> None:
-        """Take the mean and deviation of every channel from features (n, channels, ...)."""
-        variance, mean = torch.var_mean(features.float().transpose(0, 1).flatten(1), dim=1, correction=0)
+        """Take the mean and deviation of every channel from features (n, *shape)."""
+        seen = features.float().movedim(1 + self._axis, 0).flatten(1)
+        variance, mean = torch.var_mean(seen, dim=1, correction=0)
         self.mean.copy_(mean.view_as(self.mean))
         self.variance.copy_(variance.view_as(self.variance))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the shape (n, channels, ...); a channel that never varies becomes 0."""
+        """Keep the shape (n, *shape); a channel that never varies becomes 0."""
         return (features - self.mean) * torch.where(self.variance > 0, self.variance.clamp(min=1e-30).rsqrt(), 0)
 
 
@@ -43,7 +52,7 @@ class Whiten(nn.Module):
     decoder that reads them as they are never sees the rest. The statistics are the same in training and evaluation.
 
     Args:
-        features: shape of one picture's features: (channels, ...).
+        features: shape of one picture's features; where its channels lie, says `grid.channel_axis`.
 
     """
 
@@ -52,19 +61,20 @@ class Whiten(nn.Module):
 
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
-        channels = features[0]
+        self._axis = channel_axis(features)
+        channels = features[self._axis]
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("turn", torch.eye(channels) if channels <= WIDEST else torch.ones(channels))
 
     @torch.no_grad()
     def observe(self, features: Tensor) -> None:
-        """Take the mean and covariance of the channels from features (n, channels, ...).
+        """Take the mean and covariance of the channels from features (n, *shape).
 
         A covariance is only known in as many directions as a tenth of the numbers that each channel was seen with
         (see `pictures_needed`); the smaller ones are scaled as the last of these. More than 2048 channels are each
         scaled alone.
         """
-        seen = features.cpu().double().transpose(0, 1).flatten(1)
+        seen = features.cpu().double().movedim(1 + self._axis, 0).flatten(1)
         mean = seen.mean(dim=1)
         seen -= mean[:, None]
         if self.turn.dim() == 1:
@@ -79,14 +89,14 @@ class Whiten(nn.Module):
         self.turn.copy_(turn)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Keep the shape (n, channels, ...)."""
+        """Keep the shape (n, *shape)."""
         with torch.autocast(features.device.type, enabled=False):
-            last = features.float().movedim(1, -1) - self.mean
+            last = features.float().movedim(1 + self._axis, -1) - self.mean
             turned = last * self.turn if self.turn.dim() == 1 else last @ self.turn
-        return turned.movedim(-1, 1)
+        return turned.movedim(-1, 1 + self._axis)
 
 
 def pictures_needed(features: tuple[int, ...]) -> int:
     """Say how many pictures' features tell `Whiten` their covariance: ten numbers a channel, and 512 at least."""
-    positions = torch.Size(features[1:]).numel()
-    return max(512, -(-10 * features[0] // positions))
+    channels = features[channel_axis(features)]
+    return max(512, -(-10 * channels**2 // torch.Size(features).numel()))

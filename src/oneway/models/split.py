@@ -12,19 +12,21 @@ from torch.utils import _pytree as pytree
 
 from oneway.errors import InputError, unknown
 from oneway.models.apart import Asked, copied, set_apart
-from oneway.models.features import numbers
+from oneway.models.features import Chosen, chosen, numbers, way_out
 
 WHOLE = "output"
 """The cut that takes the whole module as the encoder: its features are the module's output."""
 
 
-def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
+def split(module: nn.Module, cut: str, output: str | None = None) -> tuple[nn.Module, nn.Module]:
     """Split `module` into the part up to and including layer `cut` and the rest; weights are shared, not copied.
 
     Args:
         module: any module of one image argument; it must be traceable by `torch.fx` unless `cut` is `"output"`.
         cut: the name of a layer as in `module.named_modules()`, or `"output"` for the whole module. Of a layer that is
             called several times, the first call is meant.
+        output: which of several outputs holds the features, where the layer gives no tensor: see `features.chosen`. The
+            rest may then read no other.
 
     What an encoder is given, what it gives, and what the rest is given are copies: what either part overwrites, by an
     activation in place or in a buffer that it keeps, are never the pictures or the features that others read.
@@ -38,8 +40,8 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
 
     """
     if cut == WHOLE:
-        return set_apart(module), nn.Identity()
-    evaluated, trained = (_divide(module, cut, training=training) for training in (False, True))
+        return _whole(module, output), nn.Identity()
+    evaluated, trained = (_divide(module, cut, output, training=training) for training in (False, True))
     encoder, rest = (_joined(*pair, training=module.training) for pair in zip(evaluated, trained, strict=True))
     if encoder is None or rest is None:
         raise InputError(
@@ -50,18 +52,22 @@ def split(module: nn.Module, cut: str) -> tuple[nn.Module, nn.Module]:
     return encoder, rest
 
 
-def first_part(module: nn.Module, cut: str) -> nn.Module:
+def _whole(module: nn.Module, output: str | None) -> nn.Module:
+    return set_apart(module if output is None else Chosen(module, output))
+
+
+def first_part(module: nn.Module, cut: str, output: str | None = None) -> nn.Module:
     """Give the part of `module` up to and including layer `cut`, as it is in evaluation; weights are shared.
 
-    Other than for `split`, what the module does in training does not matter.
+    Arguments are those of `split`. Other than for `split`, what the module does in training does not matter.
 
     Raises:
         InputError: if the module cannot be traced, lacks the layer, or the layer does not separate it.
 
     """
     if cut == WHOLE:
-        return set_apart(module)
-    half, _ = _divide(module, cut, training=False)
+        return _whole(module, output)
+    half, _ = _divide(module, cut, output, training=False)
     return torch.fx.GraphModule(half.held, half.graph, "Part").eval()
 
 
@@ -103,12 +109,12 @@ class _Half(NamedTuple):
     held: dict[str, object]
 
 
-def _divide(module: nn.Module, cut: str, *, training: bool) -> tuple[_Half, _Half]:
+def _divide(module: nn.Module, cut: str, output: str | None, *, training: bool) -> tuple[_Half, _Half]:
     """Trace the module in one mode, and copy what it does up to the layer `cut` into one graph, the rest into another.
 
     What reads no picture (a weight, a constant) is on both sides, if both need it.
     """
-    traced = _trace(module, cut, training=training)
+    traced = _trace(module, cut, output, training=training)
     given, last = traced.given, traced.last
     before, after = torch.fx.Graph(), torch.fx.Graph()
     first: dict[torch.fx.Node, torch.fx.Node] = {}
@@ -171,7 +177,7 @@ class _Traced(NamedTuple):
     last: torch.fx.Node | None
 
 
-def _trace(module: nn.Module, cut: str, *, training: bool) -> _Traced:
+def _trace(module: nn.Module, cut: str, output: str | None, *, training: bool) -> _Traced:
     layers = dict(module.named_modules())
     if cut not in layers or not cut:
         known = [name for name in layers if name]
@@ -191,11 +197,10 @@ def _trace(module: nn.Module, cut: str, *, training: bool) -> _Traced:
             f"the layer {cut!r} is never called in the forward of {type(module).__name__}, or lies within TorchScript, "
             f"which cannot be cut; cut at another, or pass the part before it as the network, with cut={WHOLE!r}"
         )
-    if not isinstance(tracer.given, torch.fx.Proxy):
-        raise InputError(
-            f"the layer {cut!r} gives no tensor but {type(tracer.given).__name__}; cut at one that gives a tensor"
-        )
-    return _Traced(root, graph, tracer.given.node, tracer.last)
+    given = tracer.given if output is None else chosen(tracer.given, output)
+    if not isinstance(given, torch.fx.Proxy):
+        raise InputError(f"the layer {cut!r} gives no tensor but {type(given).__name__}; {way_out(given)} at another")
+    return _Traced(root, graph, given.node, tracer.last)
 
 
 def _asks_size(node: torch.fx.Node) -> bool:
@@ -276,7 +281,7 @@ def features_shape(encoder: nn.Module, size: int) -> tuple[int, ...]:
             features = encoder(torch.full((2, 3, size, size), 0.5, device=device))
     except InputError:
         raise
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         raise InputError(
             f"the encoder cannot take pictures of {size} x {size} pixels ({str(error).splitlines()[0]}); "
             "use larger pictures or an earlier cut"

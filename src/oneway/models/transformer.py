@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oneway.models.decoder import is_map, trim
+from oneway.models.decoder import trim
+from oneway.models.grid import is_map, laid_out
 from oneway.models.scale import Whiten
 
 PATCH = 8
@@ -39,6 +40,7 @@ class TransformerDecoder(nn.Module):
         self.size, self.side = size, min(MOST, -(-size // PATCH))
         channels = max(HEAD, round(96 * width / HEAD) * HEAD)
         self.whiten = Whiten(features)
+        self.arrange, features = laid_out(features)
         layers: list[nn.Module]
         if is_map(features):
             patch = -(-features[-1] // self.side)
@@ -68,7 +70,7 @@ class TransformerDecoder(nn.Module):
         """Map features (n, ...) to pictures (n, 3, size, size) in 0..1."""
         # Features are read in full precision: what bf16 rounds away may be what they hide.
         with torch.autocast(features.device.type, enabled=False):
-            read: Tensor = self.read(self.whiten(features.float()))
+            read: Tensor = self.read(self.arrange(self.whiten(features.float())))
         patches: Tensor = self.draw(self.blocks(read + self.positions))
         pictures: Tensor = self.squash(trim(self.lay(patches.transpose(1, 2)), self.side, self.size))
         return pictures

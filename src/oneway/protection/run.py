@@ -20,12 +20,10 @@ from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
 from oneway.models.bottleneck import Narrow, Widen
 from oneway.models.classifier import Classifier
-from oneway.models.copying import copy_network
-from oneway.models.encoder import NORMS, backbone
-from oneway.models.features import keep_batches
+from oneway.models.encoder import NORMS, halves
 from oneway.models.noise import Noisy
 from oneway.models.perceptual import VGG, open_perceptual
-from oneway.models.split import features_shape, split
+from oneway.models.split import features_shape
 from oneway.protection.config import ProtectConfig, current
 from oneway.protection.defences.defence import worn, wrapped
 from oneway.protection.game import Protector
@@ -45,7 +43,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         config: decides the network and its cut.
         size: pixels a side.
         num_attributes: logits of the classifier.
-        network: any module to cut in place of the configured backbone; it is copied.
+        network: any module to cut in place of the configured backbone; it is copied, and computes in single precision.
 
     Raises:
         InputError: if the network cannot be cut or cannot take such pictures, or a defence is too strong for them.
@@ -55,8 +53,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
         config.active.check(size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        whole = backbone(config.network, size) if network is None else copy_network(network)
-        encoder, rest = (keep_batches(part) for part in split(whole, config.network.cut))
+        encoder, rest = halves(config.network, size, network)
         shape = features_shape(encoder, size)
         if config.network.bottleneck:
             norm = NORMS[config.network.norm]
