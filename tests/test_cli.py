@@ -27,7 +27,7 @@ FLAGS = {
     "prepare": set(),
     "prepare celeba": PACKING,
     "prepare lfw": PACKING,
-    "prepare folder": PACKING | {"--labels", "--identity", "--name"},
+    "prepare folder": PACKING | {"--labels", "--identity", "--align"},
     "prepare huggingface": PACKING | {"--identity", "--split", "--attributes"},
     "prepare webdataset": PACKING | {"--identity", "--division", "--linked"},
     "prepare synthetic": PACKING | {"--people", "--shots"},

@@ -212,7 +212,7 @@ def test_no_folder_no_image(tmp_path: Path) -> None:
             "2 rows have no image: 3.jpg, 4.jpg; delete",
         ),
         (["file,a", "1.jpg,1", "2.jpg,0", "1.jpg,1"], "1 images have more than one row: 1.jpg; keep one"),
-        (["photo,a", "1.jpg,1", "2.jpg,0"], "no column is called image, .* its columns are: photo, a"),
+        (["photo,a", "one,1", "two,0"], "no column is called image, .* its columns are: photo, a"),
         (
             ["file,age", "1.jpg,unknown", "2.jpg,31"],
             "column 'age', row 1: is 'unknown', and 1 rows are numbers; .* must be numbers .* or words",

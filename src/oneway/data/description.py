@@ -97,7 +97,7 @@ class Description:
         crop: in words.
         linked: what is cut out where images are not copied.
         hash: sha256 over pictures and labels.
-        skipped: images that could not be decoded.
+        skipped: images that were left out, because they cannot be decoded, or show no face where faces are cut out.
         versions: of what made it.
         created: when, in UTC.
         joined: the hashes of the two packs that it was joined of.
@@ -227,6 +227,7 @@ def describe(
     """
     persons = people(source.identities, len(source.names))[order]
     codes = splits[order]
+    undecoded = [(source.names[index], why) for index, why in skipped]
     counts: dict[Split, Counts] = {}
     for code, split in enumerate(SPLITS):
         members = persons[codes == code]
@@ -275,7 +276,7 @@ def describe(
         crop=source.crop,
         linked=linked,
         hash=digest.hexdigest(),
-        skipped=tuple(Skip(name=source.names[index], reason=why) for index, why in skipped),
+        skipped=tuple(Skip(name=name, reason=why) for name, why in (*source.skipped, *undecoded)),
         versions={name: version(name) for name in ("oneway", "numpy", "pillow", "pyarrow")}
         | {"python": platform.python_version()},
         created=datetime.now(UTC).isoformat(timespec="seconds"),

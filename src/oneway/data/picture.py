@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from math import ceil
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ _TURNS = {
 _ACROSS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 """Turns that make a picture's width its height."""
 _DECODERS = tuple(dict.fromkeys(FORMATS.values()))
+Given = TypeVar("Given")
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 
 
@@ -84,14 +85,45 @@ def decode(
         InputError: if it is of another size than `frame`.
 
     """
+
+    def cut(image: Image.Image) -> NDArray[np.uint8]:
+        if frame is not None and image.size != frame:
+            raise InputError(
+                f"{name}: the frame must be {frame[0]}x{frame[1]} pixels as in the official release, "
+                f"it is {image.width}x{image.height}; use the aligned images, or the folder layout for others"
+            )
+        return _square(image, box or middle(*image.size), size)
+
+    return _opened(file, name, cut)
+
+
+def whole(file: Path, name: str) -> Image.Image:
+    """Decode all of an image file, as RGB and as it is seen, by the rules of `decode`.
+
+    Raises:
+        CorruptImage: if it cannot be decoded.
+
+    """
+
+    def seen(image: Image.Image) -> Image.Image:
+        _check_bits(image)
+        picture = _opaque(image)
+        turn = _turn(picture)
+        return picture.copy() if turn is None else picture.transpose(turn)
+
+    return _opened(file, name, seen)
+
+
+def _opened(file: Path | BinaryIO, name: str, use: Callable[[Image.Image], Given]) -> Given:
+    """Open an image file and make something of it, a second time without its metadata if that fails."""
     try:
         content = _read(file)
         try:
-            return _pixels(content, name, size, frame, box)
+            return _pixels(content, use)
         except InputError:
             raise
         except Exception:  # a second try without metadata, which changes nothing for what can be read with it
-            return _pixels(_without_metadata(content), name, size, frame, box)
+            return _pixels(_without_metadata(content), use)
     except InputError:
         raise
     except Exception as error:  # decoders raise anything over bad bytes, MemoryError included
@@ -109,13 +141,7 @@ def _read(file: Path | BinaryIO) -> bytes:
     return file.read()
 
 
-def _pixels(
-    content: bytes,
-    name: str,
-    size: int,
-    frame: tuple[int, int] | None,
-    box: tuple[float, float, float, float] | None,
-) -> NDArray[np.uint8]:
+def _pixels(content: bytes, use: Callable[[Image.Image], Given]) -> Given:
     try:
         # Only what is announced: among the others are formats that start programs.
         image = Image.open(BytesIO(content), formats=_DECODERS)
@@ -125,16 +151,11 @@ def _pixels(
         raise ValueError(f"it is damaged, or none of {', '.join(_DECODERS)}") from error
     with image:
         width, height = image.size
-        if frame is not None and image.size != frame:
-            raise InputError(
-                f"{name}: the frame must be {frame[0]}x{frame[1]} pixels as in the official release, "
-                f"it is {width}x{height}; use the aligned images, or the folder layout for others"
-            )
         if width * height > LARGEST:
             raise ValueError(
                 f"its {width}x{height} pixels are more than the {LARGEST:,} that are decoded; scale it down"
             )
-        return _square(image, box or middle(width, height), size)
+        return use(image)
 
 
 def seen_size(path: Path) -> tuple[int, int] | None:
@@ -162,8 +183,7 @@ def _square(image: Image.Image, box: Sequence[float], size: int) -> NDArray[np.u
     shrink = min(1.0, 2 * size / (box[2] - box[0]))
     image.draft(None, (ceil(width * shrink), ceil(height * shrink)))
     across, down = image.size[0] / width, image.size[1] / height
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"pixels of mode {image.mode} have more than 8 bits a channel; convert it to 8 bits")
+    _check_bits(image)
     scaled = _opaque(image).resize(
         (size, size),
         Image.Resampling.BILINEAR,
@@ -172,6 +192,11 @@ def _square(image: Image.Image, box: Sequence[float], size: int) -> NDArray[np.u
     # A square stays the same square under the rotations that cameras write into EXIF.
     turn = _turn(scaled)
     return np.asarray(scaled if turn is None else scaled.transpose(turn))
+
+
+def _check_bits(image: Image.Image) -> None:
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"pixels of mode {image.mode} have more than 8 bits a channel; convert it to 8 bits")
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -68,6 +68,8 @@ class Source:
     `attributes` names the columns of `labels`. Where all are binary and none is missing, `labels` are bool
     (n, attributes); else a `pyarrow.Table` of such columns, each `bool`, a dictionary of strings (classes, in the order
     of the dictionary) or `float64` (numbers), null where a value is missing (see `data.columns`).
+
+    `skipped` are the names of images that were left out already, each with the reason.
     """
 
     layout: str
@@ -79,6 +81,7 @@ class Source:
     landmarks: Landmarks | NDArray[np.float64] | None
     reader: Reader
     crop: str = "the whole image"
+    skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         with blamed(READERS, self.layout):

@@ -10,31 +10,12 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from oneway.data.similarity import similarity_transform
+
 Points = tuple[tuple[float, float], ...]
 _PIXELS = ((38.29, 51.70), (73.53, 51.50), (56.03, 71.74), (41.55, 92.37), (70.73, 92.20))
 TEMPLATE: Points = tuple((x / 112, y / 112) for x, y in _PIXELS)
 """Where most verifiers want the five points of a face (eyes, nose, mouth corners): fractions of the picture's side."""
-
-
-def similarity_transform(source: ArrayLike, target: ArrayLike) -> NDArray[np.float64]:
-    """Fit rotation, scale and shift from `source` points to `target` points by least squares.
-
-    Args:
-        source: (..., k, 2), not all in one place.
-        target: (k, 2).
-
-    Returns:
-        matrices (..., 2, 3).
-
-    """
-    # As complex numbers, a rotation with a scale is one factor.
-    start, goal = (np.asarray(points, dtype=np.float64) @ [1, 1j] for points in (source, target))
-    middle, aim = start.mean(axis=-1, keepdims=True), goal.mean(axis=-1, keepdims=True)
-    spread = (np.abs(start - middle) ** 2).sum(axis=-1)
-    turn = ((start - middle).conj() * (goal - aim)).sum(axis=-1) / spread
-    shift = aim[..., 0] - turn * middle[..., 0]
-    rows = [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
 def align(pictures: Tensor, landmarks: ArrayLike, template: Sequence[Sequence[float]], side: int) -> Tensor:

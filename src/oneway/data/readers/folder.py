@@ -33,36 +33,55 @@ log = logging.getLogger("oneway.data")
 NAME_COLUMNS = ("image", "file", "filename", "name", "path", "image_id")
 
 
-def read(root: Path, labels: Path | None = None, identity: str | None = None, name: str | None = None) -> Source:
+def read(
+    root: Path,
+    labels: Path | None = None,
+    identity: str | None = None,
+    name: str | None = None,
+    align: Path | None = None,
+) -> Source:
     """Read a tree of images below `root`, and what the table `labels` (.csv, .parquet) says of them.
 
     The column `name` holds each image's path relative to `root` (default: the first column called image,
-    file, filename, name, path or image_id), the column `identity` the person (default: identity or person,
-    if there is one; empty for unknown). A column `split` of train, validation, test, private, public is the
-    official split; the ten columns lefteye_x to rightmouth_y (see `landmarks`) say where the face is, for verifiers
-    that need it; every other column is an attribute: binary, classes or numbers (see `labels.attribute`). Rows and
-    images are matched by name. Without `labels` there are neither attributes nor people. The crop is the largest square
-    in the middle. Linked folders are followed, each folder once; files that are no images are counted in a warning.
+    file, filename, name, path or image_id, or else the first that holds paths of images), the column `identity` the
+    person (default: identity or person, if there is one; empty for unknown). A column `split` of train, validation,
+    test, private, public is the official split; the ten columns lefteye_x to rightmouth_y (see `landmarks`) say where
+    the face is, for verifiers that need it; every other column is an attribute: binary, classes or numbers (see
+    `labels.attribute`). Rows and images are matched by name. Without `labels` there are neither attributes nor people.
+    The crop is the largest square in the middle, or with the face detector `align` (an ONNX file of YuNet) the face
+    (see `readers.faces`). Linked folders are followed, each folder once; files that are no images are counted in a
+    warning.
     Raise `InputError` for anything that does not fit, naming the column, the row or the images.
     """
     root = Path(root)
+    source = _read(root, labels, identity, name)
+    if align is None:
+        return source
+    from oneway.data.readers.faces import with_faces
+
+    return with_faces(source, root, Path(align))
+
+
+def _read(root: Path, labels: Path | None, identity: str | None, name: str | None) -> Source:
     images = _images(root, None if labels is None else Path(labels))
     if labels is None:
         if identity is not None or name is not None:
             raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
         return _source(root, images, None, None, None)
     table = read_table(Path(labels))
+    there = set(images)
     name = chosen(table.column_names, "name", name, NAME_COLUMNS, labels)
     if name is None:
+        name = next((column for column in table.column_names if _holds_paths(table, column, there)), None)
+    if name is None:
         raise InputError(
-            f"{labels}: no column is called {', '.join(NAME_COLUMNS)}; name the one that holds the images' "
-            f"paths, its columns are: {', '.join(table.column_names)}"
+            f"{labels}: no column is called {', '.join(NAME_COLUMNS)}, and none holds paths of images in {root}; "
+            f"rename the one that does, its columns are: {', '.join(table.column_names)}"
         )
     if identity == name:
         raise InputError(f"{labels}: column {name!r} cannot be both the name and the identity; name another")
     others = [column for column in table.column_names if column != name]
     identity = chosen(others, "identity", identity, IDENTITY_COLUMNS, labels)
-    there = set(images)
     order = _matched(labels, [_spelled(row, there) for row in texts(table, name, labels)], images)
     people = texts(table, identity, labels) if identity is not None else None
     partition = partition_of(texts(table, "split", labels), labels) if "split" in table.column_names else None
@@ -138,6 +157,15 @@ def _files(root: Path) -> Iterator[Path]:
                 yield Path(entry.path)
             elif not entry.name.startswith("."):
                 (linked if entry.is_symlink() else waiting).append(Path(entry.path))
+
+
+def _holds_paths(table: pa.Table, column: str, images: set[str]) -> bool:
+    """Say whether most of what a column holds are paths of images."""
+    try:
+        told = table.column(column).cast(pa.string()).drop_null().to_pylist()
+    except pa.ArrowException:  # no text, so no path
+        return False
+    return 2 * sum(_spelled(row, images) in images for row in told) > len(told)
 
 
 def _spelled(row: str, images: set[str]) -> str:

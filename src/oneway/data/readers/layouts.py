@@ -101,20 +101,21 @@ class Folder(Packing):
             one is not known), optionally who it shows, its split, and where the face is: lefteye_x, lefteye_y,
             righteye_x, ..., nose_x, ..., leftmouth_x, ..., rightmouth_y, in pixels.
         identity: Column that says who a picture shows; `identity` or `person` by default.
-        name: Column that holds a picture's path; image, file, filename, name, path or image_id by default.
+        align: A face detector (ONNX, YuNet): find the face in every picture and cut it out as CelebA's are; pictures
+            without one, or with two of about one size, are left out and listed in pack.json.
 
     """
 
     root: Positional[Path]
     labels: Path | None = None
     identity: str | None = None
-    name: str | None = None
+    align: Path | None = None
 
     def source(self) -> Source:
         """Read the layout."""
         from oneway.data.readers import folder
 
-        return folder.read(self.root, self.labels, self.identity, self.name)
+        return folder.read(self.root, self.labels, self.identity, align=self.align)
 
 
 @dataclass(frozen=True, kw_only=True)
