@@ -219,7 +219,7 @@ def test_no_folder_no_image(tmp_path: Path) -> None:
         ),
         (["file,a", "1.jpg,", "2.jpg,"], "column 'a' is empty in every row"),
         (["file,a", "1.jpg,12", "2.jpg,nan"], "attribute 'a', row 2: must be a finite number, it is nan; .* empty"),
-        (["file,a,split", "1.jpg,1,train", "2.jpg,0,val"], "column 'split', row 2: .* it is 'val'; correct"),
+        (["file,a,split", "1.jpg,1,train", "2.jpg,0,holdout"], "column 'split', row 2: .* it is 'holdout'; correct"),
         (["file,a,a", "1.jpg,1,1", "2.jpg,0,0"], "column 'a' is there twice"),
         (["file,a", "1.jpg,1,1", "2.jpg,0"], "cannot be read as a table"),
         ([",file,a", "0,1.jpg,1", "1,2.jpg,0"], "column 1 has no name"),
@@ -248,7 +248,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     for name in ("bad.parquet", "latin.csv"):
         with pytest.raises(InputError, match=f"{name}: cannot be read as a table"):
             folder.read(tmp_path, tmp_path / name)
-    with pytest.raises(InputError, match=r"labels.xlsx: labels must be a .csv or .parquet file"):
+    with pytest.raises(InputError, match=r"labels.xlsx: labels must be a .csv, .tsv or .parquet file"):
         folder.read(tmp_path, tmp_path / "labels.xlsx")
     parquet.write_table(pa.table({"file": ["1.jpg"], "a": [[1, 2]]}), tmp_path / "list.parquet")
     with pytest.raises(InputError, match="column 'a'"):

@@ -142,7 +142,7 @@ def test_too_few_people() -> None:
         assign(["a", "b", "c"] * 5, None, count=15)
     with pytest.raises(InputError, match=r"left for private: .* two people of train"):
         assign(["a", "b", "c"], ["train", "validation", "test"], count=3)
-    with pytest.raises(InputError, match="left for validation"):
+    with pytest.raises(InputError, match=r"left for private: .* three where it has no validation"):
         assign(["a", "b", "c"], ["train", "train", "test"], count=3)
 
 

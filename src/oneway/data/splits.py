@@ -53,13 +53,13 @@ def assign(
 ) -> NDArray[np.int8]:
     """Give every image its split, as codes into `SPLITS`, (count,).
 
-    With a `partition`, the people of its "train" are divided by person so that a fraction `public` of them
-    is public and the rest private; its other entries are kept. Without one, all people are shuffled and
-    divided: the fractions `VALIDATION` and `TEST` of them first, `public` of the rest then. Equal input and
-    seed give equal splits. With `division` "hash" a person's split depends on the seed and the person's name alone
-    (of an unknown person, on the image's in `names`), so that parts of a dataset that are prepared apart, or
-    later, agree without a table of all people; the fractions then hold on average. Raise `InputError` for a
-    fraction outside its range or when a split stays empty.
+    With a `partition`, the people of its "train" are divided by person so that a fraction `public` of them is
+    public and the rest private, after a tenth for validation where it has none; its other entries are kept. Without
+    one, all people are shuffled and divided: the fractions `VALIDATION` and `TEST` of them first, `public` of the
+    rest then. Equal input and seed give equal splits. With `division` "hash" a person's split depends on the seed
+    and the person's name alone (of an unknown person, on the image's in `names`), so that parts of a dataset that
+    are prepared apart, or later, agree without a table of all people; the fractions then hold on average. Raise
+    `InputError` for a fraction outside its range or when a split stays empty.
     """
     if not 0 < public < 1:
         raise InputError(f"public: the fraction of public people must lie between 0 and 1, both excluded, got {public}")
@@ -82,14 +82,18 @@ def assign(
         codes[:] = of_person[persons]
     else:
         parts = np.asarray(partition, dtype=np.str_)
+        # Many datasets are given as train and test alone.
+        lacking = "validation" not in parts
         for part in np.unique(parts):
             if part == "train":
                 chosen = parts == part
                 members, member_of = np.unique(persons[chosen], return_inverse=True)
                 of_member = np.zeros(len(members), dtype=np.int8)
-                of_member[generator.permutation(len(members))[: _portion(public, len(members))]] = SPLITS.index(
-                    "public"
-                )
+                shuffled = generator.permutation(len(members))
+                held = _portion(VALIDATION, len(members)) if lacking else 0
+                of_member[shuffled[:held]] = SPLITS.index("validation")
+                rest = shuffled[held:]
+                of_member[rest[: _portion(public, len(rest))]] = SPLITS.index("public")
                 codes[chosen] = of_member[member_of]
             elif part in SPLITS:
                 codes[parts == part] = SPLITS.index(part)
@@ -111,11 +115,14 @@ def _hashed(
     persons = names if identities is None else [who or name for who, name in zip(identities, names, strict=True)]
     places = np.array([_place(seed, person) for person in persons])
     codes = np.full(len(persons), SPLITS.index("private"), dtype=np.int8)
-    held = 0.0 if partition is not None else VALIDATION + TEST
+    lacking = partition is None or "validation" not in partition
+    held = (VALIDATION if lacking else 0.0) + (TEST if partition is None else 0.0)
     codes[places < held + public * (1 - held)] = SPLITS.index("public")
     if partition is None:
         codes[places < held] = SPLITS.index("test")
+    if lacking:
         codes[places < VALIDATION] = SPLITS.index("validation")
+    if partition is None:
         return codes
     parts = np.asarray(partition, dtype=np.str_)
     for part in np.unique(parts):
@@ -166,6 +173,6 @@ def _check_filled(codes: NDArray[np.int8], persons: NDArray[np.int64], *, divide
     way = (
         "at least four people are needed, and fractions that leave some for each"
         if divided
-        else "the official split must hold validation, test and at least two people of train"
+        else "the official split must hold test and at least two people of train, three where it has no validation"
     )
     raise InputError(f"no person is left for {', '.join(empty)}: {num_people} people are too few or ill divided; {way}")

@@ -26,6 +26,7 @@ from oneway.data.readers.labels import (
     texts,
 )
 from oneway.data.readers.landmarks import COLUMNS, read_landmarks
+from oneway.data.readers.trees import classes_in, split_of
 from oneway.data.source import Photographs, Source
 from oneway.errors import InputError
 
@@ -47,7 +48,8 @@ def read(
     person (default: identity or person, if there is one; empty for unknown). A column `split` of train, validation,
     test, private, public is the official split; the ten columns lefteye_x to rightmouth_y (see `landmarks`) say where
     the face is, for verifiers that need it; every other column is an attribute: binary, classes or numbers (see
-    `labels.attribute`). Rows and images are matched by name. Without `labels` there are neither attributes nor people.
+    `labels.attribute`). Rows and images are matched by name. Without `labels` nobody is known;
+    folders train, test and the like are the split, and folders below them, or alone, classes (see `trees`).
     The crop is the largest square in the middle, or with the face detector `align` (an ONNX file of YuNet) the face
     (see `readers.faces`). Linked folders are followed, each folder once; files that are no images are counted in a
     warning.
@@ -67,12 +69,14 @@ def _read(root: Path, labels: Path | None, identity: str | None, name: str | Non
     if labels is None:
         if identity is not None or name is not None:
             raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
-        return _source(root, images, None, None, None)
+        partition = split_of(images)
+        return _source(root, images, classes_in(images, divided=partition is not None), None, partition)
     table = read_table(Path(labels))
     there = set(images)
     name = chosen(table.column_names, "name", name, NAME_COLUMNS, labels)
     if name is None:
-        name = next((column for column in table.column_names if _holds_paths(table, column, there)), None)
+        known = there | _alone(images).keys()
+        name = next((column for column in table.column_names if _holds_paths(table, column, known)), None)
     if name is None:
         raise InputError(
             f"{labels}: no column is called {', '.join(NAME_COLUMNS)}, and none holds paths of images in {root}; "
@@ -82,7 +86,9 @@ def _read(root: Path, labels: Path | None, identity: str | None, name: str | Non
         raise InputError(f"{labels}: column {name!r} cannot be both the name and the identity; name another")
     others = [column for column in table.column_names if column != name]
     identity = chosen(others, "identity", identity, IDENTITY_COLUMNS, labels)
-    order = _matched(labels, [_spelled(row, there) for row in texts(table, name, labels)], images)
+    alone = _alone(images)
+    rows = [_spelled(row, there) for row in texts(table, name, labels)]
+    order = _matched(labels, [row if row in there else alone.get(row, row) for row in rows], images)
     people = texts(table, identity, labels) if identity is not None else None
     partition = partition_of(texts(table, "split", labels), labels) if "split" in table.column_names else None
     landmarks = read_landmarks(table, order, root, images, labels)
@@ -166,6 +172,12 @@ def _holds_paths(table: pa.Table, column: str, images: set[str]) -> bool:
     except pa.ArrowException:  # no text, so no path
         return False
     return 2 * sum(_spelled(row, images) in images for row in told) > len(told)
+
+
+def _alone(images: tuple[str, ...]) -> dict[str, str]:
+    """Give the path of every image whose file's name no other has, by that name: tables often leave folders out."""
+    counts = Counter(image.rpartition("/")[2] for image in images)
+    return {name: image for image in images if counts[name := image.rpartition("/")[2]] == 1}
 
 
 def _spelled(row: str, images: set[str]) -> str:

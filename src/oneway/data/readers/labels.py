@@ -20,25 +20,42 @@ from oneway.storage.inputs import regular
 
 IDENTITY_COLUMNS = ("identity", "person")
 PARTITIONS = ("train", "validation", "test", "private", "public")
+SPLIT_NAMES = {name: name for name in PARTITIONS} | {
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "testing": "test",
+}
+"""What the parts of a given split are called, in columns and in folders."""
+DELIMITERS = ",;\t|"
 _KINDS = 8  # of files that are named when they are passed over
 # What false and true are called, in the order they are tried.
 BINARY = (("0", "1"), ("-1", "1"), ("false", "true"), ("0.0", "1.0"), ("-1.0", "1.0"))
 
 
 def read_table(path: Path) -> pa.Table:
-    """Read a .csv or .parquet file; raise `InputError` if it is none, or has a column twice."""
+    """Read a .parquet file, or a .csv or .tsv with commas, semicolons, tabs or bars; raise `InputError` if it is none.
+
+    So it does if a column is there twice. The delimiter is the one that parts the first line into the most columns.
+    """
     regular(path)
     try:
         if path.suffix.lower() == ".parquet":
             table = parquet.read_table(path, partitioning=None)  # seed=1/ in its path is no column
-        elif path.suffix.lower() == ".csv":
+        elif path.suffix.lower() in (".csv", ".tsv"):
             with open(path, encoding="utf-8-sig", newline="") as file:
-                columns = next(csv.reader(file), [])
+                first = file.readline()
+                parted = {mark: next(csv.reader([first], delimiter=mark), []) for mark in DELIMITERS}
+                delimiter = max(DELIMITERS, key=lambda mark: ('"' not in "".join(parted[mark]), len(parted[mark])))
+                file.seek(0)
+                columns = next(csv.reader(file, delimiter=delimiter), [])
             # As text: else a name such as 000001 would be read as a number and lose its zeros.
             as_text = pyarrow.csv.ConvertOptions(column_types={column: pa.string() for column in columns})
-            table = pyarrow.csv.read_csv(path, convert_options=as_text)
+            parse = pyarrow.csv.ParseOptions(delimiter=delimiter)
+            table = pyarrow.csv.read_csv(path, parse_options=parse, convert_options=as_text)
         else:
-            raise InputError(f"{path}: labels must be a .csv or .parquet file")
+            raise InputError(f"{path}: labels must be a .csv, .tsv or .parquet file")
     except FileNotFoundError as error:
         raise InputError(f"--labels {path} does not exist; give a .csv or .parquet file") from error
     except (OSError, UnicodeDecodeError, pa.ArrowException, csv.Error) as error:
@@ -78,12 +95,12 @@ def texts(table: pa.Table, column: str, path: Path | str) -> list[str]:
 def partition_of(told: list[str], path: Path | str) -> list[str]:
     """Check the official split of every row."""
     for row, text in enumerate(told, start=1):
-        if text not in PARTITIONS:
+        if text.lower() not in SPLIT_NAMES:
             raise InputError(
                 f"{path}: column 'split', row {row}: must be one of {', '.join(PARTITIONS)}, it is {text!r}; "
                 f"correct it, or drop the column to have the split made"
             )
-    return told
+    return [SPLIT_NAMES[text.lower()] for text in told]
 
 
 def binary(table: pa.Table, column: str, path: Path | str) -> NDArray[np.bool_]:
