@@ -97,6 +97,19 @@ def decode(
     return _opened(file, name, cut)
 
 
+def decoded(image: Image.Image, name: str, size: int) -> NDArray[np.uint8]:
+    """Make (size, size, 3), RGB in 0..255, of a picture that is open, by the rules of `decode`.
+
+    Raises:
+        CorruptImage: if it cannot be decoded.
+
+    """
+    try:
+        return _square(image.copy(), middle(*image.size), size)
+    except Exception as error:  # decoders raise anything over bad bytes, MemoryError included
+        raise CorruptImage(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
+
+
 def whole(file: Path, name: str) -> Image.Image:
     """Decode all of an image file, as RGB and as it is seen, by the rules of `decode`.
 

@@ -7,7 +7,7 @@ import logging
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from oneway.data.journal import Bad, journalled, line
 from oneway.data.linked import SPANS, Link, write_spans
 from oneway.data.packed import Pack
 from oneway.data.picture import CorruptImage
+from oneway.data.readers.dataset import Dataset, from_dataset
 from oneway.data.source import Files, Reader, Source, read_picture
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
@@ -55,10 +56,11 @@ class Begun(Wanted):
 
 
 def prepare(
-    source: Source,
+    source: Source | Dataset,
     out: Path,
     *,
     size: int,
+    groups: Sequence[object] | None = None,
     public: float = 0.5,
     seed: int = 0,
     division: Division = "shuffle",
@@ -70,16 +72,22 @@ def prepare(
 ) -> Pack:
     """Pack all images of `source` into the new folder `out` at `size` x `size` pixels.
 
-    `public` is the fraction of the training people who become public; `seed` fixes the division, and `division`
-    says how it is made (see `splits.assign`); `jobs` is the number of processes (default: one a core). The pack
-    grows in `OUT.partial` and gets its name when it is complete; after an interruption `resume` goes on where it was
-    and gives the same bytes. Images that cannot be decoded are refused, or with `skip_bad` left out and listed in
-    pack.json. With `linked` they stay where they are and are decoded whenever they are used; nothing is read yet.
-    What may make an audit's figures wrong is warned of: pictures that do not say whom they show (see
-    `data.identities`), and those that are in two parts (see `data.duplicates`). Raise `InputError` for anything that
-    cannot be used, and when the disk is full.
+    A `source` may be any Dataset of torch's kind, and `groups` says of each item whom or what it is of, where that
+    is known: no group is in two parts (see `readers.dataset`; then `jobs` is 1 by default). `public` is the
+    fraction of the training people who become public; `seed` fixes the division, and `division` says how it is made
+    (see `splits.assign`); `jobs` is the number of processes (default: one a core). The pack grows in `OUT.partial`
+    and gets its name when it is complete; after an interruption `resume` goes on where it was and gives the same
+    bytes. Images that cannot be decoded are refused, or with `skip_bad` left out and listed in pack.json. With
+    `linked` they stay where they are and are decoded whenever they are used; nothing is read yet. What may make an
+    audit's figures wrong is warned of: pictures that do not say whom they show (see `data.identities`), and those
+    that are in two parts (see `data.duplicates`). Raise `InputError` for anything that cannot be used, and when the
+    disk is full.
     """
     out = Path(out)
+    if not isinstance(source, Source):
+        source, jobs = from_dataset(source, groups), jobs or 1
+    elif groups is not None:
+        raise InputError("groups: are of a Dataset, and a source has identities of its own; leave them out")
     if size < 16:
         raise InputError(f"size: must be at least 16 pixels, got {size}")
     if jobs is not None and jobs < 1:

@@ -69,8 +69,8 @@ def _read(root: Path, labels: Path | None, identity: str | None, name: str | Non
     if labels is None:
         if identity is not None or name is not None:
             raise InputError("identity, name: are columns of a table of labels, and none is given; give --labels")
-        partition = split_of(images)
-        return _source(root, images, classes_in(images, divided=partition is not None), None, partition)
+        divided = split_of(images)
+        return _source(root, images, classes_in(images, divided=divided is not None), None, divided)
     table = read_table(Path(labels))
     there = set(images)
     name = chosen(table.column_names, "name", name, NAME_COLUMNS, labels)
