@@ -246,6 +246,15 @@ def test_a_network_of_other_precision_is_protected_in_single(tiny: Tiny, kind: t
     assert next(whole.parameters()).dtype == kind
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_module_of_half_precision_is_audited_as_it_is(pack: oneway.Pack, kind: torch.dtype) -> None:
+    whole = nn.Conv2d(3, 4, 3).to(kind)
+    victim = from_module(whole, "output", pack, launch(oneway.RuntimeConfig(device="cpu")))
+    pictures = torch.rand(2, 3, 32, 32)
+    assert victim.encoder is not None
+    assert torch.equal(victim.encoder(pictures), whole(pictures.to(kind)).float())
+
+
 # ---- tokens
 
 

@@ -23,7 +23,7 @@ from oneway.data.finite import check_finite
 from oneway.data.packed import Pack, Part, Public
 from oneway.models.copying import copy_network
 from oneway.models.decoder import Stage, stages_of
-from oneway.models.features import read_as_numbers
+from oneway.models.features import in_own_numbers, read_as_numbers
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.seeded import seeded
 from oneway.models.split import features_shape, first_part
@@ -107,17 +107,21 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
     )
 
 
-def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric) -> Victim:
-    """Take the part of any torch module up to the layer `cut`; it is given pictures in 0..1."""
-    encoder = read_as_numbers(first_part(copy_network(module).eval(), cut))
+def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric, output: str | None = None) -> Victim:
+    """Take the part of any torch module up to the layer `cut`; it is given pictures in 0..1, in its type of number.
+
+    `output` chooses, where the layer gives several; see `models.features.chosen`.
+    """
+    encoder = read_as_numbers(in_own_numbers(first_part(copy_network(module).eval(), cut, output)))
     features_shape(encoder, pack.size)
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    identity: dict[str, object] = {"module": type(module).__qualname__, "cut": cut, "hash": digest.hexdigest()}
     return Victim(
         name=f"{type(module).__name__}, cut at {cut}",
         kind="module",
-        identity={"module": type(module).__qualname__, "cut": cut, "hash": digest.hexdigest()},
+        identity=identity | ({} if output is None else {"output": output}),
         pack=pack,
         encoder=encoder.to(fabric.device),
         white=True,
