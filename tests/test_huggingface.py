@@ -276,8 +276,6 @@ def test_what_does_not_fit_is_named(parquet: Path, tmp_path: Path, monkeypatch: 
         huggingface.read(path, identity="person")
     with pytest.raises(InputError, match=r"attribute.*Smile.*Smiling"):
         huggingface.read(path, attributes=("Smile",))
-    with pytest.raises(InputError, match="column 'celeb_id', row"):
-        huggingface.read(path, attributes=("celeb_id",))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: holds no \.parquet file"):
         huggingface.read(str(tmp_path / "empty"))
@@ -294,3 +292,17 @@ def test_what_does_not_fit_is_named(parquet: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(InputError, match=r"install oneway\[huggingface\]"):
         huggingface.read(path)
+
+
+def test_classes_keep_their_names_and_numbers_are_numbers(tmp_path: Path) -> None:
+    """Of columns that are labels by their type, and of any that is named."""
+    features = Features({"image": Image(), "kind": ClassLabel(names=["cat", "dog", "cow"]), "age": Value("float32")})
+    pictures = [str(photograph(tmp_path / f"{place}.png", 8, 8, place)) for place in range(3)]
+    made = Dataset.from_dict({"image": pictures, "kind": [2, 0, 2], "age": [1.5, None, 3.0]}, features=features)
+    made.to_parquet(tmp_path / "a.parquet")
+    source = huggingface.read(str(tmp_path / "a.parquet"))
+    assert source.columns.to_pydict() == {"kind": ["cow", "cat", "cow"]}
+    assert source.columns.column("kind").combine_chunks().dictionary.to_pylist() == ["cat", "dog", "cow"]
+    named = huggingface.read(str(tmp_path / "a.parquet"), attributes=("age", "kind"))
+    assert named.columns.column("age").to_pylist() == [1.5, None, 3.0]
+    assert huggingface.read(str(tmp_path / "a.parquet"), identity="kind").attributes == ()

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from oneway.data.byterange import matching
 from oneway.data.picture import decode
 from oneway.data.readers import rowgroups
-from oneway.data.readers.labels import IDENTITY_COLUMNS, binaries, chosen, texts
+from oneway.data.readers.labels import IDENTITY_COLUMNS, chosen, texts
+from oneway.data.readers.typed import check_labelled, labelled, read_labels
 from oneway.data.source import Reader, Source
 from oneway.errors import InputError, unknown
 from oneway.storage.inputs import regular
@@ -88,7 +89,8 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
         identity: the column that says who an image shows; identity, person, celeb_id, person_id or subject by default.
         split: only this split, of which private, public, validation and test people are then made; all splits by
             default, which are kept if they are train, validation and test.
-        attributes: columns that are the task; by default those of type bool and those of two classes.
+        attributes: columns that are the task, of any kind; by default those of type bool and those of classes, but for
+            the identity.
 
     Raises:
         InputError: for anything that does not fit, naming the column or the split.
@@ -114,39 +116,23 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
             raise InputError(f"{path}: attribute {name!r} is named more than once; name each once")
         if name not in opened.features:
             raise unknown(f"{path}: attribute", name, list(opened.features))
-    task = attributes or _binary_columns(opened.features)
     if identity in attributes:
         raise InputError(f"{path}: column {identity!r} cannot be both the identity and an attribute; name another")
     identity = chosen(others, "identity", identity, IDENTITIES, path)
+    task = attributes or labelled(opened.features, identity)
     table = opened.columns([*task, *([] if identity is None or identity in task else [identity])])
-    _check_labelled(path, opened.features, table, task)
+    check_labelled(path, opened.features, table, task)
     return Source(
         layout="huggingface",
         names=names,
         attributes=task,
-        labels=binaries(table, task, path, len(names)),
+        labels=read_labels(opened.features, table, task, path, len(names)),
         identities=None if identity is None else tuple(texts(table, identity, path)),
         partition=tuple(parts) if len(opened.splits) > 1 else None,
         landmarks=None,
         reader=opened.reader(images[0], names),
         crop="the largest square in the middle",
     )
-
-
-def _check_labelled(path: str, features: Features, table: pa.Table, task: tuple[str, ...]) -> None:
-    """Refuse classes of which some pictures have none: -1, as the hub's test splits often have it."""
-    from datasets import ClassLabel
-
-    for name in task:
-        if isinstance(features[name], ClassLabel):
-            codes = table.column(name).to_pylist()
-            none = [row for row, code in enumerate(codes) if code is None or code < 0]
-            if none:
-                raise InputError(
-                    f"{path}: column {name!r}: {len(none)} of {len(codes)} pictures have no label (-1), the first in "
-                    f"row {none[0] + 1}; choose a split that is labelled with --split, or leave {name!r} out of "
-                    "--attributes"
-                )
 
 
 def _open(path: str, split: str | None) -> Opened:
@@ -278,13 +264,3 @@ def _ordered(path: str, splits: dict[str, T], only: str | None) -> dict[str, T]:
             raise unknown(f"{path}: split", only, tuple(splits))
         return {only: splits[only]}
     return dict(sorted(splits.items(), key=lambda each: [*PARTITIONS, each[0]].index(each[0])))
-
-
-def _binary_columns(features: Features) -> tuple[str, ...]:
-    from datasets import ClassLabel
-
-    return tuple(
-        name
-        for name, feature in features.items()
-        if getattr(feature, "dtype", None) == "bool" or (isinstance(feature, ClassLabel) and feature.num_classes == 2)
-    )

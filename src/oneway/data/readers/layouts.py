@@ -156,7 +156,7 @@ class Huggingface(Packing):
             lie: 'hf://datasets/NAME/**/*.parquet' for the hub's.
         identity: Column that says who a picture shows; identity, person, celeb_id, person_id or subject by default.
         split: Only this split, divided anew by person; all splits by default.
-        attributes: Columns that are the task; by default all of type bool or of two classes.
+        attributes: Columns that are the task; by default all of type bool or of classes, but for the identity.
 
     """
 
