@@ -40,7 +40,8 @@ class Attacker:
         sees: whether it needs a perceptual network.
         surrogate: whether it needs a face verifier to train with.
         start: the attacker from whose decoder of a map of features it goes on, which is trained before it.
-        config: of the decoder that is trained, by which its time is foretold, if it is one of ours.
+        config: of the decoder that is trained, if it is one of ours.
+        budget: steps at most that it is trained for, by which its time is foretold; none if that is not known.
         seed: of its weights.
         trains_with: names of the verifiers that it trains with, of those that the audit has.
 
@@ -55,6 +56,7 @@ class Attacker:
     surrogate: bool = False
     start: str | None = None
     config: InversionConfig | None = None
+    budget: int | None = None
     seed: int = 0
     trains_with: tuple[str, ...] = ()
 
@@ -94,6 +96,7 @@ def trained(name: str, config: InversionConfig, *, at_least: tuple[str, ...] = (
         few=few,
         sees=config.perceptual > 0,
         config=config,
+        budget=config.max_steps,
         seed=config.seed,
     )
 
@@ -119,6 +122,7 @@ _OWN = (
         fit=partial(_draw_person, IdentityConfig()),
         surrogate=True,
         start="residual",
+        budget=IdentityConfig().max_steps,
     ),
     trained("gan", InversionConfig(drops=2, gan=2e-4), at_least=("linear",)),
     trained("perceptual", InversionConfig(drops=2, perceptual=1e-2), at_least=("linear",)),

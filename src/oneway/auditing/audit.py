@@ -15,7 +15,8 @@ from oneway.auditing.assemble import assemble, per_picture, pictures_of, stronge
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
-from oneway.auditing.measures import measure
+from oneway.auditing.foretell import foretell
+from oneway.auditing.measures import measure, panel_to_train
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import require_fingerprint, without
 from oneway.auditing.renewal import open_other
@@ -29,8 +30,10 @@ from oneway.errors import InputError
 from oneway.judges.judge import Judge, identified
 from oneway.judges.verifier import Verifier
 from oneway.models.perceptual import open_perceptual
+from oneway.progress import note
 from oneway.protection.run import Run
 from oneway.report.asked import Asked, Data, Question
+from oneway.report.figure import duration
 from oneway.report.page import write_page
 from oneway.report.reports import AuditReport
 from oneway.report.values import SCHEMA
@@ -141,6 +144,8 @@ def audit(
             images=images,
             other=other,
         )
+        if steps.progress:
+            _tell(context)
         found = measure(context)
         report = assemble(found, context, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)
@@ -155,6 +160,20 @@ def audit(
         runs.write_json(folder / runs.RESULTS, to_dict(report))
         tidy(folder, FEATURES, FOLDER)
         return report
+
+
+def _tell(context: AuditContext) -> None:
+    """Say how long the audit will take, before it begins."""
+    left = {
+        label: attacker
+        for label, attacker in panel_to_train(context).items()
+        if not context.steps.taken(f"inversion {label}")
+    }
+    most = duration(foretell(context, left))
+    note(
+        f"{len(left)} attackers to fit and to judge: at most about {most} here, less where they converge, and some "
+        f"minutes for what is solved and linked; {context.steps.home} keeps what is finished (--resume goes on)"
+    )
 
 
 def _told(other: Victim) -> str:

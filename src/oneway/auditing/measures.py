@@ -39,7 +39,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     alone = None if context.config.alone is None else ALONE
     brief = alone or ("left out: the audit is brief" if context.config.brief else None)
     take("floors", reconstruction.floors)
-    panel = _panel(context)
+    panel = panel_to_train(context)
     for label, attacker in panel.items():
         take(f"inversion {label}", reconstruction.inversion, attacker, label)
     again = trained_again(context, found, panel)
@@ -85,7 +85,7 @@ def known_attacker(label: str) -> Attacker:
     return attackers()[labels.attacker_of(label)]
 
 
-def _panel(context: AuditContext) -> Panel:
+def panel_to_train(context: AuditContext) -> Panel:
     """List the inversion attackers by label, the solved ones first."""
     config = context.config
     if config.alone is not None:

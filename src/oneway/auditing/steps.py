@@ -100,7 +100,7 @@ class Steps:
 
     def __init__(self, folder: Path, fabric: Fabric, *, checkpoint_seconds: float, progress: bool) -> None:
         self.home, self._folder, self.fabric = folder, folder / FOLDER, fabric
-        self._checkpoint_seconds, self._progress = checkpoint_seconds, progress
+        self._checkpoint_seconds, self.progress = checkpoint_seconds, progress
 
     def path(self, name: str, suffix: str) -> Path:
         """Name a file of a step, which is removed when the audit has finished."""
@@ -109,16 +109,20 @@ class Steps:
             plain = f"{plain[:60]}-{runs.digest(name)}"
         return self._folder / f"{plain}.{suffix}"
 
+    def taken(self, name: str) -> bool:
+        """Say whether the step of that name is finished."""
+        return self.path(name, "json").exists()
+
     def take(self, name: str, make: Callable[[Place], StepResult]) -> StepResult:
         """Give what the step of that name finds, from its files if it was taken before."""
         facts, arrays = self.path(name, "json"), self.path(name, "npz")
-        if not facts.exists():
+        if not self.taken(name):
             begun = time.monotonic()
             place = Place(
                 fabric=self.fabric,
                 checkpoint=self.path(name, "safetensors"),
                 checkpoint_seconds=self._checkpoint_seconds,
-                progress=self._progress,
+                progress=self.progress,
             )
             found = make(place)
             with whole(arrays) as partial, partial.open("wb") as file:
