@@ -255,6 +255,14 @@ def test_a_module_of_half_precision_is_audited_as_it_is(pack: oneway.Pack, kind:
     assert torch.equal(victim.encoder(pictures), whole(pictures.to(kind)).float())
 
 
+def test_one_of_several_outputs_of_a_module_is_audited(pack: oneway.Pack) -> None:
+    whole, pictures = Several("dict").eval(), torch.rand(2, 3, 32, 32)
+    victim = from_module(whole, "layer", pack, launch(oneway.RuntimeConfig(device="cpu")), "deep.map")
+    assert victim.encoder is not None
+    assert victim.identity["output"] == "deep.map"
+    torch.testing.assert_close(victim.encoder(pictures), whole.layer(pictures)["deep"]["map"])
+
+
 # ---- tokens
 
 

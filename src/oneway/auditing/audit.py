@@ -230,7 +230,7 @@ def _open(
         if features is not None:
             return from_dump(Path(features), pack)
         if isinstance(victim, nn.Module):
-            return from_module(victim, cut, pack, fabric)
+            return from_module(victim, cut, pack, fabric, config.output)
         return from_onnx(Path(str(victim)), pack, config.pixels, config.output)
     return from_run(Run.open(victim, pack), fabric, network, seed=config.seed)
 

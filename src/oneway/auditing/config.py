@@ -49,7 +49,8 @@ class AuditConfig:
             that takes pictures as the audited one does, or stored features. Whether its features can be linked to the
             audited one's is then measured, and what both give together; it changes no other figure.
         pixels: the range of pixels that an ONNX encoder takes: `0..1`, `-1..1`, `0..255` or `imagenet`.
-        output: which output of an ONNX encoder holds the features, if it has several.
+        output: which output of an ONNX encoder, or of the layer that a module is cut at, holds the features, if it has
+            several: its name, or its place.
         seed: of everything.
         feature: the feature-level attack.
         inference: the attribute inference.
