@@ -68,7 +68,7 @@ def main() -> None:
     fabric = launch(config.runtime)
     with tempfile.TemporaryDirectory() as folder:
         pack = prepare(synthetic_source(100, 4, 0), Path(folder) / "faces", size=arguments.size, progress=False)
-        encoder = build(config, size=pack.size, num_attributes=len(pack.attributes)).encoder
+        encoder = build(config, size=pack.size, num_logits=len(pack.attributes)).encoder
         asked = BlackBox(encoder, fabric, pack.size)
         stored = {part.split: all_features(asked, part) for part in (pack.public, pack.validation)}
         mirrored = {"public": all_features(asked, pack.public, mirrored=True)}

@@ -52,6 +52,7 @@ from oneway.protection.recipes import prescribe
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, launch
 from oneway.storage import runs
+from oneway.tasks.registry import task_of
 
 WARM = 2
 """Steps of each before those that count."""
@@ -144,7 +145,7 @@ def defences(pack: Pack, config: ProtectConfig, peer: Peer, rounds: int, folder:
     """Time the steps of the two defences."""
     encoder, classifier = copy.deepcopy(peer.defence.client_model), copy.deepcopy(peer.server.model)
     fabric, decoder = launch(config.runtime), around(peer.defence.proxy_adv_model, encoder, pack.size)
-    training = Training(fabric, pack, pack.attributes, config, Protector(encoder, classifier), folder)
+    training = Training(fabric, pack, task_of(pack), config, Protector(encoder, classifier), folder)
     training.adversary = player(fabric, decoder, config.decoder_learning_rate, 0.0)
     pictures, labels = Batches(pack.private, pack.private.labels(), batch_size=config.batch_size, seed=0)(0)
     pictures, labels = pictures.contiguous(), labels.int().argmax(dim=1)

@@ -25,6 +25,7 @@ from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, launch
 from oneway.storage import runs
+from oneway.tasks.registry import task_of
 
 SHOTS = 8
 
@@ -54,9 +55,9 @@ def epoch(path: Path, width: float) -> dict[str, float]:
     config = prescribe(replace(small(), network=network, runtime=RuntimeConfig(device="cpu")), "none")
     steps = len(pack.private) // config.batch_size
     config = replace(config, steps=steps)
-    protector = build(config, size=pack.size, num_attributes=len(pack.attributes))
+    protector = build(config, size=pack.size, num_logits=len(pack.attributes))
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(launch(config.runtime), pack, pack.attributes, config, protector, Path(folder))
+        training = Training(launch(config.runtime), pack, task_of(pack), config, protector, Path(folder))
         training.play()
         begun = time.perf_counter()
         while training.step < steps:

@@ -32,6 +32,7 @@ from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import RuntimeConfig, has_bf16, launch
 from oneway.storage import runs
+from oneway.tasks.registry import task_of
 
 SIDE = 2048
 """Rows of the matrices whose product says what the machine can do."""
@@ -39,8 +40,8 @@ SIDE = 2048
 
 def begin(pack: Pack, config: ProtectConfig, folder: Path) -> Training:
     """Begin a run in the middle of the game."""
-    protector = build(config, size=pack.size, num_attributes=len(pack.attributes))
-    training = Training(launch(config.runtime), pack, pack.attributes, config, protector, folder)
+    protector = build(config, size=pack.size, num_logits=len(pack.attributes))
+    training = Training(launch(config.runtime), pack, task_of(pack), config, protector, folder)
     training.step = training.warm_steps
     return training
 
@@ -58,7 +59,7 @@ def ours(training: Training) -> Callable[[], object]:
 
 def plain(pack: Pack, config: ProtectConfig) -> Callable[[], object]:
     """Give the same step in fp32, with nothing done about its speed."""
-    protector = build(config, size=pack.size, num_attributes=len(pack.attributes)).train()
+    protector = build(config, size=pack.size, num_logits=len(pack.attributes)).train()
     encoder, classifier = protector.encoder, protector.classifier
     decoder = mirror(encoder, pack.size).train()
     ours_optimizer = AdamW(protector.parameters(), lr=config.learning_rate, fused=False)

@@ -263,11 +263,11 @@ def audited() -> Results:
     public_face = scores(0.041, 0.001, 0.142, 10.2, 0.0994, 0.171, 12.2)
     decided = scores(0.118, 0.012, 0.168, 10.9, 0.0861, 0.192, 12.6)
     control = {
-        "name": "unprotected: the same network and task, --pixel 0",
+        "name": "unprotected: the same network and task, --defence none",
         "audit": "control",
         "utility": {
-            "mean_mcc": figure(0.703, "MCC", 0.009),
-            "mcc": {name: figure(0.79 - 0.05 * (place * 5 % 6), "MCC") for place, name in enumerate(TASK)},
+            "value": figure(0.703, "MCC", 0.009),
+            "each": {name: figure(0.79 - 0.05 * (place * 5 % 6), "MCC") for place, name in enumerate(TASK)},
         },
         "attacks": {
             "inversion": stronger,
@@ -308,8 +308,8 @@ def audited() -> Results:
             "task": TASK,
         },
         "utility": {
-            "mean_mcc": figure(0.648, "MCC", 0.011),
-            "mcc": {name: figure(0.74 - 0.05 * (place * 5 % 6), "MCC", 0.024) for place, name in enumerate(TASK)},
+            "value": figure(0.648, "MCC", 0.011),
+            "each": {name: figure(0.74 - 0.05 * (place * 5 % 6), "MCC", 0.024) for place, name in enumerate(TASK)},
         },
         "unconverged": LATE,
         "guards": [
@@ -369,7 +369,7 @@ def audited() -> Results:
         "floors": {
             "mean_face": mean_face,
             "random_public_face": public_face,
-            "constant_prediction": {"mean_mcc": 0.0, "inferred_mcc": 0.0},
+            "constant_prediction": {"utility": 0.0, "inferred_mcc": 0.0},
             "mean_feature": {"feature_similarity": figure(0.112)},
             "chance": {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.00123, "rank_5": 0.00616}
             | {"tar_at_far_1e-4": 0.0001, "d_sys": 0.009, "maximal_linkability": 0.024, "lda_score": 0.33},

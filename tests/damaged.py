@@ -38,6 +38,7 @@ from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
 from oneway.report.values import SCHEMA, Utility
 from oneway.runtime import launch
 from oneway.storage import runs
+from oneway.tasks.registry import task_of
 from trees import folder_tree
 
 SIZE = 16
@@ -90,25 +91,25 @@ def build_house(root: Path) -> None:
 
 
 def _run(folder: Path, pack: Pack) -> None:
-    protector = build(CONFIG, size=SIZE, num_attributes=len(pack.attributes))
-    described = {"protect": runs.named(CONFIG), "network": None, **describe(pack, pack.attributes, folder)}
+    protector = build(CONFIG, size=SIZE, num_logits=len(pack.attributes))
+    described = {"protect": runs.named(CONFIG), "network": None, **describe(pack, task_of(pack), folder)}
     described["data"]["path"] = "../pack"
     runs.write_json(folder / runs.CONFIG, described)
     runs.write_tensors(folder / WEIGHTS, protector.state_dict())
     report = RunReport(
         schema=SCHEMA,
-        utility=from_dict(Utility, {"mean_mcc": figure(0.5), "mcc": {"Smiling": figure(0.5)}}),
-        validation=Validated(mean_mcc=0.5),
+        utility=from_dict(Utility, {"value": figure(0.5), "each": {"Smiling": figure(0.5)}}),
+        validation=Validated(utility=0.5),
         provenance=runs.provenance(**described),
     )
     runs.write_json(folder / runs.RESULTS, to_dict(report))
 
 
 def _checkpoint(folder: Path, pack: Pack) -> None:
-    described = {"protect": runs.named(CONFIG), "network": None, **describe(pack, pack.attributes, folder)}
+    described = {"protect": runs.named(CONFIG), "network": None, **describe(pack, task_of(pack), folder)}
     runs.write_json(folder / runs.CONFIG, described)
-    protector = build(CONFIG, size=SIZE, num_attributes=len(pack.attributes))
-    training = Training(launch(CONFIG.runtime), pack, pack.attributes, CONFIG, protector, folder)
+    protector = build(CONFIG, size=SIZE, num_logits=len(pack.attributes))
+    training = Training(launch(CONFIG.runtime), pack, task_of(pack), CONFIG, protector, folder)
     training.play()  # or its optimizers have no state
     training.step = 1
     training.save()
@@ -152,8 +153,8 @@ def _benchmark(folder: Path, pack: Pack) -> None:
         cut="layer2",
         defence="noise",
         strength=0.5,
-        mean_mcc=estimate,
-        control_mean_mcc=estimate,
+        utility=estimate,
+        control_utility=estimate,
         leakage=leakage,
         strongest="mirror",
         face_similarity=estimate,

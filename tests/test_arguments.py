@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], ProtectConfi
 
 CHANGES: list[dict[str, Any]] = [
     {},
-    {"steps": 7, "seed": 3, "network.cut": "layer3", "network.norm": "group", "attributes": ("Smiling", "Bald")},
+    {"steps": 7, "seed": 3, "network.cut": "layer3", "network.norm": "group", "task": ("Smiling", "Bald")},
     {"runtime.device": "cpu", "runtime.precision": "32", "calibrate": False, "learning_rate": 0.1 + 0.2},
     {"game.decoder_steps": 2, "game.ramp": 0.5, "weight_decay": 1e-7},
 ]
@@ -81,8 +81,8 @@ def test_a_defence_beside_another_is_asked_for_again(
 
 
 def test_what_cannot_be_written_is_said() -> None:
-    config = prescribe(override(paper(), {"attributes": ("Smiling, a little",)}), "noise", 1.0)
-    with pytest.raises(oneway.InputError, match="cannot be written as arguments: attributes"):
+    config = prescribe(override(paper(), {"task": ("Smiling, a little",)}), "noise", 1.0)
+    with pytest.raises(oneway.InputError, match="cannot be written as arguments: task"):
         arguments(config, "noise", 1.0)
 
 
@@ -105,8 +105,8 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
         "cut": "layer2",
         "defence": "noise",
         "strength": 1.5,
-        "mean_mcc": figure(0.4, "MCC"),
-        "control_mean_mcc": figure(0.41, "MCC"),
+        "utility": figure(0.4, "MCC"),
+        "control_utility": figure(0.41, "MCC"),
         "leakage": {name: figure(0.2 + place / 10, "leakage") for place, name in enumerate(NAMES[:2])}
         | {"linkage": {"refused": "no person appears twice"}},
         "validation": {"utility": 0.97, "leakage": dict.fromkeys(NAMES[:2], 0.2)},

@@ -56,8 +56,8 @@ def test_the_data_folder_is_none(tmp_path: Path, make: Callable[[Path], object],
         ({"network.backbone": "resnet19"}, "network.backbone = 'resnet19' does not exist; did you mean 'resnet18'"),
         ({"network.width": 0.0}, "width must be positive, not 0.0"),
         ({"network.weights": "no/such.safetensors"}, "'no/such.safetensors' is not a file; give a safetensors file"),
-        ({"attributes": ("Smilling",)}, "attribute 'Smilling' does not exist; did you mean 'Smiling'"),
-        ({"attributes": ("Smiling", "Height")}, "attribute 'Height' does not exist"),
+        ({"task": ("Smilling",)}, "attribute 'Smilling' does not exist; did you mean 'Smiling'"),
+        ({"task": ("Smiling", "Height")}, "attribute 'Height' does not exist"),
     ],
     ids=lambda value: str(value)[:30] if isinstance(value, dict) else "",
 )
@@ -131,8 +131,8 @@ def test_pictures_too_small_for_the_cut_are_refused_and_the_smallest_are_taken(
 ) -> None:
     config = tiny({"network.cut": cut, "network.stem": stem, "network.norm": "group"})
     with pytest.raises(oneway.InputError, match=rf"pictures of {smallest - 1} pixels .* too small .* {cut!r}.*earlier"):
-        build(config, size=smallest - 1, num_attributes=2)
-    assert build(config, size=smallest, num_attributes=2) is not None
+        build(config, size=smallest - 1, num_logits=2)
+    assert build(config, size=smallest, num_logits=2) is not None
 
 
 @pytest.mark.parametrize("cut", ["layer4", "fc"])

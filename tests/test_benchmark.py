@@ -41,7 +41,7 @@ def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Es
 
 
 def figures(row: BenchmarkRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in ("defence", "strength", "mean_mcc", "leakage", "validation")}
+    return {name: getattr(row, name) for name in ("defence", "strength", "utility", "leakage", "validation")}
 
 
 def test_every_defence_is_compared_at_several_strengths_from_weak_to_strong(pack: oneway.Pack) -> None:
@@ -117,7 +117,7 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
         assert (bench / row.audit / "shown.npy").exists()  # drawn faces are shown; others never
     with (bench / TABLE).open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [float(line["mean_mcc"]) for line in lines] == [row.mean_mcc.value for row in report.rows]
+    assert [float(line["utility"]) for line in lines] == [row.utility.value for row in report.rows]
     assert Image.open(bench / PICTURE).size[0] > 600
 
     written = runs.read_json(bench / runs.RESULTS)
@@ -189,8 +189,8 @@ def row(defence: str, strength: float, utility: float, leakage: float, worst: st
         cut="layer2",
         defence=defence,
         strength=strength,
-        mean_mcc=figure(1 - utility, "MCC"),
-        control_mean_mcc=figure(1.0, "MCC"),
+        utility=figure(1 - utility, "MCC"),
+        control_utility=figure(1.0, "MCC"),
         leakage=dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
         strongest="mirror",
         face_similarity=figure(0.5),
@@ -201,6 +201,15 @@ def row(defence: str, strength: float, utility: float, leakage: float, worst: st
         run="run",
         audit="audit",
     )
+
+
+@pytest.mark.parametrize("value", [0.0, -0.2])
+def test_a_share_of_a_control_that_is_no_better_than_a_constant_is_not_asked_for(value: float) -> None:
+    rows = [replace(row(name, 1, 2.5, 0.5), control_utility=figure(value, "R2")) for name in ("none", "game")]
+    report = BenchmarkReport(rows=rows, decisions={"layer2": {}}, title="R2", provenance={})
+    with pytest.raises(oneway.InputError, match=r"the control at layer2 has R2 .*, no better than a constant"):
+        recommend(report, "layer2", utility=0.9)
+    assert "R2 ↑" in [column.header for column in benchmark_table(replace(report, decisions={})).columns]
 
 
 def unmeasured(row: BenchmarkRow, reason: str, *names: str) -> BenchmarkRow:

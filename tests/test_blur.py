@@ -85,7 +85,7 @@ def test_it_is_at_most_as_wide_as_the_picture(deviation: float, taken: bool) -> 
     config = override(small(), {"game.pixel": 0.0, "defence": "blur", "defence.deviation": deviation})
 
     def make(given: ProtectConfig = config) -> None:
-        build(given, size=32, num_attributes=2)
+        build(given, size=32, num_logits=2)
 
     if taken:
         make()

@@ -43,18 +43,18 @@ def test_an_encoder_has_it_before_the_noise_whatever_is_minimised(
     settings: dict[str, Any], minimised: dict[str, Any]
 ) -> None:
     config = override(small(), settings | {"network.bottleneck": 10, "network.noise": 1.0} | minimised)
-    protector = build(config, size=32, num_attributes=3)
+    protector = build(config, size=32, num_logits=3)
     assert isinstance(protector.encoder, Noisy)
     assert isinstance(protector.encoder.encoder, Narrow)
     assert features_shape(protector.encoder, 32) == (10,)
     assert "network.bottleneck = 10" in config.protection
-    plain = build(override(config, {"network.bottleneck": 0, "network.noise": 0.0}), size=32, num_attributes=3)
+    plain = build(override(config, {"network.bottleneck": 0, "network.noise": 0.0}), size=32, num_logits=3)
     assert not any(isinstance(module, Noisy | Narrow) for module in plain.modules())
 
 
 def test_a_network_without_batch_statistics_stays_without(settings: dict[str, Any]) -> None:
     config = override(small(), settings | {"network.bottleneck": 10, "network.norm": "group"})
-    modules = build(config, size=32, num_attributes=3).modules()
+    modules = build(config, size=32, num_logits=3).modules()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in modules)
 
 

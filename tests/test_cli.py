@@ -35,7 +35,7 @@ FLAGS = {
         "--out",
         "--preset",
         "--cut",
-        "--pixel",
+        "--task",
         "--steps",
         "--seed",
         "--defence",
@@ -202,9 +202,9 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("prepare synthetic --out OUT --people 0", "identities: must be at least 1, got 0"),
         ("protect NOWHERE --out OUT", "not a pack (no such folder)"),
         ("protect PACK --out OUT --cut layer9", "cut 'layer9' does not exist; did you mean 'layer4'"),
-        ("protect PACK --out OUT --pixel -1", "game.pixel must be 0 or more, not -1.0"),
+        ("protect PACK --out OUT --set game.pixel=-1", "game.pixel must be 0 or more, not '-1'"),
         ("protect PACK --out OUT --steps 0", "steps must be at least 1, not 0"),
-        ("protect PACK --out OUT --set attributes=Smilling", "did you mean 'Smiling'"),
+        ("protect PACK --out OUT --task Smilling", "did you mean 'Smiling'"),
         ("protect PACK --out OUT --set game.pixell=1", "setting 'game.pixell' does not exist; did you mean"),
         ("protect PACK --out OUT --set game.noise=1", "'game.noise' does not exist; did you mean 'network.noise'"),
         ("protect PACK --out OUT --set network.noise=-1", "network.noise must be 0 or more, not '-1'"),
@@ -285,7 +285,7 @@ def test_a_run_that_diverges_ends_with_the_error_and_another_code(
 ) -> None:
     sets = [f"--set={name}={value}" for name, value in settings.items()]
     code, _, errors = oneway_says(
-        "protect", pack.path, "--out", tmp_path / "run", *sets, "--pixel", "0", "--set", "learning_rate=1e38"
+        "protect", pack.path, "--out", tmp_path / "run", *sets, "--defence", "none", "--set", "learning_rate=1e38"
     )
     assert code == 1
     assert errors.splitlines()[-1].startswith("error: the loss is not finite at step ")
@@ -352,15 +352,14 @@ def test_a_defence_is_named_with_its_strength(asked: Callable[..., ProtectConfig
     assert (papers.network.noise, papers.network.bottleneck) == (0.0, 0)
 
 
-def test_pixel_0_is_the_control_and_what_is_set_beside_it_counts(asked: Callable[..., ProtectConfig]) -> None:
-    control = asked("--pixel", "0")
-    assert control == asked("--defence", "none")
+def test_the_defence_none_is_the_control_and_what_is_set_beside_it_counts(asked: Callable[..., ProtectConfig]) -> None:
+    control = asked("--defence", "none")
     assert not control.protects
-    noisy = asked("--pixel", "0", "--set", "network.noise=2", "--set", "network.bottleneck=64")
+    noisy = asked("--defence", "none", "--set", "network.noise=2", "--set", "network.bottleneck=64")
     assert noisy == override(control, {"network.noise": 2.0, "network.bottleneck": 64})
     assert noisy.protection == ("network.bottleneck = 64", "network.noise = 2")
     assert asked("--set", "game.pixel=0").protection == ("network.bottleneck = 128", "network.noise = 0.3")
-    assert asked("--pixel", "0", "--defence", "noise=2").protection == ("defence.deviation = 2",)
+    assert asked("--defence", "noise=2").protection == ("defence.deviation = 2",)
 
 
 @pytest.mark.parametrize(
@@ -390,11 +389,11 @@ def test_a_defence_that_cannot_be_is_said(
 
 
 def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig]) -> None:
-    flags = ["--cut", "layer3", "--pixel", "0", "--set", "game.decoder_steps=7", "--steps", "9", "--seed", "3"]
+    flags = ["--cut", "layer3", "--defence", "none", "--set", "game.decoder_steps=7", "--steps", "9", "--seed", "3"]
     sets = [
         "runtime.device=cpu",
         "network.norm=group",
-        "attributes=Smiling,Bald",
+        "task=Smiling,Bald",
         "game.warmup=0.5",
         "network.weights=none",
     ]
@@ -411,7 +410,7 @@ def test_flags_and_settings_change_the_preset(asked: Callable[..., ProtectConfig
             "seed": 3,
             "runtime.device": "cpu",
             "network.norm": "group",
-            "attributes": ("Smiling", "Bald"),
+            "task": ("Smiling", "Bald"),
             "game.warmup": 0.5,
             "network.weights": None,
         },
@@ -433,8 +432,8 @@ def test_from_drawing_to_the_table(oneway_says: Run, settings: dict[str, Any], t
     )
     assert code == 0
     assert "verifier judge.safetensors" in out
-    for path, pixel in ((bare, "0"), (run, "3")):
-        code, out, _ = oneway_says("protect", faces, "--out", path, *sets, "--pixel", pixel, "--steps", "4")
+    for path, given in ((bare, ("--defence", "none")), (run, ("--set", "game.pixel=3"))):
+        code, out, _ = oneway_says("protect", faces, "--out", path, *sets, *given, "--steps", "4")
         assert code == 0
         assert "mean MCC of 21 attributes on 8 test people" in out
         assert f"oneway attack {path}" in out

@@ -65,7 +65,7 @@ def cluster(nodes: Cluster) -> Cluster:
 
 
 def figures(report: BenchmarkReport) -> list[dict[str, Any]]:
-    return [{name: getattr(row, name) for name in ("strength", "mean_mcc", "leakage")} for row in report.rows]
+    return [{name: getattr(row, name) for name in ("strength", "utility", "leakage")} for row in report.rows]
 
 
 def test_what_the_work_raises_on_a_node_is_raised_here(cluster: Cluster, tmp_path: Path) -> None:

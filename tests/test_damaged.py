@@ -115,7 +115,7 @@ def use_pack(folder: Path) -> None:
 
 def use_run(root: Path, name: str = "run") -> None:
     run = Run.open(root / name, Pack.open(root / "pack"))
-    assert run.report.utility.mean_mcc.n
+    assert run.report.utility.value.n
     assert run.load() is not None
     Run.open(root / name)
     loaded = oneway.load_encoder(root / name)
@@ -413,11 +413,11 @@ RUN = fields(
         "schema": f'- null "4" 0 -1 {SCHEMA + 1} 4.5 [] HUGE',
         "kind": '- null 3 "audit"',
         "utility": "- null 3 [] {}",
-        "utility.mean_mcc": "- null 3 []",
-        "utility.mean_mcc.value": '- "0.5" NaN 1e400 null DEEP',
-        "utility.mcc": "- null 3 []",
+        "utility.value": "- null 3 []",
+        "utility.value.value": '- "0.5" NaN 1e400 null DEEP',
+        "utility.each": "- null 3 []",
         "validation": "- null 3",
-        "validation.mean_mcc": '- "1" NaN null',
+        "validation.utility": '- "1" NaN null',
         "probes": '3 [] "x"',
         "provenance": "- null 3 []",
     },

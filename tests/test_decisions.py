@@ -46,10 +46,10 @@ def run(once: Once, people: oneway.Pack, tiny: Callable[..., oneway.ProtectConfi
 def test_they_are_attacked_as_stored_decisions_are(
     run: oneway.Run, people: oneway.Pack, judge: Verifier, tmp_path: Path
 ) -> None:
-    outputs = from_run(run, launch(RUNTIME), seed=0).outputs
-    assert outputs is not None
+    told = from_run(run, launch(RUNTIME), seed=0).decisions
+    assert told is not None
     parts = (people.public, people.validation, people.test)
-    signs = np.concatenate([np.sign(outputs[part.split]) for part in parts]).astype(np.float32)
+    signs = np.concatenate([2 * told[part.split] - 1 for part in parts]).astype(np.float32)
     write_dump(tmp_path / "signs.npz", [name for part in parts for name in part.names], signs)
     given: dict[str, Any] = {"data": people, "config": CONFIG, "verifier": judge, "images": False, "progress": False}
     ours = oneway.audit(run, out=tmp_path / "run", **given)
@@ -78,7 +78,8 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
     told = ("Black_Hair", "Bald", "Pale_Skin")
     labels = {part.split: part.labels(told) for part in (people.public, people.validation, people.test)}
     victim = replace(
-        from_run(run, launch(RUNTIME), seed=0), outputs={split: 2.0 * bits - 1 for split, bits in labels.items()}
+        from_run(run, launch(RUNTIME), seed=0),
+        decisions={split: bits.astype(np.float32) for split, bits in labels.items()},
     )
     fabric = launch(RUNTIME)
     steps = Steps(tmp_path, fabric, checkpoint_seconds=60, progress=False)
@@ -107,7 +108,7 @@ def best_rate(bits: NDArray[np.bool_], identities: NDArray[np.int64], false_acce
 
 def test_decisions_that_are_all_alike_are_refused() -> None:
     outputs = {split: np.ones((4, 2), dtype=np.float32) for split in ("public", "validation", "test")}
-    context: Any = SimpleNamespace(victim=SimpleNamespace(outputs=outputs))
+    context: Any = SimpleNamespace(victim=SimpleNamespace(decisions=outputs))
     place: Any = None
     assert attack_decisions(context, place) == refused("the task decides alike for every public picture")
 

@@ -73,7 +73,7 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
 
 def test_the_conclusion_says_utility_kept_leakage_with_its_interval_and_the_verdict() -> None:
     def useful(mcc: float) -> dict[str, Any]:
-        return {"mean_mcc": {"value": mcc, "low": mcc - 0.01, "high": mcc + 0.01, "n": 60, "unit": "MCC"}, "mcc": {}}
+        return {"value": {"value": mcc, "low": mcc - 0.01, "high": mcc + 0.01, "n": 60, "unit": "MCC"}, "each": {}}
 
     made = audited()
     leak = {"value": 0.25, "low": 0.2, "high": 0.3, "n": 60, "unit": "leakage"}

@@ -68,7 +68,7 @@ def test_what_attackers_could_not_read_whole_is_refused_in_every_access(
     with pytest.raises(InputError):
         BlackBox(encoder, launch(runtime), 32)(pictures)
     with pytest.raises(InputError):
-        build(tiny({"network.cut": "output"}), size=32, num_attributes=2, network=encoder)
+        build(tiny({"network.cut": "output"}), size=32, num_logits=2, network=encoder)
     with pytest.raises(InputError):
         oneway.audit(encoder, data=pack, out=tmp_path / "audit", progress=False)
     assert not list(tmp_path.iterdir())
@@ -117,7 +117,7 @@ class Squeeze(nn.Module):
 def test_a_network_that_squeezes_is_protected_whatever_the_last_batch(
     cut: str, tiny: Callable[..., oneway.ProtectConfig]
 ) -> None:
-    protector = build(tiny({"network.cut": cut}), size=32, num_attributes=3, network=Squeezing()).eval()
+    protector = build(tiny({"network.cut": cut}), size=32, num_logits=3, network=Squeezing()).eval()
     pictures = torch.rand(5, 3, 32, 32)
     together = protector(pictures)
     for number in range(5):

@@ -174,7 +174,7 @@ def test_no_number_of_any_config_may_be_nan_or_infinite(value: float) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("protect", "{pack}", "--pixel", "nan"),
+        ("protect", "{pack}", "--set", "game.pixel=nan"),
         ("protect", "{pack}", "--set", "learning_rate=inf"),
         ("protect", "{pack}", "--set", "steps=inf"),
         ("protect", "{pack}", "--defence", "noise=inf"),

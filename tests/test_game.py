@@ -18,6 +18,7 @@ from oneway.protection.game import adversary_steps, frozen, protector_step
 from oneway.protection.run import build
 from oneway.protection.train import Training
 from oneway.runtime import launch
+from oneway.tasks.registry import task_of
 
 pytestmark = pytest.mark.whole
 
@@ -28,8 +29,8 @@ Game = Callable[..., Training]
 def game(pack: Pack, tiny: Callable[..., ProtectConfig], tmp_path: Path) -> Game:
     def make(changes: dict[str, object] | None = None, network: nn.Module | None = None) -> Training:
         config = tiny(changes)
-        protector = build(config, size=pack.size, num_attributes=len(pack.attributes), network=network)
-        return Training(launch(config.runtime), pack, pack.attributes, config, protector, tmp_path)
+        protector = build(config, size=pack.size, num_logits=len(pack.attributes), network=network)
+        return Training(launch(config.runtime), pack, task_of(pack), config, protector, tmp_path)
 
     return make
 

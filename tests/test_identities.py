@@ -113,8 +113,8 @@ def test_attributes_named_twice_are_refused_before_anything_trains(
     tmp_path: Path, tiny: Callable[..., oneway.ProtectConfig]
 ) -> None:
     pack = oneway.prepare(noise_source(60), tmp_path / "pack", size=16, jobs=1, progress=False)
-    config = replace(tiny({"steps": 1}), attributes=("attribute1", "attribute0", "attribute1"))
-    with pytest.raises(oneway.InputError, match="attributes: attribute1: named more than once"):
+    config = replace(tiny({"steps": 1}), task=("attribute1", "attribute0", "attribute1"))
+    with pytest.raises(oneway.InputError, match="task: attribute1: named more than once"):
         oneway.protect(pack, tmp_path / "run", config, progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -24,7 +24,7 @@ RANKS = (
     {"progress", "workers", "storage", "runtime", "synthetic"},
     {"data", "losses", "metrics"},
     {"models", "report"},
-    {"judges"},
+    {"judges", "tasks"},
     {"attacks", "protection"},
     {"auditing"},
     {"sweep", "demo"},

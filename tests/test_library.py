@@ -57,7 +57,7 @@ def network(name: str, **more: Any) -> EncoderConfig:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_of_a_library_is_cut_and_protected_by_the_recipe(tiny: Tiny, name: str) -> None:
     config = replace(tiny(), network=network(name))
-    protector = build(config, size=32, num_attributes=3).eval()
+    protector = build(config, size=32, num_logits=3).eval()
     features, logits = protector(torch.rand(2, 3, 32, 32))
     assert (features.shape, logits.shape) == ((2, 128), (2, 3))
     assert not torch.equal(features, protector.encoder(torch.rand(2, 3, 32, 32)))
@@ -240,7 +240,7 @@ def test_an_output_that_is_not_chosen_or_not_there_says_which_there_are(form: st
 def test_a_network_of_other_precision_is_protected_in_single(tiny: Tiny, kind: torch.dtype) -> None:
     whole = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.Conv2d(4, 5, 3)).to(kind)
     config = override(tiny(), {"network.cut": "0", "network.bottleneck": 6, "network.noise": 0.1})
-    protector = build(config, size=16, num_attributes=2, network=whole)
+    protector = build(config, size=16, num_logits=2, network=whole)
     features, logits = protector(torch.rand(2, 3, 16, 16))
     assert features.dtype == logits.dtype == torch.float32
     assert next(whole.parameters()).dtype == kind

@@ -51,7 +51,7 @@ def test_the_thresholds_are_the_calibrated_ones(unprotected: oneway.Run, alone: 
         false, right = (told & ~true).sum(), (~told & ~true).sum()
         norm = np.sqrt(float((hit + false) * (hit + miss) * (right + false) * (right + miss)))
         found.append(0.0 if norm == 0 else float(hit * right - false * miss) / norm)
-    reported = oneway.storage.runs.read_json(alone / "results.json")["utility"]["mean_mcc"]["value"]
+    reported = oneway.storage.runs.read_json(alone / "results.json")["utility"]["value"]["value"]
     assert np.mean(found) == pytest.approx(reported, abs=1e-6)
 
 

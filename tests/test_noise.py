@@ -199,9 +199,9 @@ def test_the_noise_changes_nothing_else_of_an_encoder(tiny: object, pack: oneway
     from oneway.protection.run import build
 
     config = tiny({"network.noise": 0.0})  # type: ignore[operator]
-    plain = build(config, size=pack.size, num_attributes=3)
+    plain = build(config, size=pack.size, num_logits=3)
     assert not isinstance(plain.encoder, Noisy)
-    noisy = build(tiny({"network.noise": 1.0}), size=pack.size, num_attributes=3)  # type: ignore[operator]
+    noisy = build(tiny({"network.noise": 1.0}), size=pack.size, num_logits=3)  # type: ignore[operator]
     assert isinstance(noisy.encoder, Noisy)
     ours, theirs = plain.encoder.state_dict(), noisy.encoder.encoder.state_dict()
     assert ours.keys() == theirs.keys()

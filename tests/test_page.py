@@ -228,7 +228,7 @@ def test_attributes_are_sorted(tmp_path: Path) -> None:
     results = audited()
     page = read(tmp_path, results)
     for section, figures in (
-        ("utility", results["utility"]["mcc"]),
+        ("utility", results["utility"]["each"]),
         (
             "inference",
             {
@@ -245,6 +245,22 @@ def test_attributes_are_sorted(tmp_path: Path) -> None:
     assert "attributes that are not the task" in page.sections["inference"]
     results["victim"]["task"] = None
     assert "attributes that the pack knows" in read(tmp_path, results).sections["inference"]
+
+
+def test_a_task_of_classes_and_what_is_inferred_of_others_are_said_as_they_are(tmp_path: Path) -> None:
+    results = audited()
+    share = {"value": 0.62, "low": 0.55, "high": 0.7, "n": 60, "unit": "share"}
+    about = {"title": "balanced accuracy above chance", "of": "hair, 3 classes", "further": {"accuracy": share}}
+    results["utility"] = about | {"value": share, "each": {"bald": share, "curly": share}}
+    results["attacks"]["inference"]["scores"] |= {"inferred.age": share | {"unit": "R2"}, "inferred.hat_kind": share}
+    page = read(tmp_path, results)
+    said = page.sections["utility"]
+    assert "balanced accuracy above chance of hair, 3 classes" in said
+    assert "accuracy: 62.0" in said
+    assert "curly" in said
+    binary = sum("inferred_mcc." in name for name in results["attacks"]["inference"]["scores"])
+    for expected in ("age, R2", "hat kind, balanced accuracy above chance", f"mean of {binary} "):
+        assert expected in page.sections["inference"]
 
 
 def test_utility_is_not_taken_for_a_leak(tmp_path: Path) -> None:

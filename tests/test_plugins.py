@@ -23,6 +23,7 @@ from conftest import RUNTIME
 from oneway.attacks.panel import attackers
 from oneway.cli import main
 from oneway.config import to_dict
+from oneway.data.prepare import prepare
 from oneway.data.readers.layouts import layouts
 from oneway.errors import InputError
 from oneway.judges.cache import known_features
@@ -34,6 +35,9 @@ from oneway.protection.defences.defence import penalty_of, worn, wrapped
 from oneway.protection.recipes import Recipe, classes, names, recipes
 from oneway.sweep.benchmark import DefencesConfig
 from oneway.sweep.store import absolute
+from oneway.tasks.registry import kinds
+from oneway.tasks.task import labels_of, loss_of, utility_of
+from test_columns import mixed
 
 Adds = Callable[..., None]
 METRICS = "oneway.metrics"
@@ -74,7 +78,7 @@ def test_what_another_package_adds_trains_is_compared_attacks_measures_and_judge
     install(tmp_path, ADDED)
     run, out = tmp_path / "run", tmp_path / "audit"
     runtime = [f"runtime.{name}={value}" for name, value in to_dict(RUNTIME).items() if name in ("device", "precision")]
-    small = ["steps=2", "network.width=0.125", "network.feature_width=8", "attributes=Smiling", *runtime]
+    small = ["steps=2", "network.width=0.125", "network.feature_width=8", "task=Smiling", *runtime]
     audit = ["attackers=frugal", "brief=true", "steps=2", *runtime]
     commands = [
         ["protect", people.path, "--out", run, "--cut", "fc", "--defence", "rounding=0.01", *settings(small)],
@@ -279,6 +283,134 @@ def test_a_defence_without_strengths_is_compared_only_at_one_that_is_asked_for(
     with pytest.raises(InputError, match="the defence 'x' says no strengths to compare it at; give x=STRENGTH"):
         DefencesConfig(defences=("noise", "x"))
     assert DefencesConfig(defences=("x=2",)).defences == ("x=2",)
+
+
+# ---- tasks
+
+TASK = """
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+import numpy as np
+from oneway.config import checked
+from oneway.tasks.task import Task
+
+{above}
+@dataclass(frozen=True, kw_only=True)
+class Added(Task):
+    name: {kind} = "x"
+    kinds: ClassVar = ("binary",)
+    {title}: ClassVar = "agreement"
+    unit: ClassVar = "share"
+    num_logits = 1
+    @classmethod
+    def {of}(cls, columns, training, held): return cls(columns=columns)
+    def labels(self, part): return {labels}
+    def loss(self, logits, labels): return {loss}
+    def decide(self, logits): return {{self.columns[0]: logits[:, 0] > 0}}
+    def {told}(self, logits): return (logits > 0).astype(np.float32)
+    def statistics(self, logits, labels): return {statistics}
+    def score(self, sums): return {score}
+"""
+TASKED = {
+    "above": "@checked",
+    "kind": 'Literal["x"]',
+    "title": "title",
+    "of": "of",
+    "labels": "np.zeros((len(part), 1))",
+    "loss": "logits.mean()",
+    "told": "told",
+    "statistics": "np.ones((len(logits), 2))",
+    "score": "sums[:, 0] / sums[:, 1]",
+}
+"""One that can be used."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"above": ""}, "must be made by `@checked`"),
+        ({"kind": "str"}, r"must have a field `name: Literal\[\"x\"\] = \"x\"`"),
+        ({"title": "heading"}, "must have `title`"),
+        ({"of": "made"}, "must have `of`"),
+        ({"told": "decided"}, "must have `told`"),
+    ],
+)
+def test_a_task_of_another_package_that_is_none_is_named(changes: dict[str, str], message: str, adds: Adds) -> None:
+    adds("oneway.tasks", {"x": "added:Added"}, TASK.format_map(TASKED | changes))
+    with pytest.raises(InputError, match=refused("oneway.tasks", "x") + message):
+        kinds.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, None),
+        ({"labels": "[1]"}, r"must give labels \(4, 1\), numbers of each picture, not list"),
+        ({"labels": "np.zeros(len(part))"}, r"must give labels \(4, 1\), numbers of each picture, not float64 \(4,\)"),
+        ({"loss": "logits"}, r"must give by `loss` one number as a tensor \(\), not a tensor \(4, 1\)"),
+        ({"loss": "logits.nowhere"}, r"fails \(AttributeError"),
+        ({"statistics": "np.ones(3)"}, r"must give by `statistics` an array \(4, d\), a row for each picture"),
+        ({"statistics": "np.full((4, 2), np.nan)"}, "must give by `statistics` finite numbers"),
+        ({"score": "sums[:, 0] + 1"}, "must give by `score` finite numbers, at most 1, not 5.0"),
+    ],
+)
+def test_what_a_task_of_another_package_gives_is_held_to_what_it_must_be(
+    changes: dict[str, str], message: str | None, adds: Adds
+) -> None:
+    adds("oneway.tasks", {"x": "added:Added"}, TASK.format_map(TASKED | changes))
+    task = kinds.__wrapped__()["x"](columns=("a",))
+    part: Any = range(4)
+
+    def use() -> float:
+        labels = labels_of(task, part)
+        loss_of(task, torch.zeros(4, 1), torch.from_numpy(labels))
+        return utility_of(task, np.zeros((4, 1)), labels, np.arange(4)).value.value
+
+    if message is None:
+        assert use() == 1
+        return
+    with pytest.raises(InputError, match=refused("oneway.tasks", "x") + message):
+        use()
+
+
+LEARNED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import oneway
+from oneway.config import override
+from oneway.protection.config import small
+
+pack = oneway.Pack.open(sys.argv[1])
+settings = {"network.width": 0.125, "network.cut": "layer1", "runtime.device": "cpu"}
+settings |= {"steps": 2, "task": "ordinal:hair"}
+oneway.protect(pack, Path(sys.argv[2]), override(small(), settings), progress=False)
+loaded = oneway.load_encoder(sys.argv[2])
+print(*loaded.decide(loaded.encode(pack.test.images(slice(0, 3))))["hair"])
+"""
+
+
+@pytest.mark.whole
+def test_a_task_of_another_package_is_learned_and_decides(tmp_path: Path) -> None:
+    """In one process, where the example is installed."""
+    install(tmp_path, {"oneway.tasks": ADDED["oneway.tasks"]})
+    pack = prepare(mixed(), tmp_path / "pack", size=16, jobs=1, progress=False)
+    paths = [str(tmp_path), str(EXAMPLE), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", LEARNED, str(pack.path), str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= set(pack.classes["hair"])
+    said = json.loads((tmp_path / "run" / "config.json").read_text())["task"]
+    assert said == [{"name": "ordinal", "columns": ["hair"], "classes": list(pack.classes["hair"])}]
+    utility = json.loads((tmp_path / "run" / "results.json").read_text())["utility"]
+    assert (utility["title"], utility["of"]) == ("variance of ranks explained", "hair")
+    with pytest.raises(InputError, match=r"task.*'ordinal'"):  # where the package is not installed
+        oneway.Run.open(tmp_path / "run", pack)
 
 
 # ---- attackers

@@ -108,7 +108,7 @@ def test_two_processes_give_the_decoder_of_one(two: Two, one: Path) -> None:
 def test_two_processes_report_the_utility_of_one(two: Two, pack: oneway.Pack) -> None:
     run = oneway.Run.open(two.path / "two", pack)
     assert run.config == two.config
-    assert json.loads((run.path / "results.json").read_text())["utility"]["mean_mcc"]["n"] == run.pack.test.num_people
+    assert json.loads((run.path / "results.json").read_text())["utility"]["value"]["n"] == run.pack.test.num_people
     assert len((run.path / "log.csv").read_text().splitlines()) == 2
 
 

@@ -62,7 +62,7 @@ def test_the_default_is_the_recommended_recipe() -> None:
     assert ProtectConfig() == small() == prescribe(small(), "game")
     by_hand = ProtectConfig(network=oneway.EncoderConfig(cut="fc"), game=oneway.GameConfig(pixel=0.0))
     assert by_hand.protection == ("network.bottleneck = 128", "network.noise = 0.3")
-    assert isinstance(build(by_hand, size=32, num_attributes=2).encoder, Noisy)
+    assert isinstance(build(by_hand, size=32, num_logits=2).encoder, Noisy)
 
 
 @pytest.mark.parametrize(

@@ -126,13 +126,13 @@ def test_an_audit_fits_into_a_terminal(width: int) -> None:
 
 def test_utility_in_one_line() -> None:
     each = Estimate(value=0.65, low=0.6, high=0.7, n=30, unit="MCC")
-    line = utility_line(Utility(mean_mcc=each, mcc={"Smiling": each, "Male": each}))
+    line = utility_line(Utility(value=each, each={"Smiling": each, "Male": each}))
     assert line == "mean MCC of 2 attributes on 30 test people: 0.650 [0.600, 0.700] (floor: 0)"
     for unknown, shown in (
         (30, "30 test pictures of unknown people"),
         (4, "26 test people and 4 test pictures of unknown people"),
     ):
-        line = utility_line(Utility(mean_mcc=each, mcc={"Smiling": each}), unknown)
+        line = utility_line(Utility(value=each, each={"Smiling": each}), unknown)
         assert line.startswith(f"mean MCC of 1 attributes on {shown}: 0.650")
 
 

@@ -156,10 +156,10 @@ def test_an_attack_on_a_noisy_run_is_the_same_wherever_it_is_killed(
 
 def test_what_a_noisy_run_decides_is_a_function_of_the_audits_seed(make_run: Callable[..., oneway.Run]) -> None:
     run = make_run("noisy", {"network.noise": 1.0, "steps": 2})
-    first, second, other = (from_run(run, launch(RUNTIME), seed=seed).outputs for seed in (0, 0, 1))
+    first, second, other = (from_run(run, launch(RUNTIME), seed=seed).decisions for seed in (0, 0, 1))
     assert first is not None
     assert second is not None
     assert other is not None
-    for split, logits in first.items():
-        np.testing.assert_array_equal(logits, second[split])
-        assert not np.array_equal(logits, other[split])
+    for split, decided in first.items():
+        np.testing.assert_array_equal(decided, second[split])
+        assert not np.array_equal(decided, other[split])

@@ -242,7 +242,7 @@ def test_names_that_begin_alike_are_kept_apart(tmp_path: Path) -> None:
     [
         EncoderConfig(cut="layer2", weights="imagenet"),
         InversionConfig(width=1.0, seed=3),
-        ProtectConfig(attributes=("Smiling", "Male"), steps=5),
+        ProtectConfig(task=("Smiling", "Male"), steps=5),
     ],
 )
 def test_a_configuration_survives_json(config: Any) -> None:
@@ -252,7 +252,7 @@ def test_a_configuration_survives_json(config: Any) -> None:
 
 # ---- the folder of a run
 
-ASKED = {"protect": {"steps": 5, "attributes": ("a",), "runtime": {"device": "cpu"}}, "data": {"hash": "0"}}
+ASKED = {"protect": {"steps": 5, "task": ("a",), "runtime": {"device": "cpu"}}, "data": {"hash": "0"}}
 
 
 def asked(**changes: Any) -> dict[str, Any]:
@@ -298,8 +298,8 @@ def test_a_run_of_another_configuration_is_not_continued(tmp_path: Path) -> None
     before = (tmp_path / "run" / runs.CONFIG).read_text()
     with pytest.raises(InputError, match=r"was started with protect\.steps = 5, not 6; resume with the options"):
         claimed(tmp_path / "run", asked(steps=6), resume=True)
-    with pytest.raises(InputError, match=r"protect\.attributes = \['a'\], not \['a', 'b'\]"):
-        claimed(tmp_path / "run", asked(attributes=("a", "b")), resume=True)
+    with pytest.raises(InputError, match=r"protect\.task = \['a'\], not \['a', 'b'\]"):
+        claimed(tmp_path / "run", asked(task=("a", "b")), resume=True)
     assert (tmp_path / "run" / runs.CONFIG).read_text() == before
 
 

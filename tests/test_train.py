@@ -176,10 +176,10 @@ def test_the_learning_rate_rises_over_a_tenth_and_falls_to_nearly_nothing(steps:
 
 def test_the_task_is_learned_on_drawn_faces(unprotected: oneway.Run) -> None:
     results = json.loads((unprotected.path / "results.json").read_text())
-    mean_mcc = results["utility"]["mean_mcc"]
-    assert mean_mcc["low"] > 0.1
-    assert set(results["utility"]["mcc"]) == set(unprotected.pack.attributes)
-    assert results["utility"]["mcc"]["Black_Hair"]["low"] > 0.5
+    value = results["utility"]["value"]
+    assert value["low"] > 0.1
+    assert set(results["utility"]["each"]) == set(unprotected.pack.attributes)
+    assert results["utility"]["each"]["Black_Hair"]["low"] > 0.5
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
@@ -248,9 +248,9 @@ def test_an_absurd_learning_rate_is_named(protect: Protect) -> None:
 
 
 def test_a_task_of_some_attributes_in_the_callers_order(protect: Protect) -> None:
-    run = protect("run", {"attributes": ("Smiling", "Bald"), "steps": 2})
+    run = protect("run", {"task": ("Smiling", "Bald"), "steps": 2})
     results = json.loads((run.path / "results.json").read_text())
-    assert list(results["utility"]["mcc"]) == ["Smiling", "Bald"]
+    assert list(results["utility"]["each"]) == ["Smiling", "Bald"]
     assert run.attributes == ("Smiling", "Bald")
     reopened = oneway.Run.open(run.path, run.pack)
     assert reopened.attributes == ("Smiling", "Bald")
@@ -259,7 +259,7 @@ def test_a_task_of_some_attributes_in_the_callers_order(protect: Protect) -> Non
 
 def test_an_unknown_attribute_offers_the_nearest_and_leaves_nothing(protect: Protect, tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="'Smilling' does not exist; did you mean 'Smiling'"):
-        protect("run", {"attributes": ("Smilling",)})
+        protect("run", {"task": ("Smilling",)})
     assert not (tmp_path / "run").exists()
 
 
@@ -285,4 +285,4 @@ def test_a_finished_run_is_opened_with_the_configuration_it_was_made_with(unprot
     made = json.loads((unprotected.path / "config.json").read_text())
     assert made["data"]["hash"] == unprotected.pack.hash
     assert unprotected.config == oneway.Run.open(unprotected.path).config
-    assert isinstance(unprotected.config.attributes, tuple)
+    assert isinstance(unprotected.config.task, tuple)

@@ -80,7 +80,7 @@ def conclusion(report: AuditReport) -> str:
     assert report.utility is not None
     assert report.control is not None
     assert report.control.utility is not None
-    ours, theirs = report.utility.mean_mcc.value, report.control.utility.mean_mcc.value
+    ours, theirs = report.utility.value.value, report.control.utility.value.value
     kept = (
         f"{ours / theirs:.0%} of its mean MCC ({ours:.3f} of {theirs:.3f})"
         if theirs > 0

@@ -30,6 +30,23 @@ def utility(logits: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), labels.float())
 
 
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    """Cross-entropy of classes, the mean over pictures, each weighted by its class.
+
+    Args:
+        logits: (n, num_classes).
+        labels: (n,), places of classes.
+        weights: (num_classes,), or none where all count alike.
+
+    """
+    return F.cross_entropy(logits.float(), labels.long(), weights)
+
+
+def squared_error(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Squared error of numbers (n, k), the mean over all."""
+    return F.mse_loss(predicted.float(), labels.float())
+
+
 def reconstruction(reconstructed: Tensor, pictures: Tensor) -> Tensor:
     """Squared error of each picture, the mean over its pixels and channels: (n,), in 0..1 (eq. 1)."""
     return (reconstructed.float() - pictures.float()).square().mean(dim=(1, 2, 3))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError
 from oneway.models.head import Head
+from oneway.tasks.multiclass import Multiclass
+from oneway.tasks.task import Task, targets_of
 
 NAME = "attribute inference"
 Floats = NDArray[np.floating]
@@ -67,29 +70,69 @@ def infer(
         raise InputError("attributes must name at least one attribute to infer, and it is empty")
     labels, answers = public.labels(attributes), torch.from_numpy(validation.labels(attributes))
     varies = torch.from_numpy(labels.any(axis=0) & ~labels.all(axis=0)).to(place.fabric.device)
+    targets = torch.from_numpy(labels).to(place.fabric.device)
+
+    def loss(logits: Tensor, index: NDArray[np.int64]) -> Tensor:
+        # An attribute that does not vary teaches nothing, and would outweigh the others where it does vary.
+        return losses.utility(logits * varies, targets[torch.from_numpy(index)] & varies)
+
+    def error(logits: Tensor) -> float:
+        return float(losses.utility(logits * varies.cpu(), answers & varies.cpu()))
+
+    fitted = _probe(access, public, validation, len(attributes), loss, error, config, place)
+    _settle(fitted.network, labels, varies)
+    return fitted
+
+
+def _probe(
+    access: Access,
+    public: Public,
+    validation: Validation,
+    num_logits: int,
+    loss: Callable[[Tensor, NDArray[np.int64]], Tensor],
+    error: Callable[[Tensor], float],
+    config: InferenceConfig,
+    place: Place,
+) -> Fitted[Head]:
+    """Train a probe: `loss` is of logits of the public pictures at some places, `error` of all of validation people."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        head = Head(access.shape, len(attributes), width=config.width)
+        head = Head(access.shape, num_logits, width=config.width)
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
-    targets = torch.from_numpy(labels).to(place.fabric.device)
     if not place.checkpoint.exists():
         seen = sample(np.arange(len(public)), access.shape, seed=config.seed)
         with access.seeded(config.seed, NAME, "scale"):
             head.whiten.observe(access.features(public, seen))
 
-    def loss(network: nn.Module, step: int) -> Tensor:
+    def of_step(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
-        logits = network(access.features(public, index, mirrored))
-        # An attribute that does not vary teaches nothing, and would outweigh the others where it does vary.
-        return losses.utility(logits * varies, targets[torch.from_numpy(index)] & varies)
+        return loss(network(access.features(public, index, mirrored)), index)
 
-    def error(network: Head) -> float:
-        logits = _logits(access, network, validation)
-        return float(losses.utility(logits * varies.cpu(), answers & varies.cpu()))
+    def of_all(network: Head) -> float:
+        return error(logits_of(access, network, validation))
 
-    fitted = fit(head, loss, error, config, place, name=NAME, access=access)
-    _settle(fitted.network, labels, varies)
-    return fitted
+    return fit(head, of_step, of_all, config, place, name=NAME, access=access)
+
+
+def infer_task(
+    access: Access, public: Public, validation: Validation, task: Task, config: InferenceConfig, place: Place
+) -> Fitted[Head]:
+    """Train a probe to decide a task that was made of public labels, as `infer` does attributes.
+
+    Raises:
+        DivergedError: if the loss is no longer finite.
+
+    """
+    targets = torch.from_numpy(targets_of(task, public)).to(place.fabric.device)
+    answers = torch.from_numpy(targets_of(task, validation))
+
+    def loss(logits: Tensor, index: NDArray[np.int64]) -> Tensor:
+        return task.loss(logits, targets[torch.from_numpy(index)])
+
+    def error(logits: Tensor) -> float:
+        return float(task.loss(logits, answers))
+
+    return _probe(access, public, validation, task.num_logits, loss, error, config, place)
 
 
 @torch.no_grad()
@@ -104,11 +147,12 @@ def _settle(head: Head, labels: Bools, varies: Tensor) -> None:
 
 def predict_attributes(access: Access, head: Head, part: Part) -> Bools:
     """Tell the attributes of every picture of a part, (len(part), num_attributes), as `infer` was given them."""
-    return _logits(access, head, part).numpy() > 0
+    return logits_of(access, head, part).numpy() > 0
 
 
 @torch.no_grad()
-def _logits(access: Access, head: nn.Module, part: Part) -> Tensor:
+def logits_of(access: Access, head: nn.Module, part: Part) -> Tensor:
+    """Give the probe's logits of every picture of a part: (len(part), k)."""
     starts = range(0, len(part), 256)
     return torch.cat([head(access.features(part, slice(start, start + 256))).float().cpu() for start in starts])
 
@@ -135,3 +179,25 @@ def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Fl
             regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
             told[:, place] = regression.fit(public_decisions, labels).predict(decisions)
     return told
+
+
+def task_from_decisions(task: Task, public_decisions: Floats, public_labels: Floats, decisions: Floats) -> Floats:
+    """Tell a class or a number from the task's decisions alone, as `from_decisions` does attributes.
+
+    Args:
+        task: to tell: of classes, or of a number.
+        public_decisions: (n, k), what the encoder's task decides of the public pictures, as numbers.
+        public_labels: (n, 1), as `task` reads them.
+        decisions: (m, k), what it decides of the victims.
+
+    Returns:
+        (m, num_logits), logits of `task`.
+
+    """
+    of_classes = isinstance(task, Multiclass)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000) if of_classes else LinearRegression())
+    told: Floats = model.fit(public_decisions, public_labels[:, 0]).predict(decisions)
+    if not of_classes:
+        return told[:, None]
+    chosen: NDArray[np.bool_] = told[:, None] == np.arange(task.num_logits)
+    return chosen.astype(np.float32)

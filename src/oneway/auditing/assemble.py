@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from oneway.auditing import conclusions, guards, judged
 from oneway.auditing.attack_results import attacks_of, estimates_of, feature_of, inferred
+from oneway.auditing.attributes import DECIDED
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.control import Control
@@ -43,6 +44,7 @@ from oneway.report.values import (
     Point,
     Queries,
     Refused,
+    Scores,
     scores_of,
 )
 from oneway.storage import runs
@@ -67,10 +69,8 @@ def assemble(
     leakage = conclusions.leakage_of(scores, theirs, counts)
     against = scores if theirs is None else theirs
     decisions = summarise(found["decisions"], scores, against, judges[0], counts)
-    confused = found["inference"].arrays.get("confusion decisions")
-    if confused is not None and isinstance(decisions, Decisions):
-        told = inferred(confused, found["inference"].facts.attributes, victim.pack)
-        decisions = replace(decisions, scores=decisions.scores | told)
+    if isinstance(decisions, Decisions):
+        decisions = replace(decisions, scores=decisions.scores | _told(found["inference"], victim.pack))
     beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
@@ -104,6 +104,13 @@ def assemble(
         provenance=Provenance(**runs.provenance(), **vars(asked)),
     )
     return conclusions.concluded(report)
+
+
+def _told(inference: StepResult, pack: Pack) -> Scores:
+    """Give how well attributes that are not the task are told by its decisions alone."""
+    counts, ways = inference.arrays.get("confusion decisions"), inference.facts.ways
+    scores = {} if counts is None else inferred(counts, inference.facts.attributes, pack)
+    return scores | (ways[DECIDED].scores if DECIDED in ways else {})
 
 
 def unconverged(found: Mapping[str, StepResult]) -> list[str]:
@@ -213,7 +220,7 @@ def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Counting) -> di
         name: found["linkage"].facts.facts.get(f"{name}_floor") for name in MEASURES
     }
     guessed |= {name: floor for name, floor in known.items() if isinstance(floor, float)}
-    return floors | {"constant_prediction": {"mean_mcc": 0.0, "inferred_mcc": 0.0}, "chance": guessed}
+    return floors | {"constant_prediction": {"utility": 0.0, "inferred_mcc": 0.0}, "chance": guessed}
 
 
 def _queries(found: Mapping[str, StepResult], judge: Judge, config: AuditConfig) -> OrRefused[Queries]:

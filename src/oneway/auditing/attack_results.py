@@ -142,8 +142,9 @@ def inferred(counts: NDArray[np.float64], names: list[str], pack: Pack) -> Score
 
 
 def _inference(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
-    scores = inferred(step.arrays["confusion"], step.facts.attributes, pack)
-    return AttackResult(scores=scores, course=step.facts.course)
+    counts = step.arrays.get("confusion")
+    scores = {} if counts is None else inferred(counts, step.facts.attributes, pack)
+    return AttackResult(scores=scores | step.facts.scores, course=step.facts.course, facts=step.facts.facts)
 
 
 def _information(step: StepResult, pack: Pack, _: Judge) -> AttackResult:

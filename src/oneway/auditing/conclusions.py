@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.attacks.panel import attackers
+from oneway.auditing.attributes import LEFT_OUT
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.judged import Counting, faces_leakage, features_leakage, share_of
@@ -18,7 +19,7 @@ from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
 from oneway.report import convergence
 from oneway.report.reports import AuditReport
-from oneway.report.values import Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
+from oneway.report.values import AttackResult, Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
 
 STANDS_FIRST = {
     "face_similarity": ("inversion", "mean_face", "face_similarity", "Face similarity of the best reconstruction"),
@@ -78,11 +79,11 @@ def numbers(report: AuditReport) -> list[Number]:
         against = None if report.control is None else report.control.utility
         found.append(
             Number(
-                title="Utility: mean MCC of the task",
-                metric="mean_mcc",
-                value=report.utility.mean_mcc,
+                title=f"Utility: {report.utility.title} of the task",
+                metric="utility",
+                value=report.utility.value,
                 floor=0.0,
-                control=None if against is None else against.mean_mcc,
+                control=None if against is None else against.value,
                 leakage=None,
                 decides=False,
             )
@@ -153,6 +154,9 @@ def untested(
 ) -> list[str]:
     """Say what this audit does not show; `lacking` is why no attacker trains with the judge that was to."""
     missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
+    told = attacks["inference"]
+    if isinstance(told, AttackResult) and LEFT_OUT in told.facts:
+        missing.append(f"inference of {told.facts[LEFT_OUT]}")
     inversion = attacks["inversion"]
     trained = {} if isinstance(inversion, Refused) else inversion.ways
     made = {attacker_of(label) for label in trained}

@@ -111,7 +111,7 @@ def _compare(
     if trained is not None and trained.protects:
         raise InputError(
             f"the control {path} is a protected run ({', '.join(trained.protection)}), or the audit of one; give a run "
-            "with --pixel 0, or its audit"
+            "made with --defence none, or its audit"
         )
     if trained is not None and "protect" in victim.identity:
         theirs, ours = {**theirs, **trained.of_control()}, {**ours, **read(victim.identity["protect"]).of_control()}

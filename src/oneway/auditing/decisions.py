@@ -29,23 +29,25 @@ no threshold lets in one of a thousand pairs where one of a hundred is equal."""
 
 
 def attack_decisions(context: AuditContext, place: Place) -> StepResult:
-    """Attack the task's decisions, a bit for each attribute, as if these were the features.
+    """Attack the task's decisions, a bit for each attribute or class, or a number, as if these were the features.
 
     Faces are drawn from them by the solved attackers alone; the other attacks are those on features.
     """
-    outputs = context.victim.outputs
-    if outputs is None:
+    decisions = context.victim.decisions
+    if decisions is None:
         return refused("what the encoder's task decides is not known")
-    decisions = outputs["public"] > 0
-    vary = decisions.any(axis=0) & ~decisions.all(axis=0)
+    public = decisions["public"]
+    vary = (public != public[:1]).any(axis=0)
     if not vary.any():
         return refused("the task decides alike for every public picture")
     drawn_from = np.random.default_rng(context.config.seed)
-    bits: dict[str, NDArray[np.generic]] = {}
-    for split, logits in outputs.items():
-        signs = np.where(logits[:, vary] > 0, 1.0, -1.0)
-        bits[split] = (signs + JITTER * drawn_from.standard_normal(signs.shape)).astype(np.float32)
-    dump = FeatureDump(bits, place.fabric.device)
+    bits = np.isin(public[:, vary], (0, 1)).all(axis=0)
+    features: dict[str, NDArray[np.generic]] = {}
+    for split, told in decisions.items():
+        signs = np.where(bits, 2.0 * told[:, vary] - 1, told[:, vary])
+        ties = np.where(bits, JITTER, 0.0)  # numbers have none
+        features[split] = (signs + ties * drawn_from.standard_normal(signs.shape)).astype(np.float32)
+    dump = FeatureDump(features, place.fabric.device)
     stolen = Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
     inner = replace(context, stolen=stolen)
     attackers = [replace(attacker, seed=context.config.seed) for attacker in SOLVED]
@@ -61,15 +63,15 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
         drawn |= {judge.key(name): best[judge.key(name)] for name in FACES if judge.key(name) in best}
     if context.config.alone is not None:
         return StepResult(arrays=drawn)
-    features: dict[str, NDArray[np.generic]] = {}
+    seen: dict[str, NDArray[np.generic]] = {}
     for number, judge in enumerate(context.judges):
         apart = replace(place, checkpoint=place.checkpoint.with_suffix(f".{number}{place.checkpoint.suffix}"))
         step = found[judge.key("feature")] = inference.predicted(inner, apart, judge, found)
         if step.refusal is None:
-            features[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
+            seen[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
     linkage = inference.linked(inner, place, found)
     facts = StepFacts(scores=linkage.facts.scores, course=found["feature"].facts.course)
-    return StepResult(facts=facts, arrays={**drawn, **features, **linkage.arrays})
+    return StepResult(facts=facts, arrays={**drawn, **seen, **linkage.arrays})
 
 
 def summarise(

@@ -1,4 +1,4 @@
-"""The steps of an audit that learn facts: who it is, what attributes, how many bits; no face is drawn."""
+"""The steps of an audit that learn facts: who it is, how many bits; no face is drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from oneway.attacks import feature, inference, information, kernel, linear, linkage, optimisation
+from oneway.attacks import feature, information, kernel, linear, linkage, optimisation
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
 from oneway.auditing.context import AuditContext, course
@@ -21,7 +21,6 @@ from oneway.data.batches import load
 from oneway.data.packed import Pack, Test
 from oneway.judges.judge import Judge
 from oneway.metrics import identity, scatter
-from oneway.metrics.classification import confusion
 from oneway.metrics.fisher import fisher_leakage
 from oneway.metrics.information import ceiling, info_nce
 from oneway.models.noise import Noisy
@@ -134,30 +133,6 @@ def scattered(context: AuditContext, _: Place) -> StepResult:
     measured = scatter.scatter(flat, test.identities)
     chance = scatter.chance(flat, test.identities, seed=context.config.seed)
     return StepResult(facts=StepFacts(scores=dict(measured), facts={"chance": chance}))
-
-
-def inferred(context: AuditContext, place: Place) -> StepResult:
-    """Infer attributes that were not the task, from features and from the task's decisions alone."""
-    pack = context.pack
-    asked = tuple(name for name in pack.attributes if context.victim.task is None or name not in context.victim.task)
-    if not asked:
-        return refused(
-            "the pack has no attributes"
-            if not pack.attributes
-            else "every attribute of the pack is the encoder's task, so there is none to infer that it should not tell"
-        )
-    config = context.config.inference.within(context.config.steps)
-    access = context.stolen.access
-    fitted = inference.infer(access, pack.public, pack.validation, asked, config, place)
-    told_by_probe = inference.predict_attributes(access, fitted.network, pack.test)
-    labels = pack.test.labels(asked)
-    arrays = {"confusion": confusion(told_by_probe, labels)}
-    outputs = context.victim.outputs
-    if outputs is not None:
-        public, test = ((outputs[split] > 0).astype(np.float32) for split in ("public", "test"))
-        told = inference.from_decisions(public, pack.public.labels(asked), test)
-        arrays["confusion decisions"] = confusion(told, labels)
-    return StepResult(facts=StepFacts(course=course(fitted), attributes=list(asked)), arrays=arrays)
 
 
 def informed(context: AuditContext, place: Place) -> StepResult:

@@ -10,6 +10,7 @@ from typing import Any
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import SOLVED, Attacker, attackers, trained
 from oneway.auditing import inference, labels, reconstruction, renewal, white_box
+from oneway.auditing.attributes import inferred
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.steps import StepResult, refused
@@ -51,7 +52,7 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
     unless(alone, "linkage", inference.linked, found)
     unless(alone, "scatter", inference.scattered)
     take("decisions", attack_decisions)
-    unless(brief, "inference", inference.inferred)
+    unless(brief, "inference", inferred)
     unless(brief, "information", inference.informed)
     unless(brief, "bound", inference.bounded)
     unless(brief, "optimisation", white_box.optimised, found)

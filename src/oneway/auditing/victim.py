@@ -33,6 +33,7 @@ from oneway.report.values import Utility
 from oneway.runtime import lay_out
 from oneway.storage import runs
 from oneway.storage.atomic import new_array, whole
+from oneway.tasks.task import told_by
 
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
@@ -58,7 +59,7 @@ class Victim:
         stages: its resolutions, for a decoder that mirrors it; none if they are unknown.
         task: the attributes it was trained for; none if they are unknown.
         utility: of its task on the test people, as in its own results.
-        outputs: logits of its task, (n, num_attributes), by split.
+        decisions: what its task decides, as numbers (n, d), by split: a bit for what is or is not, or a number.
 
     """
 
@@ -73,7 +74,7 @@ class Victim:
     stages: list[Stage] | None = None
     task: tuple[str, ...] | None = None
     utility: Utility | None = None
-    outputs: dict[str, NDArray[np.float32]] | None = None
+    decisions: dict[str, NDArray[np.float32]] | None = None
 
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
         """Let what the encoder draws at random be a function of a seed, in a block; see `models.seeded`."""
@@ -87,7 +88,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
     protector = lay_out(protector, fabric.device)
     parts = (run.pack.public, run.pack.validation, run.pack.test)
     with seeded(protector.encoder, seed, "outputs"):
-        outputs = {part.split: predict_logits(fabric, protector, part) for part in parts}
+        decisions = {part.split: told_by(run.task, predict_logits(fabric, protector, part)) for part in parts}
     return Victim(
         name=run.path.absolute().name,
         kind="run",
@@ -103,7 +104,7 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
         stages=stages,
         task=run.attributes,
         utility=run.report.utility,
-        outputs=outputs,
+        decisions=decisions,
     )
 
 

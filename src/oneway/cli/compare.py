@@ -84,14 +84,15 @@ def recommend(
     Args:
         benchmark: The folder of a finished `oneway benchmark`.
         cut: Layer after which features leave the device.
-        utility: Least share of the unprotected mean MCC, such as 0.95; the least leaking setting above it is named.
+        utility: Least share of the unprotected encoder's utility, such as 0.95; the least leaking setting above it is
+            named.
         leakage: Largest of the three leakages, such as 0.25; the most useful setting below it is named.
     """
     import shlex
     from dataclasses import replace
 
     from oneway.protection.arguments import arguments
-    from oneway.protection.run import finished
+    from oneway.protection.made import finished
     from oneway.report.reports import read_report
     from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table

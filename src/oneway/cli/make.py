@@ -12,7 +12,7 @@ from oneway.cli.options import Data, Device, Settings, pairs, required, show
 from oneway.console import console
 from oneway.data.readers.layouts import Packing, layouts
 from oneway.errors import InputError
-from oneway.plugins import Unfit, blamed
+from oneway.plugins import Unfit, blamed, points
 
 if TYPE_CHECKING:
     from oneway.data.packed import Part
@@ -67,7 +67,19 @@ def _defences() -> str:
     """Say which defences there are, those of other packages too, when help is asked for."""
     from oneway.protection.recipes import names
 
-    return f"NAME or NAME=STRENGTH, each on its own scale; by default the preset's game. One of {', '.join(names())}."
+    return (
+        "NAME or NAME=STRENGTH, each on its own scale; by default the preset's game; none is the unprotected control. "
+        f"One of {', '.join(names())}."
+    )
+
+
+def _tasks() -> str:
+    """Say which tasks there are, those of other packages too, when help is asked for."""
+    known = ", ".join(("attributes", "multiclass", "regression", *points("oneway.tasks")))
+    return (
+        "What the features are for: COLUMN of the pack's labels, or TASK:COLUMN, such as regression:age; several with "
+        f"commas between. By default all columns where all are binary, or the only one. One of {known}."
+    )
 
 
 def protect(
@@ -77,15 +89,15 @@ def protect(
     out: Path | None = None,
     preset: Literal["small", "paper"] = "small",
     cut: str | None = None,
+    task: Annotated[str | None, tyro.conf.arg(help=_tasks())] = None,
     defence: Annotated[str | None, tyro.conf.arg(help=_defences())] = None,
-    pixel: float | None = None,
     steps: int | None = None,
     seed: int | None = None,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
 ) -> None:
-    """Train an encoder whose features keep the attributes and resist inversion, by the game or another defence.
+    """Train an encoder whose features keep a task and resist inversion, by the game or another defence.
 
     What it resists is not known until it is attacked afresh: run `oneway attack` on the result.
 
@@ -94,8 +106,8 @@ def protect(
         out: The new run's folder.
         preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
         cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc of a ResNet.
+        task: COLUMN or TASK:COLUMN, several with commas between; --help lists them.
         defence: NAME or NAME=STRENGTH; --help lists them.
-        pixel: Weight of the decoder's error; 0 trains the unprotected control: no game, no bottleneck and no noise.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
         set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
@@ -114,7 +126,7 @@ def protect(
 
     given = {
         "network.cut": cut,
-        "game.pixel": pixel,
+        "task": task,
         "steps": steps,
         "seed": seed,
     }
@@ -122,8 +134,6 @@ def protect(
     if defence is not None:
         config = prescribe(config, *read_recipe(defence))
     config = override(config, {name: value for name, value in given.items() if value is not None})
-    if pixel == 0:
-        config = prescribe(config, "none")
     config = override(config, pairs(set))
     if show_config:
         show(config)
@@ -132,7 +142,7 @@ def protect(
     run = train(Pack.open(data), out, config, resume=resume)
     if not is_first():
         return
-    for line in (utility_line(run.report.utility, run.pack.test.num_unknown), *sharing(config)):
+    for line in (run.task.said, utility_line(run.report.utility, run.pack.test.num_unknown), *sharing(config)):
         console().print(line)
     console().print(f"{run.path}: now attack it afresh: oneway attack {run.path}", soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""Utility: Matthews correlation of predicted attributes."""
+"""Utility: Matthews correlation of predicted attributes, accuracies of predicted classes."""
 
 from __future__ import annotations
 
@@ -101,8 +101,44 @@ def correlations(
 ) -> tuple[Estimate, dict[str, Estimate]]:
     """Estimate the same from the `confusion` of every picture, (n, 4 a)."""
     totals = by_person(counts, people)
-    each = {
+    return estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC"), each_mcc(totals, attributes)
+
+
+def each_mcc(totals: Floats, attributes: Sequence[str]) -> dict[str, Estimate]:
+    """Estimate the MCC of each attribute from the `confusion` of every person, (people, 4 a)."""
+    return {
         name: estimate(totals[:, index :: len(attributes)], lambda sums: mcc(sums)[:, 0], unit="MCC")
         for index, name in enumerate(attributes)
     }
-    return estimate(totals, lambda sums: mcc(sums).mean(axis=1), unit="MCC"), each
+
+
+def recall(sums: Floats) -> Floats:
+    """Give the share that is recognised of each class, from how many are, and how many there are: (..., 2 k) to (...).
+
+    Of several classes the mean, over those that there are.
+    """
+    right, of = np.split(sums, 2, axis=-1)
+    there = of > 0
+    shares: Floats = np.where(there, right / np.where(there, of, 1), 0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
+    return shares
+
+
+def balanced_accuracy(sums: Floats, *, above_chance: bool = False) -> Floats:
+    """Give the mean `recall` of classes; above chance, 0 is what a constant reaches and 1 perfection.
+
+    Where there is one class only, a constant is perfect, and nothing is above chance.
+    """
+    found = recall(sums)
+    if not above_chance:
+        return found
+    there = (np.split(sums, 2, axis=-1)[1] > 0).sum(axis=-1)
+    several = there > 1
+    chance = 1 / np.maximum(there, 1)
+    return np.where(several, (found - chance) / np.where(several, 1 - chance, 1), 0.0)
+
+
+def accuracy(sums: Floats) -> Floats:
+    """Give the share of all pictures that are recognised, from the same counts: (..., 2 k) to (...)."""
+    right, of = np.split(sums, 2, axis=-1)
+    share: Floats = right.sum(axis=-1) / np.maximum(of.sum(axis=-1), 1)
+    return share

@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 
 class Classifier(nn.Module):
-    """Predict attributes from features: `rest`, an average over positions if any are left, two fully connected layers.
+    """Predict a task from features: `rest`, an average over positions if any are left, two fully connected layers.
 
     Args:
         rest: the network after the cut.
         rest_shape: shape of what `rest` returns, without the batch.
-        num_attributes: logits to predict.
+        num_logits: of the task.
         hidden: width of the first fully connected layer.
 
     """
 
-    def __init__(self, rest: nn.Module, *, rest_shape: tuple[int, ...], num_attributes: int, hidden: int = 128) -> None:
+    def __init__(self, rest: nn.Module, *, rest_shape: tuple[int, ...], num_logits: int, hidden: int = 128) -> None:
         super().__init__()
         self.rest = rest
         self.pool = nn.AdaptiveAvgPool2d(1) if len(rest_shape) == 3 else nn.Identity()
@@ -25,15 +25,15 @@ class Classifier(nn.Module):
         width = rest_shape[0] if len(rest_shape) in (1, 3) else rest_shape[0] * rest_shape[1]
         self.hidden = nn.Linear(width, hidden)
         self.activation = nn.ReLU(inplace=True)
-        self.logits = nn.Linear(hidden, num_attributes)
+        self.logits = nn.Linear(hidden, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (n, ...) to one logit per attribute, (n, num_attributes)."""
+        """Map features (n, ...) to logits, (n, num_logits)."""
         out = self.flatten(self.pool(self.rest(features)))
         logits: Tensor = self.logits(self.activation(self.hidden(out)))
         return logits
 
     @torch.no_grad()
     def shift(self, thresholds: Tensor) -> None:
-        """Take thresholds (num_attributes,) off the logits, so that 0 is where they were."""
+        """Take thresholds (num_logits,) off the logits, so that 0 is where they were."""
         self.logits.bias.sub_(thresholds)

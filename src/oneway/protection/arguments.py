@@ -10,7 +10,7 @@ from oneway.errors import InputError
 from oneway.protection.config import PRESETS, ProtectConfig
 from oneway.protection.recipes import prescribe
 
-FLAGS = {"network.cut": "--cut", "steps": "--steps", "seed": "--seed"}
+FLAGS = {"network.cut": "--cut", "task": "--task", "steps": "--steps", "seed": "--seed"}
 """Settings that have a flag of their own."""
 
 

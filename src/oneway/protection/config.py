@@ -99,9 +99,10 @@ class ProtectConfig:
         game: its weights and schedule.
         defence: another defence, beside the game or, where `game.pixel` is 0, instead of it.
         runtime: where it runs.
-        calibrate: choose on the validation people, after training, the logit above which each attribute is called
-            present, and shift the classifier's last layer by it; otherwise even odds decide.
-        attributes: the task: names of attributes; all of the pack's by default.
+        calibrate: choose on the validation people, after training, the logit above which each binary attribute is
+            called present, and shift the classifier's last layer by it; otherwise even odds decide.
+        task: what the encoder is for: attributes of the pack, each as COLUMN or TASK:COLUMN, such as multiclass:hair;
+            by default all of them where all are binary, or the only one.
         steps: steps of the protector.
         batch_size: pictures in each of the protector's batches, over all processes.
         learning_rate: the protector's highest (AdamW, one cycle: linear rise, cosine fall).
@@ -118,7 +119,7 @@ class ProtectConfig:
     defence: AnyDefence | None = None
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     calibrate: bool = True
-    attributes: Names = ()
+    task: Names = ()
     steps: Count = 3000
     batch_size: Several = 32
     learning_rate: Positive = 2e-3
@@ -153,7 +154,7 @@ class ProtectConfig:
     def of_control(self) -> dict[str, object]:
         """Give what the unprotected control has in common with it: the network but for its protection, and the task."""
         network = replace(self.network, bottleneck=0, noise=0.0)
-        return {"network": to_dict(network), "attributes": list(self.attributes)}
+        return {"network": to_dict(network), "task": list(self.task)}
 
 
 def read(content: Any, where: str = "") -> ProtectConfig:
@@ -169,9 +170,12 @@ def read(content: Any, where: str = "") -> ProtectConfig:
 def current(content: Any) -> Any:
     """Turn the JSON of a configuration of 0.1.0 into today's.
 
-    There the bottleneck and the noise were settings of the game, and where none was played they did nothing; settings
-    that are gone stay, and are refused, unless they are what they were by default.
+    There the task was a list of `attributes`. The bottleneck and the noise were settings of the game, and where none
+    was played they did nothing; settings that are gone stay, and are refused, unless they are what they were by
+    default.
     """
+    if isinstance(content, dict) and "attributes" in content and "task" not in content:
+        content = {"task" if name == "attributes" else name: value for name, value in content.items()}
     game = content.get("game") if isinstance(content, dict) else None
     if isinstance(game, dict) and isinstance(content.get("network", {}), dict):
         game = {name: value for name, value in game.items() if name not in GONE or value != GONE[name]}

@@ -1,7 +1,7 @@
 """The game between a protector and a simulated adversary (Xiao et al. 2020, eqs. 1 and 6 to 9): two players, two steps.
 
 The adversary's decoder learns, on public pictures, to undo the encoder. The protector's encoder and classifier learn,
-on private pictures, the attributes, and to make the decoder fail. Each step holds the other player fixed.
+on private pictures, the task, and to make the decoder fail. Each step holds the other player fixed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Protector(nn.Module):
         self.encoder, self.classifier = encoder, classifier
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Map pictures to their features and to the logits of their attributes."""
+        """Map pictures to their features and to the logits of the task."""
         features = self.encoder(pictures)
         return features, self.classifier(features)
 
@@ -127,6 +127,7 @@ def protector_step(
     pictures: Tensor,
     labels: Tensor,
     *,
+    utility_loss: Callable[[Tensor, Tensor], Tensor] = losses.utility,
     mean_face: Tensor,
     pixel: float,
     target: losses.Target,
@@ -140,7 +141,7 @@ def protector_step(
     batch. Returns the utility loss and the decoder's mean squared error on these pictures, detached.
     """
     features, logits = protector.wrapped(pictures)
-    utility = losses.utility(logits, labels)
+    utility = utility_loss(logits, labels)
     error = torch.zeros((), device=fabric.device)
     loss = utility
     if pixel or perceptual:

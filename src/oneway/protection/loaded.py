@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from oneway.data.batches import to_pictures
 from oneway.errors import InputError
 from oneway.models.split import features_shape
 from oneway.protection.game import Protector
-from oneway.protection.run import finished, load
+from oneway.protection.made import finished, task_of_run
+from oneway.protection.run import load
+from oneway.tasks.task import Task
 
 BATCH = 256
 Pictures = NDArray[np.uint8] | Tensor | Sequence[Image.Image]
@@ -28,16 +31,21 @@ class Loaded:
 
     Attributes:
         size: pixels a side of the pictures that it takes.
-        attributes: what it decides.
+        task: what it is for.
         shape: of one picture's features.
         protector: the encoder and the classifier.
 
     """
 
     size: int
-    attributes: tuple[str, ...]
+    task: Task
     shape: tuple[int, ...]
     protector: Protector
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """What it decides."""
+        return self.task.columns
 
     @torch.no_grad()
     def encode(self, pictures: Pictures) -> Tensor:
@@ -56,8 +64,11 @@ class Loaded:
         return torch.cat([self.protector.encoder(part).float() for part in torch.split(given, BATCH)])
 
     @torch.no_grad()
-    def decide(self, features: Tensor) -> dict[str, NDArray[np.bool_]]:
-        """Decide every attribute by features, at the thresholds that validation people chose: (n,) each, by name.
+    def decide(self, features: Tensor) -> dict[str, NDArray[Any]]:
+        """Decide every attribute by features: (n,) each, by name.
+
+        Binary ones as bool, at the thresholds that validation people chose; classes by their names; numbers in their
+        own unit.
 
         Args:
             features: as `encode` gives them, (n, *shape).
@@ -72,8 +83,8 @@ class Loaded:
             raise InputError("features must be finite, and some of these are not")
         copied = features.to("cpu", torch.float32, copy=True)  # the network may overwrite what it is given
         # The thresholds are taken off the logits, so that 0 is where they were.
-        decided = torch.cat([self.protector.classifier(part) for part in torch.split(copied, BATCH)]).numpy() > 0
-        return dict(zip(self.attributes, decided.T, strict=True))
+        logits = torch.cat([self.protector.classifier(part) for part in torch.split(copied, BATCH)]).numpy()
+        return self.task.decide(logits)
 
 
 def load_encoder(path: Path | str, *, network: nn.Module | None = None) -> Loaded:
@@ -91,10 +102,10 @@ def load_encoder(path: Path | str, *, network: nn.Module | None = None) -> Loade
     made = finished(path)
     if made.size is None:
         raise InputError(f"{path} was made by an earlier version and needs its pack: oneway.Run.open({path.name!r})")
-    size, attributes = made.size, made.attributes
-    protector = load(path, made.protect, size=size, num_attributes=len(attributes), network=network)
+    size, task = made.size, task_of_run(made, made.attributes)
+    protector = load(path, made.protect, size=size, num_logits=task.num_logits, network=network)
     shape = features_shape(protector.encoder, size)
-    return Loaded(size=size, attributes=attributes, shape=shape, protector=protector)
+    return Loaded(size=size, task=task, shape=shape, protector=protector)
 
 
 def _read(pictures: Pictures, size: int) -> Tensor:

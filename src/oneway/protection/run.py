@@ -13,9 +13,8 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
 
-from oneway.config import Count, Names, checked, from_dict
+from oneway.config import to_dict
 from oneway.data.batches import to_pictures
-from oneway.data.description import DESCRIPTION
 from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
 from oneway.models.bottleneck import Narrow, Widen
@@ -24,25 +23,28 @@ from oneway.models.encoder import NORMS, halves
 from oneway.models.noise import Noisy
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.models.split import features_shape
-from oneway.protection.config import ProtectConfig, current
+from oneway.protection.config import ProtectConfig
 from oneway.protection.defences.defence import worn, wrapped
 from oneway.protection.game import Protector
 from oneway.protection.log import EVENTS, FILE
+from oneway.protection.made import Data, finished, task_of_run
 from oneway.report.reports import RunReport, read_report
 from oneway.storage import runs
+from oneway.tasks.registry import task_of
+from oneway.tasks.task import Task
 
 WEIGHTS = "protector.safetensors"
 SHARED = (runs.CONFIG, runs.RESULTS, FILE, EVENTS)
 """What of a finished run may be handed to anyone: settings and figures, and no picture, weight or path."""
 
 
-def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.Module | None = None) -> Protector:
+def build(config: ProtectConfig, *, size: int, num_logits: int, network: nn.Module | None = None) -> Protector:
     """Build the encoder and classifier of `config` for pictures of `size` pixels a side.
 
     Args:
         config: decides the network and its cut.
         size: pixels a side.
-        num_attributes: logits of the classifier.
+        num_logits: of the task.
         network: any module to cut in place of the configured backbone; it is copied, and computes in single precision.
 
     Raises:
@@ -65,23 +67,7 @@ def build(config: ProtectConfig, *, size: int, num_attributes: int, network: nn.
             encoder = wrapped(config.active, encoder, features_shape(encoder, size))
         with worn(config.active):
             rest_shape = features_shape(nn.Sequential(encoder, rest), size)
-        return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_attributes=num_attributes))
-
-
-def task(pack: Pack, config: ProtectConfig) -> tuple[str, ...]:
-    """Name the attributes that a config trains for on a pack.
-
-    Raises:
-        InputError: if the pack lacks them, or labels of them.
-
-    """
-    if not pack.attributes:
-        raise InputError(f"{pack.path} has no attributes, so there is no task to keep; prepare it with labels")
-    twice = sorted({name for name in config.attributes if config.attributes.count(name) > 1})
-    if twice:
-        raise InputError(f"attributes: {', '.join(twice)}: named more than once; name each once")
-    pack.private.labels(config.attributes)
-    return tuple(config.attributes) or pack.attributes
+        return Protector(encoder, Classifier(rest, rest_shape=rest_shape, num_logits=num_logits))
 
 
 def check(pack: Pack, config: ProtectConfig) -> None:
@@ -91,14 +77,14 @@ def check(pack: Pack, config: ProtectConfig) -> None:
         InputError: if the pack lacks the task, the network cannot be cut so, or there is no such perceptual network.
 
     """
-    build(config, size=pack.size, num_attributes=len(task(pack, config)))
+    build(config, size=pack.size, num_logits=task_of(pack, config.task).num_logits)
     if config.game.perceptual and config.game.perceptual_network not in (None, VGG):
         open_perceptual(str(config.game.perceptual_network))
 
 
 @torch.no_grad()
 def predict_logits(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.float32]:
-    """Give the logit of every attribute of every picture of a part: (n, num_attributes)."""
+    """Give the logits of every picture of a part: (n, num_logits)."""
     protector.eval()
     answers = []
     with fabric.autocast():
@@ -106,49 +92,6 @@ def predict_logits(fabric: Fabric, protector: Protector, part: Part) -> NDArray[
             pictures = to_pictures(part.images(slice(start, start + 256)), fabric.device)
             answers.append(protector(pictures)[1].float().cpu().numpy())
     return np.concatenate(answers)
-
-
-def predict(fabric: Fabric, protector: Protector, part: Part) -> NDArray[np.bool_]:
-    """Predict every attribute of every picture of a part: (n, num_attributes)."""
-    return predict_logits(fabric, protector, part) > 0
-
-
-@checked
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """The pack that a run was trained on.
-
-    Attributes:
-        hash: of the pack.
-        path: where it lay, seen from the run, if that may be said.
-        name: of its folder.
-
-    """
-
-    hash: str
-    path: str | None
-    name: str = "its pack"
-
-
-@checked
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What the `config.json` of a protect run says.
-
-    Attributes:
-        protect: what it was made with.
-        data: what it was made on.
-        network: the class of the module of one's own that it protects, if it is no configured backbone.
-        size: pixels a side of its pictures; not said by 0.1.0.
-        attributes: the task, in the order of the logits; not said by 0.1.0.
-
-    """
-
-    protect: ProtectConfig
-    data: Data
-    network: str | None
-    size: Count | None = None
-    attributes: Names = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,10 +141,16 @@ class Run:
         """What its encoder is good for, on test people."""
         return read_report(self.path, RunReport, "oneway protect PACK --out NEW")
 
+    @cached_property
+    def task(self) -> Task:
+        """What its encoder is for."""
+        made = finished(self.path)
+        return task_of_run(made, self.config.task or self.pack.attributes)
+
     @property
     def attributes(self) -> tuple[str, ...]:
-        """The task: the names of the attributes, in the order of the logits."""
-        return tuple(self.config.attributes) or self.pack.attributes
+        """The attributes that it decides, in the order of the logits."""
+        return self.task.columns
 
     def load(self, network: nn.Module | None = None) -> Protector:
         """Load the trained encoder and classifier, in evaluation mode.
@@ -213,17 +162,18 @@ class Run:
             InputError: if the weights are missing or do not fit the network.
 
         """
-        return load(self.path, self.config, size=self.pack.size, num_attributes=len(self.attributes), network=network)
+        num_logits = self.task.num_logits
+        return load(self.path, self.config, size=self.pack.size, num_logits=num_logits, network=network)
 
 
-def load(path: Path, config: ProtectConfig, *, size: int, num_attributes: int, network: nn.Module | None) -> Protector:
+def load(path: Path, config: ProtectConfig, *, size: int, num_logits: int, network: nn.Module | None) -> Protector:
     """Load the encoder and classifier of the run at `path`; arguments as `build` takes them, errors as `Run.load`."""
     own = finished(path).network
     if own is not None and network is None:
         raise InputError(f"{path} protects a network of your own ({own}); from Python, give such a module: network=...")
     config = replace(config, network=replace(config.network, weights=None))  # those it was trained from are in its own
     try:
-        protector = build(config, size=size, num_attributes=num_attributes, network=network)
+        protector = build(config, size=size, num_logits=num_logits, network=network)
     except InputError as error:
         raise InputError(f"{path / runs.CONFIG}: {error}") from error
     runs.fill(protector, runs.read_tensors(path / WEIGHTS)[0], path / WEIGHTS)
@@ -241,33 +191,15 @@ def sharing(config: ProtectConfig) -> list[str]:
     return lines
 
 
-def finished(path: Path) -> Made:
-    """Read the configuration of the finished run at `path`, which this version or 0.1.0 made.
-
-    Raises:
-        InputError: if there is none, or it is damaged.
-
-    """
-    if not path.is_dir():
-        raise InputError(f"{path} is not a folder; give the --out of a `oneway protect` that has finished")
-    if (path / DESCRIPTION).is_file():
-        raise InputError(f"{path} is a pack; give the --out of a `oneway protect` on it that has finished")
-    content = runs.read_json(path / runs.CONFIG)
-    if "protect" not in content:
-        raise InputError(f"{path} is not a protect run; give the --out of a `oneway protect`")
-    if not (path / runs.RESULTS).is_file():
-        raise InputError(f"{path} holds an unfinished run; continue it with `oneway protect ... --resume`")
-    described = content | {"protect": current(content["protect"])}
-    return from_dict(Made, described, f"{path / runs.CONFIG}: ", "the run must be made again")
-
-
-def describe(pack: Pack, attributes: tuple[str, ...], out: Path) -> dict[str, object]:
+def describe(pack: Pack, task: Task, out: Path) -> dict[str, object]:
     """Say of the data what a run keeps: the pack, where it is seen from the run, and what answers are for.
 
     Whoever has the run alone must be able to use it, and whoever is handed it learns no more of the disk than the
     pack's name, so the pack's place is kept only where it is near.
     """
-    return {"data": pack.about | {"path": _near(pack.path, out)}, "size": pack.size, "attributes": list(attributes)}
+    data = pack.about | {"path": _near(pack.path, out)}
+    heads = [to_dict(head) for head in task.parts]
+    return {"data": data, "size": pack.size, "attributes": list(task.columns), "task": heads}
 
 
 def _near(pack: Path, out: Path) -> str | None:

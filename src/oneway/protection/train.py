@@ -18,22 +18,24 @@ from oneway.config import Whole, from_dict, record, to_dict
 from oneway.data.batches import Batches, mean_picture
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
-from oneway.metrics.classification import best_thresholds, confusion, crossed_utility, mcc, utility
 from oneway.models.batch_invariance import check_company
 from oneway.models.decoder import Decoder, mirror
 from oneway.models.perceptual import Distance, open_perceptual
 from oneway.models.seeded import seeded
+from oneway.plugins import blamed
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
 from oneway.protection.defences.defence import penalty_of
 from oneway.protection.game import Protector, adversary_steps, player, protector_step
 from oneway.protection.log import Log
-from oneway.protection.run import WEIGHTS, Run, build, describe, predict, predict_logits, task
+from oneway.protection.run import WEIGHTS, Run, build, describe, predict_logits
 from oneway.report.reports import RunReport, Validated
-from oneway.report.values import SCHEMA, Utility
+from oneway.report.values import SCHEMA
 from oneway.runtime import launch, together
 from oneway.storage import runs
 from oneway.storage.claims import claim_in_one, tidy
+from oneway.tasks.registry import task_of
+from oneway.tasks.task import GROUP, Task, labels_of, loss_of, targets_of, utility_of
 
 LOG_EVERY = 20
 COLUMNS = ("utility_loss", "protector_error", "adversary_error", "pixel_weight", "learning_rate")
@@ -48,7 +50,7 @@ def protect(
     resume: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Train an encoder whose features keep the pack's attributes and resist a decoder that learns to invert them.
+    """Train an encoder whose features keep a task and resist a decoder that learns to invert them.
 
     Plays the game of Xiao et al. 2020 (eqs. 6 to 9) on the pack's private and public people. How far the encoder
     resists is not known from this: attack it afresh.
@@ -68,26 +70,26 @@ def protect(
 
     """
     config, out = config or ProtectConfig(), Path(out)
-    attributes = task(pack, config)
+    task = task_of(pack, config.task)
     fabric = launch(config.runtime)
     _divide(config, fabric.world_size)
-    protector = build(config, size=pack.size, num_attributes=len(attributes), network=network)
+    protector = build(config, size=pack.size, num_logits=task.num_logits, network=network)
     if network is not None:
         check_company(protector.encoder, pack.public, torch.device("cpu"))
     distance = open_distance(config, fabric)
     described = {
         "protect": runs.named(config),
         "network": None if network is None else type(network).__qualname__,
-        **describe(pack, attributes, out),
+        **describe(pack, task, out),
     }
     with claim_in_one(fabric, out, described, resume=resume) as continued:
-        training = Training(fabric, pack, attributes, config, protector, out, distance)
+        training = Training(fabric, pack, task, config, protector, out, distance)
         if continued:
             training.restore()
         with together(fabric):
             training.run(progress=progress and fabric.is_global_zero)
             if fabric.is_global_zero:
-                _finish(training, pack, config, attributes, protector, described)
+                _finish(training, pack, task, protector, described)
             fabric.barrier()
     return Run(path=out, config=config, pack=pack)
 
@@ -120,22 +122,21 @@ class Training:
         self,
         fabric: Fabric,
         pack: Pack,
-        attributes: tuple[str, ...],
+        task: Task,
         config: ProtectConfig,
         protector: Protector,
         out: Path,
         distance: Distance | None = None,
     ) -> None:
         game, world = config.game, fabric.world_size
-        self.fabric, self.config, self.out, self.step = fabric, config, out, 0
+        self.fabric, self.task, self.config, self.out, self.step = fabric, task, config, out, 0
         self.warm_steps = int(game.warmup * config.steps) if game.played else config.steps
         self.protector = player(fabric, protector, config.learning_rate, config.weight_decay)
         decoder = _draw_decoder(protector.encoder, pack.size, config.seed + 1)
         self.adversary = player(fabric, decoder, config.decoder_learning_rate, 0.0)
         shared = partial(Batches, rank=fabric.global_rank, world=world, device=fabric.device)
-        self.private = shared(
-            pack.private, pack.private.labels(attributes), batch_size=config.batch_size, seed=config.seed
-        )
+        labels = targets_of(task, pack.private)
+        self.private = shared(pack.private, labels, batch_size=config.batch_size, seed=config.seed)
         self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
         self.mean_face, self.distance = mean_picture(pack.public, fabric.device), distance
 
@@ -144,7 +145,9 @@ class Training:
         recent: list[Tensor] = []
         saved = time.monotonic()
         log = Log(self.out, COLUMNS, step=self.step) if self.fabric.is_global_zero else None
-        with track("protect", self.config.steps, "steps", enabled=progress, before=self.step) as advance:
+        with track(
+            f"protect, {self.task.decides}", self.config.steps, "steps", enabled=progress, before=self.step
+        ) as advance:
             while self.step < self.config.steps:
                 recent.append(self.play())
                 self.step += 1
@@ -180,6 +183,7 @@ class Training:
                 self.adversary,
                 pictures,
                 labels,
+                utility_loss=partial(loss_of, self.task),
                 mean_face=self.mean_face,
                 pixel=game.pixel * share,
                 target=game.target,
@@ -250,46 +254,36 @@ def learning_rate(step: int, steps: int) -> float:
     return min(1.0, done / 0.1) * (0.5 + 0.5 * math.cos(math.pi * max(0.0, (done - 0.1) / 0.9))) + 1e-4
 
 
-def _calibrate(
-    fabric: Fabric, pack: Pack, config: ProtectConfig, attributes: tuple[str, ...], protector: Protector
-) -> float:
-    """Shift the logits so that 0 is where each attribute is best called present, as the validation people say.
+def _calibrate(fabric: Fabric, pack: Pack, config: ProtectConfig, task: Task, protector: Protector) -> float:
+    """Shift the logits so that 0 is where the task's thresholds are, as the validation people say.
 
     Returns:
-        their mean MCC, each half of them decided on by the other; at even odds, where nothing is shifted.
+        its utility on these, none of them decided on by thresholds that were chosen on them.
 
     """
     with seeded(protector, 1):
         logits = predict_logits(fabric, protector, pack.validation)
-    labels = pack.validation.labels(attributes)
-    if not config.calibrate:
-        return float(mcc(confusion(logits > 0, labels).sum(axis=0)).mean())
-    protector.classifier.shift(torch.from_numpy(best_thresholds(logits, labels)).to(fabric.device))
-    return crossed_utility(logits, labels, pack.validation.identities)
+    labels = labels_of(task, pack.validation)
+    with blamed(GROUP, task.name):
+        if config.calibrate:
+            protector.classifier.shift(torch.from_numpy(task.thresholds(logits, labels)).to(fabric.device))
+        return task.validated(logits, labels, pack.validation.identities, calibrated=config.calibrate)
 
 
-def _finish(
-    training: Training,
-    pack: Pack,
-    config: ProtectConfig,
-    attributes: tuple[str, ...],
-    protector: Protector,
-    described: Mapping[str, object],
-) -> None:
+def _finish(training: Training, pack: Pack, task: Task, protector: Protector, described: Mapping[str, object]) -> None:
     """Write the weights and the utility on the test people; with the results in place, the run is finished."""
-    fabric, out = training.fabric, training.out
+    fabric, config, out = training.fabric, training.config, training.out
     if config.active is not None:
         with seeded(protector, config.seed, "finish"):
             config.active.finish(protector.encoder, pack.private)
-    held = _calibrate(fabric, pack, config, attributes, protector)
+    held = _calibrate(fabric, pack, config, task, protector)
     runs.write_tensors(out / WEIGHTS, protector.state_dict())
     with seeded(protector, 0):
-        predicted = predict(fabric, protector, pack.test)
-    mean_mcc, each = utility(predicted, pack.test.labels(attributes), pack.test.identities, attributes)
+        logits = predict_logits(fabric, protector, pack.test)
     report = RunReport(
         schema=SCHEMA,
-        utility=Utility(mean_mcc=mean_mcc, mcc=each),
-        validation=Validated(mean_mcc=held),
+        utility=utility_of(task, logits, labels_of(task, pack.test), pack.test.identities),
+        validation=Validated(utility=held),
         provenance=runs.provenance(**described),
     )
     runs.write_json(out / runs.RESULTS, to_dict(report))

@@ -22,7 +22,7 @@ from oneway.report.curve import draw_curve
 from oneway.report.profile_table import held, left_out, seen
 from oneway.report.reports import AuditReport
 from oneway.report.table import verifier_line
-from oneway.report.values import scores_of
+from oneway.report.values import INFERRED, Scores, scores_of
 from oneway.storage.atomic import whole
 from oneway.storage.runs import flat
 
@@ -102,6 +102,7 @@ def environment() -> Environment:
     written = (figure.number, figure.value, figure.interval, figure.count, figure.duration, figure.tick)
     environment.filters |= {function.__name__: function for function in written}
     environment.filters |= {"by_value": _by_value, "durations": _durations, "settings": _settings, "uri": uri}
+    environment.filters["inferred"] = _inferred
     environment.tests |= {"refused": figure.refused, "measured": figure.measured, "estimate": _is_estimate}
     environment.globals |= {
         "axis": figure.axis,
@@ -133,6 +134,16 @@ def _labels(attack: str) -> dict[str, str]:
 def _by_value(figures: Mapping[str, figure.Figure]) -> list[tuple[str, figure.Figure]]:
     """Sort named figures, the largest first, those without a value last."""
     return sorted(figures.items(), key=lambda item: -next(figure.ends(item[1]), -np.inf))
+
+
+def _inferred(name: str, scores: Scores) -> str:
+    """Give the label of an inferred attribute; one that is not binary has a figure of its own, which is said."""
+    if name == "inferred_mcc":
+        return f"mean of {sum(other.startswith('inferred_mcc.') for other in scores)}"
+    label, figure = name.partition(".")[2].replace("_", " "), scores[name]
+    if figure is None or not name.startswith(INFERRED):
+        return label
+    return f"{label}, {'balanced accuracy above chance' if figure.unit == 'share' else figure.unit}"
 
 
 def _durations(seconds: Mapping[str, float]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ MARKS = "osD^v<>PX*hpd"
 
 
 def draw_pareto(report: BenchmarkReport, path: Path) -> None:
-    """Draw mean MCC against leakage on test people, with 95 % intervals, as a PNG.
+    """Draw utility against leakage on test people, with 95 % intervals, as a PNG.
 
     Args:
         report: of a benchmark; a leakage that was refused is left out.
@@ -35,12 +35,12 @@ def draw_pareto(report: BenchmarkReport, path: Path) -> None:
         for (leakage, title), panel in zip(SHOWN.items(), line, strict=True):
             for place, name in enumerate(names):
                 shown = [
-                    (share, row.mean_mcc)
+                    (share, row.utility)
                     for row in rows
                     if row.cut == cut and row.defence == name and isinstance(share := row.leakage[leakage], Estimate)
                 ]
                 if name == "none":
-                    control = next(row.mean_mcc for row in rows if row.cut == cut and row.defence == name)
+                    control = next(row.utility for row in rows if row.cut == cut and row.defence == name)
                     panel.axhspan(control.low, control.high, color="0.9", label="unprotected (leakage 1)")
                 if shown:
                     x, y = ([pair[side].value for pair in shown] for side in (0, 1))
@@ -54,7 +54,9 @@ def draw_pareto(report: BenchmarkReport, path: Path) -> None:
             decided = report.decisions[cut][leakage]
             if isinstance(decided, Estimate):
                 panel.axvline(decided.value, color="0.3", ls=":", label="the task's decisions alone")
-            panel.set(title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel="mean MCC of the task")
+            panel.set(
+                title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel=f"{report.title} of the task"
+            )
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120)

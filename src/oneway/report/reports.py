@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from oneway.config import from_json, record, to_dict
 from oneway.errors import InputError
@@ -36,7 +36,7 @@ class Subject:
         noisy: whether it answers differently each time.
         features: their shape.
         picture_size: pixels a side.
-        task: its attributes; none where they are unknown.
+        task: the attributes that it decides; none where they are unknown.
 
     """
 
@@ -153,9 +153,9 @@ class AuditReport:
 @record
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """The task on validation people, each half's decisions made at thresholds chosen on the other half."""
+    """The task's utility on validation people, each half's decisions made at thresholds chosen on the other half."""
 
-    mean_mcc: float
+    utility: Annotated[float, Field(validation_alias=AliasChoices("utility", "mean_mcc"))]
 
 
 @record

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field
 
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
@@ -19,7 +21,7 @@ class Choice:
     """What a setting may be chosen by, on validation people.
 
     Attributes:
-        utility: share of the control's mean MCC.
+        utility: share of the control's; means nothing where that itself is no better than a constant.
         leakage: by name, as far as it was measured.
 
     """
@@ -37,8 +39,8 @@ class BenchmarkRow:
         cut: layer after which features leave the device.
         defence: as `oneway protect --defence` takes it; `none` is the control.
         strength: of it.
-        mean_mcc: utility on test people.
-        control_mean_mcc: the control's.
+        utility: of its task on test people, whose `title` the report says.
+        control_utility: the control's.
         leakage: on test people; refused for the control, which has none to compare with.
         strongest: the inversion attacker that counts for faces.
         face_similarity: that it reaches.
@@ -54,8 +56,8 @@ class BenchmarkRow:
     cut: str
     defence: str
     strength: float
-    mean_mcc: Estimate
-    control_mean_mcc: Estimate
+    utility: Annotated[Estimate, Field(validation_alias=AliasChoices("utility", "mean_mcc"))]
+    control_utility: Annotated[Estimate, Field(validation_alias=AliasChoices("control_utility", "control_mean_mcc"))]
     leakage: Shares
     strongest: str | None
     face_similarity: Estimate | None
@@ -75,6 +77,7 @@ class BenchmarkReport:
     Attributes:
         rows: the settings, the control of each cut first.
         decisions: by cut, the leakages of the task's decisions alone, as the control takes them.
+        title: of the task's utility.
         provenance: what made it.
 
     """
@@ -83,6 +86,7 @@ class BenchmarkReport:
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
+    title: str = "mean MCC"
     provenance: dict[str, object]
 
 

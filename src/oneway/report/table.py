@@ -15,9 +15,10 @@ from oneway.report.profile_table import profile_table
 from oneway.report.reports import AuditReport
 from oneway.report.reproduction import columns
 from oneway.report.sweeps import BenchmarkReport, ExperimentReport, Shares
-from oneway.report.values import Attacks, OrRefused, Queries, Refused, Utility, refusals, scores_of
+from oneway.report.values import INFERRED, Attacks, OrRefused, Queries, Refused, Scores, Utility, refusals, scores_of
 
-UTILITY = "mean_mcc"
+UTILITY = "utility"
+"""The task's figure, among those of attacks."""
 Figure = Estimate | Refused | float | str | None
 Figures = Mapping[str, Figure]
 
@@ -36,11 +37,15 @@ def audit_table(report: AuditReport) -> Table:
     named: dict[str, Figures] = {"this encoder": _figures(report.attacks, report.utility)}
     if report.control is not None:
         named["control (unprotected)"] = _figures(report.control.attacks, report.control.utility)
-    named["floor: knows nothing"] = {
-        name: value
-        for floor in ("mean_face", "constant_prediction", "mean_feature", "chance")
-        for name, value in report.floors.get(floor, {}).items()
-    }
+    named["floor: knows nothing"] = (
+        {UTILITY: 0.0}
+        | dict.fromkeys(_inferred(report.attacks), 0.0)
+        | {
+            name: value
+            for floor in ("mean_face", "constant_prediction", "mean_feature", "chance")
+            for name, value in report.floors.get(floor, {}).items()
+        }
+    )
     named["the task's decisions alone"] = decided
     shares = {
         "tar_at_far_1e-3" if name == "linkage" else name: _percent(share)
@@ -56,7 +61,9 @@ def audit_table(report: AuditReport) -> Table:
     table.add_column("")
     for name in named:
         table.add_column(name, justify="right")
-    labels = {UTILITY: "utility: mean MCC ↑"} | {name: metric.label for name, metric in metrics().items()}
+    title = "" if report.utility is None else report.utility.title
+    labels = {UTILITY: f"utility: {title} ↑"} | {name: metric.label for name, metric in metrics().items()}
+    labels |= {name: f"inferred: {name.removeprefix(INFERRED)} ↓" for name in _inferred(report.attacks)}
     for key, label in labels.items():
         if named["this encoder"].get(key) is not None and not key.endswith("_affine") and key != "rank_5":
             table.add_row(label, *(_text(figures.get(key)) for figures in named.values()))
@@ -99,7 +106,7 @@ def benchmark_table(report: BenchmarkReport) -> Table:
     Last of each cut stands what the task's decisions alone give away, as the control takes them.
     """
     table = Table(title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %)")
-    for name in ("cut", "defence", "strength", "mean MCC ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
+    for name in ("cut", "defence", "strength", f"{report.title} ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
         table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
 
     def add(cut: str, defence: str, strength: str, utility: str, leakage: Shares) -> None:
@@ -108,7 +115,7 @@ def benchmark_table(report: BenchmarkReport) -> Table:
     for cut, decided in report.decisions.items():
         for row in report.rows:
             if row.cut == cut:
-                add(cut, row.defence, f"{row.strength:g}", _text(row.mean_mcc), row.leakage)
+                add(cut, row.defence, f"{row.strength:g}", _text(row.utility), row.leakage)
         add(cut, "the task's decisions alone", "", "", decided)
     late = [row for row in report.rows if row.unconverged]
     if late:
@@ -141,12 +148,13 @@ def experiment_table(report: ExperimentReport) -> Table:
 
 def utility_line(utility: Utility, unknown: int = 0) -> str:
     """Say in one line what an encoder is good for, where so many test pictures do not say whom they show."""
-    mean, shown = utility.mean_mcc, list[str]()
+    mean, shown = utility.value, list[str]()
     if mean.n > unknown:
         shown.append(f"{mean.n - unknown} test people")
     if unknown:
         shown.append(f"{unknown} test pictures of unknown people")
-    return f"mean MCC of {len(utility.mcc)} attributes on {_listed(shown)}: {mean} (floor: 0)"
+    further = "".join(f"; {title} {figure}" for title, figure in utility.further.items())
+    return f"{utility.whole} on {_listed(shown)}: {mean} (floor: 0){further}"
 
 
 def verifier_line(judge: JudgeReport | None) -> str:
@@ -168,10 +176,16 @@ def verifier_line(judge: JudgeReport | None) -> str:
 
 def _figures(attacks: Attacks, utility: Utility | None) -> dict[str, Figure]:
     """Give every figure of an encoder by its metric: of reconstructions those of the panel."""
-    named: dict[str, Figure] = {} if utility is None else {UTILITY: utility.mean_mcc}
+    named: dict[str, Figure] = {} if utility is None else {UTILITY: utility.value}
     for name, metric in metrics().items():
         named[name] = scores_of(attacks.get(metric.attack)).get(name)
-    return named
+    return named | _inferred(attacks)
+
+
+def _inferred(attacks: Attacks) -> Scores:
+    """Give how well each attribute that is not binary is inferred."""
+    scores = scores_of(attacks.get("inference"))
+    return {name: figure for name, figure in scores.items() if name.startswith(INFERRED)}
 
 
 def _remarks(report: AuditReport) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Discriminator, Tag
+from pydantic import AliasChoices, Discriminator, Field, Tag
 
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
@@ -47,6 +47,8 @@ OrRefused = Annotated[
 ]
 Scores = dict[str, Estimate | None]
 """Estimates by the names of `metrics.registry`; none where there is too little data for one."""
+INFERRED = "inferred."
+"""Begins the name of the score of an attribute that is not binary: how well it is inferred, in its task's utility."""
 Floors = dict[str, Estimate | float]
 Facts = dict[str, int | float | str]
 
@@ -54,16 +56,27 @@ Facts = dict[str, int | float | str]
 @record
 @dataclass(frozen=True, kw_only=True)
 class Utility:
-    """What an encoder is good for, on the test people.
+    """What an encoder is good for, on the test people: what its task's decisions are worth.
 
     Attributes:
-        mean_mcc: Matthews correlation of the predicted attributes, the mean over these; a constant has 0.
-        mcc: of each attribute, by name.
+        value: the figure that encoders are compared by: 0 for who decides alike for everybody, 1 without error.
+        title: of this figure, such as mean MCC.
+        of: what is decided, such as 40 attributes; empty in results that were made when there was no other task.
+        each: of each attribute, or of each class, by name.
+        further: other figures, by title.
 
     """
 
-    mean_mcc: Estimate
-    mcc: dict[str, Estimate]
+    value: Annotated[Estimate, Field(validation_alias=AliasChoices("value", "mean_mcc"))]
+    title: str = "mean MCC"
+    of: str = ""
+    each: Annotated[dict[str, Estimate], Field(validation_alias=AliasChoices("each", "mcc"))]
+    further: dict[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> str:
+        """Its title, and what is decided."""
+        return f"{self.title} of {self.of or f'{len(self.each)} attributes'}"
 
 
 @record
@@ -204,7 +217,7 @@ class Number:
 
     Attributes:
         title: what it is.
-        metric: its name in `metrics.registry`; `mean_mcc` is the task's.
+        metric: its name in `metrics.registry`; `utility` is the task's.
         value: of this encoder.
         floor: of who knows nothing.
         control: of the unprotected encoder.

@@ -31,6 +31,7 @@ from oneway.storage.claims import check_claim, claim
 from oneway.sweep.executor import HERE, Executor
 from oneway.sweep.store import Setting, Store, absolute
 from oneway.sweep.timing import Estimate, estimate
+from oneway.tasks.registry import task_of
 
 STORE, JOINED, TABLE, PICTURE, GRID = "store", "joined", "table.csv", "picture.png", "reconstructions.png"
 PAGE, TEXT = "experiments.html", "reproduction.md"
@@ -152,6 +153,12 @@ def experiment(
 
 def _check(planned: Mapping[str, list[Line]], pack: Pack, config: ExperimentConfig, store: Store) -> None:
     """Refuse what would be found only after encoders were trained."""
+    task = task_of(pack, config.protect.task)
+    if task.name != "attributes":
+        raise InputError(
+            f"the paper's experiments are of binary attributes, not of {task.decides}; name some of the pack's with "
+            "--set protect.task=COLUMN,COLUMN"
+        )
     if "tsne" in planned:
         pack.test.labels(config.shown)
     store.check(_audited(planned))

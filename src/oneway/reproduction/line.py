@@ -81,7 +81,7 @@ def row(line: Line, store: Store) -> ExperimentRow:
     assert isinstance(inversion, AttackResult)
     strongest = inversion.strongest.get("face_similarity", inversion.strongest["mse"])
     drawn = inversion.ways[line.attacker or strongest].scores
-    scores: Scores = {"mean_mcc": store.trained(line.setting).utility.mean_mcc}
+    scores: Scores = {"mean_mcc": store.trained(line.setting).utility.value}
     scores |= {name: drawn.get(name) for name in ("face_similarity", "ssim", "psnr", "recognised")}
     if line.attacker is not None:
         scores["strongest_face_similarity"] = inversion.scores.get("face_similarity")

@@ -34,7 +34,7 @@ def lines(config: ExperimentConfig, data: Path, joined: Path | None) -> list[Lin
     """
     plain, gan = _with(config, "mirror"), _with(config, "mirror", "gan")
     own = settings(config, data, audit=gan)
-    single = settings(config, data, audit=plain, changes={"attributes": (config.single,)})
+    single = settings(config, data, audit=plain, changes={"task": (config.single,)})
     made = {"1": own, "3": own, "9": single}
     if joined is not None:
         made["5"] = settings(config, data, attacked=joined, audit=gan)

@@ -38,7 +38,7 @@ class Separated:
 def lines(config: ExperimentConfig, data: Path) -> list[Line]:
     """List the encoders whose features are laid out: each protection, for all attributes and for a single one."""
     found = []
-    for task, changes in (("all attributes", {}), (config.single, {"attributes": (config.single,)})):
+    for task, changes in (("all attributes", {}), (config.single, {"task": (config.single,)})):
         made = settings(config, data, changes=changes)
         for protection in PROTECTIONS:
             title = f"{'unprotected' if protection == 'none' else protection}, {task}"
@@ -79,7 +79,7 @@ def row(line: Line, store: Store, config: ExperimentConfig, out: Path, *, seed: 
         protection=line.protection,
         at=line.at,
         paper={},
-        scores={"mean_mcc": store.trained(line.setting).utility.mean_mcc, **separated.scores},
+        scores={"mean_mcc": store.trained(line.setting).utility.value, **separated.scores},
         run=str(store.run(line.setting).relative_to(store.path)),
         map=str(kept.relative_to(out)),
     )

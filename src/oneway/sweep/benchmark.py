@@ -146,6 +146,7 @@ def compare_defences(
         report = BenchmarkReport(
             rows=[_row(store, cell) for cell in plan],
             decisions={cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
+            title=store.trained(plan[0].setting).utility.title,
             provenance=runs.provenance(**described),
         )
         _write_table(out / TABLE, report.rows)
@@ -165,8 +166,8 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         cut=cell.cut,
         defence=cell.defence,
         strength=cell.strength,
-        mean_mcc=run.utility.mean_mcc,
-        control_mean_mcc=beside.utility.mean_mcc,
+        utility=run.utility.value,
+        control_utility=beside.utility.value,
         leakage=report.leakage,
         strongest=inversion.strongest.get("face_similarity"),
         face_similarity=inversion.scores.get("face_similarity"),
@@ -174,7 +175,7 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         verdict=report.verdict.level,
         unconverged=report.unconverged,
         validation=Choice(
-            utility=run.validation.mean_mcc / beside.validation.mean_mcc,
+            utility=run.validation.utility / held if (held := beside.validation.utility) else 0.0,
             leakage=_shares(report.validation, control.validation),
         ),
         run=str(store.run(cell.setting).relative_to(store.path)),
@@ -201,12 +202,12 @@ def _shares(ours: Mapping[str, Excess], theirs: Mapping[str, Excess]) -> dict[st
 
 def _write_table(path: Path, rows: Sequence[BenchmarkRow]) -> None:
     """Write the rows as CSV: value and ends of the interval of every figure."""
-    figures = ("mean_mcc", *(f"leakage.{name}" for name in LEAKAGES))
+    figures = ("utility", *(f"leakage.{name}" for name in LEAKAGES))
     header = ["cut", "defence", "strength", *(f"{name}{end}" for name in figures for end in ("", " low", " high"))]
     lines = []
     for row in rows:
         line: list[float | str] = [row.cut, row.defence, row.strength]
-        for figure in (row.mean_mcc, *(row.leakage[name] for name in LEAKAGES)):
+        for figure in (row.utility, *(row.leakage[name] for name in LEAKAGES)):
             line += [figure.value, figure.low, figure.high] if isinstance(figure, Estimate) else ["", "", ""]
         lines.append(line)
     with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:

@@ -23,7 +23,7 @@ def recommend(
     Args:
         report: of `compare_defences`.
         cut: the layer.
-        utility: least share of the control's mean MCC.
+        utility: least share of the control's utility.
         leakage: largest of the three leakages.
 
     Returns:
@@ -39,6 +39,12 @@ def recommend(
         if bound is not None and not math.isfinite(bound):
             raise InputError(f"{name} must be a finite number, not {bound}")
     rows = _settings(report, cut)
+    control = rows[0].control_utility
+    if control.value <= 0:
+        raise InputError(
+            f"the control at {cut} has {report.title} {control}, no better than a constant, so no setting can keep a "
+            "share of it; train all of them longer: --set protect.steps=..."
+        )
     judged = [row for row in rows if not _missing(row, rows)] if _measured(rows) else []
     if not judged:
         raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut))}")

@@ -20,6 +20,7 @@ from oneway.protection.run import build
 from oneway.protection.train import Training, open_distance
 from oneway.runtime import launch
 from oneway.sweep.store import Setting, Store
+from oneway.tasks.registry import task_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +62,11 @@ def estimate(settings: Sequence[Setting], store: Store, *, audits: bool = True) 
 
 def _training(setting: Setting) -> float:
     pack, config = Pack.open(setting.data), setting.protect
-    attributes = tuple(config.attributes) or pack.attributes
-    protector = build(config, size=pack.size, num_attributes=len(attributes))
+    task = task_of(pack, config.task)
+    protector = build(config, size=pack.size, num_logits=task.num_logits)
     fabric = launch(config.runtime)
     with TemporaryDirectory() as folder:
-        training = Training(fabric, pack, attributes, config, protector, Path(folder), open_distance(config, fabric))
+        training = Training(fabric, pack, task, config, protector, Path(folder), open_distance(config, fabric))
         warm = min(training.warm_steps, config.steps)
         seconds = warm * _seconds_a_step(training, 0) if warm else 0.0
         if warm < config.steps:
@@ -92,7 +93,7 @@ def _verifier(store: Store) -> Verifier | None:
 def _attacking(setting: Setting, verifier: Verifier | None) -> float:
     """Time steps of the attackers that are trained."""
     pack, audit = Pack.open(setting.attacked), setting.audit
-    encoder = build(setting.protect, size=pack.size, num_attributes=1).encoder
+    encoder = build(setting.protect, size=pack.size, num_logits=1).encoder
     fabric = launch(audit.runtime)
     surrogates = Surrogates() if verifier is None else open_surrogates([verifier], audit, pack, fabric.device)
     rehearsal = Rehearsal(
