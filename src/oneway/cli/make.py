@@ -33,6 +33,7 @@ def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layout
     from oneway.data.prepare import prepare as pack
     from oneway.data.source import READERS, Source
 
+    square = layout.square()
     name = next(name for name, kind in layouts().items() if kind is type(layout))
     with blamed(READERS, name):
         source = layout.source()
@@ -41,7 +42,7 @@ def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layout
     made = pack(
         source,
         layout.out,
-        size=layout.size,
+        **square,
         public=layout.public,
         seed=layout.seed,
         jobs=layout.jobs,

@@ -257,8 +257,8 @@ def describe(
     digest.update(content(labels))
     if isinstance(source.landmarks, np.ndarray):
         digest.update(np.ascontiguousarray(source.landmarks[order]).data)
-    if linked is not None:  # spans alone do not say what is made of them
-        cut = {"frame": linked.frame, "box": linked.box}  # the root, the spans say themselves
+    if linked is not None:  # spans alone do not say what is made of them; the root, they do
+        cut = {name: told for name, told in to_dict(linked).items() if name != "root" and told != "crop"}
         digest.update(json.dumps([wanted.size, cut]).encode())
     description = Description(
         format=FORMAT,

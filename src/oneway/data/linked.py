@@ -19,7 +19,7 @@ from PIL import Image
 
 from oneway.config import Count, record
 from oneway.data.byterange import ByteRange, check_below
-from oneway.data.picture import LARGEST, decode
+from oneway.data.picture import LARGEST, Fit, decode
 from oneway.errors import InputError
 
 SPANS = "spans.parquet"
@@ -33,6 +33,7 @@ class Link:
     frame: tuple[Count, Count] | None
     box: tuple[float, float, float, float] | None
     root: str
+    fit: Fit = "crop"
 
     def __post_init__(self) -> None:
         if self.box is not None:
@@ -49,8 +50,9 @@ class Linked:
         path: the Parquet file of spans, one row an image.
         size: pixels a side.
         frame: (width, height) that every image must have, or None for any.
-        box: the square that is cut out of it, in its pixels, or None for the largest in the middle.
+        box: the square that is cut out of it, in its pixels, or None for what `fit` says.
         root: the folder, or the URL, below which all must lie: a pack of somebody else reads nothing from elsewhere.
+        fit: how a picture becomes a square without a box.
 
     """
 
@@ -59,6 +61,7 @@ class Linked:
     frame: tuple[int, int] | None
     box: tuple[float, float, float, float] | None
     root: str
+    fit: Fit
 
     @property
     def dtype(self) -> np.dtype[np.uint8]:
@@ -101,7 +104,7 @@ class Linked:
             span = ByteRange(files[number], offsets[number], sizes[number])
             check_below(span.file, self.root)
             content = BytesIO(span.read())
-            out[number] = decode(content, f"{span.file} at {span.offset}", self.size, self.frame, self.box)
+            out[number] = decode(content, f"{span.file} at {span.offset}", self.size, self.frame, self.box, self.fit)
 
         list(_threads().map(fill, range(len(rows))))  # decoders let go of the interpreter's lock
         return out
@@ -134,4 +137,4 @@ def open_linked(path: Path, size: int, link: Link) -> Linked:
         raise InputError(
             f"{path.parent}: size must be at most {math.isqrt(LARGEST)}, not {size}; prepare the pack again"
         )
-    return Linked(path, size, link.frame, link.box, link.root)
+    return Linked(path, size, link.frame, link.box, link.root, link.fit)

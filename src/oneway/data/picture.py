@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from math import ceil
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,13 @@ LARGEST = 64_000_000
 """Pixels of the largest picture that is decoded; it takes some 250 MB of memory, and as much again if transparent."""
 LARGEST_FILE = 2**30
 """Bytes of the largest file, or piece of one, that is read for one picture."""
+Fit = Literal["crop", "pad", "stretch"]
+"""How a picture becomes a square: its middle, the whole between borders, or the whole squeezed."""
+CROPS: dict[Fit, str] = {
+    "crop": "the largest square in the middle",
+    "pad": "the whole image in the middle of a square, its edges repeated",
+    "stretch": "the whole image, stretched to a square",
+}
 _ORIENTATION = 0x0112  # the tag of EXIF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -62,8 +69,9 @@ def decode(
     size: int,
     frame: tuple[int, int] | None = None,
     box: tuple[float, float, float, float] | None = None,
+    fit: Fit = "crop",
 ) -> NDArray[np.uint8]:
-    """Decode an image file, cut it to a square and scale it with an antialiased triangle filter.
+    """Decode an image file, make a square of it and scale it with an antialiased triangle filter.
 
     Of several frames the first is taken. What is transparent shows `BACKGROUND`, never the colours that lie under it.
     Grey, palettes and CMYK become RGB; colours of 16 bits keep the upper 8. The rotation that a camera wrote is made;
@@ -74,7 +82,8 @@ def decode(
         name: what messages call it.
         size: pixels a side of the square that is returned.
         frame: the (width, height) that it must have, or None for any.
-        box: the square (left, top, right, bottom) in pixels of that frame, or None for the largest in the middle.
+        box: the square (left, top, right, bottom) in pixels of that frame, or None for what `fit` says.
+        fit: how a picture that is not square becomes one.
 
     Returns:
         (size, size, 3), RGB in 0..255.
@@ -92,12 +101,12 @@ def decode(
                 f"{name}: the frame must be {frame[0]}x{frame[1]} pixels as in the official release, "
                 f"it is {image.width}x{image.height}; use the aligned images, or the folder layout for others"
             )
-        return _square(image, box or middle(*image.size), size)
+        return _square(image, size, fit, box)
 
     return _opened(file, name, cut)
 
 
-def decoded(image: Image.Image, name: str, size: int) -> NDArray[np.uint8]:
+def decoded(image: Image.Image, name: str, size: int, fit: Fit = "crop") -> NDArray[np.uint8]:
     """Make (size, size, 3), RGB in 0..255, of a picture that is open, by the rules of `decode`.
 
     Raises:
@@ -105,7 +114,7 @@ def decoded(image: Image.Image, name: str, size: int) -> NDArray[np.uint8]:
 
     """
     try:
-        return _square(image.copy(), middle(*image.size), size)
+        return _square(image.copy(), size, fit)
     except Exception as error:  # decoders raise anything over bad bytes, MemoryError included
         raise CorruptImage(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
 
@@ -190,21 +199,27 @@ def middle(width: int, height: int) -> tuple[float, float, float, float]:
     return (left, top, left + side, top + side)
 
 
-def _square(image: Image.Image, box: Sequence[float], size: int) -> NDArray[np.uint8]:
+def _square(image: Image.Image, size: int, fit: Fit, box: Sequence[float] | None = None) -> NDArray[np.uint8]:
     width, height = image.size
+    box = box or (middle(width, height) if fit == "crop" else (0, 0, width, height))
+    longer = max(width, height)
+    wide, high = (max(1, round(size * side / longer)) for side in (width, height)) if fit == "pad" else (size, size)
     # The JPEG decoder does the coarse part of a large reduction, and leaves a factor of two to the filter.
-    shrink = min(1.0, 2 * size / (box[2] - box[0]))
+    shrink = min(1.0, max(2 * wide / (box[2] - box[0]), 2 * high / (box[3] - box[1])))
     image.draft(None, (ceil(width * shrink), ceil(height * shrink)))
     across, down = image.size[0] / width, image.size[1] / height
     _check_bits(image)
     scaled = _opaque(image).resize(
-        (size, size),
+        (wide, high),
         Image.Resampling.BILINEAR,
         box=(box[0] * across, box[1] * down, box[2] * across, box[3] * down),
     )
-    # A square stays the same square under the rotations that cameras write into EXIF.
+    # What was chosen stays the same under the rotations that cameras write into EXIF.
     turn = _turn(scaled)
-    return np.asarray(scaled if turn is None else scaled.transpose(turn))
+    pixels = np.asarray(scaled if turn is None else scaled.transpose(turn))
+    lacking = [size - side for side in pixels.shape[:2]]  # padded at the end, so that a long strip takes no memory
+    around = [(lack // 2, lack - lack // 2) for lack in lacking]
+    return np.pad(pixels, [*around, (0, 0)], mode="edge") if any(lacking) else pixels
 
 
 def _check_bits(image: Image.Image) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,17 +22,16 @@ from oneway.data.identities import identified, warn_of_unknown
 from oneway.data.journal import Bad, journalled, line
 from oneway.data.linked import SPANS, Link, write_spans
 from oneway.data.packed import Pack
-from oneway.data.picture import CorruptImage
+from oneway.data.picture import Fit
 from oneway.data.readers.dataset import Dataset, from_dataset
-from oneway.data.source import Files, Reader, Source, read_picture
+from oneway.data.reading import CHUNK, Work, read_chunks
+from oneway.data.source import Files, Source, fitted
 from oneway.data.splits import Division, assign, check
 from oneway.errors import InputError
 from oneway.progress import track
 from oneway.storage.atomic import clear, hold
 from oneway.storage.inputs import read_object
-from oneway.workers import serve
 
-CHUNK = 256
 SETTINGS, JOURNAL, KEPT = "settings.json", "journal.jsonl", "kept.npy"
 OWN = {IMAGES, LABELS, DESCRIPTION, SETTINGS, JOURNAL, KEPT}
 log = logging.getLogger("oneway.data")
@@ -60,6 +57,7 @@ def prepare(
     out: Path,
     *,
     size: int,
+    fit: Fit = "crop",
     groups: Sequence[object] | None = None,
     public: float = 0.5,
     seed: int = 0,
@@ -72,6 +70,8 @@ def prepare(
 ) -> Pack:
     """Pack all images of `source` into the new folder `out` at `size` x `size` pixels.
 
+    Of a picture that is not square, `fit` takes the middle ("crop"), the whole with its edges repeated around it
+    ("pad"), or the whole without keeping its proportions ("stretch").
     A `source` may be any Dataset of torch's kind, and `groups` says of each item whom or what it is of, where that
     is known: no group is in two parts (see `readers.dataset`; then `jobs` is 1 by default). `public` is the
     fraction of the training people who become public; `seed` fixes the division, and `division` says how it is made
@@ -88,6 +88,7 @@ def prepare(
         source, jobs = from_dataset(source, groups), jobs or 1
     elif groups is not None:
         raise InputError("groups: are of a Dataset, and a source has identities of its own; leave them out")
+    source = fitted(source, fit)
     if size < 16:
         raise InputError(f"size: must be at least 16 pixels, got {size}")
     if jobs is not None and jobs < 1:
@@ -114,7 +115,7 @@ def prepare(
     with explained(partial), hold(partial):
         _check_free(out, partial, resume=resume)
         if linked:
-            return _link(source, out, partial, settings, splits, order, skip_bad=skip_bad)
+            return _link(source, out, partial, settings, splits, order, fit, skip_bad=skip_bad)
         work = Work(source.layout, source.reader, order, ImageFile(partial / IMAGES, len(order), size))
         done = _start(work, out, settings)
         try:
@@ -149,6 +150,7 @@ def _link(
     settings: Begun,
     splits: NDArray[np.int8],
     order: NDArray[np.int64],
+    fit: Fit,
     *,
     skip_bad: bool,
 ) -> Pack:
@@ -161,41 +163,10 @@ def _link(
     _check_partial(partial, settings, {SPANS, LABELS, DESCRIPTION})
     spans = reader.spans
     write_spans(partial / SPANS, [spans[index] for index in order])
-    linked = Link(frame=reader.frame, box=reader.box, root=root_of(span.file for span in spans))
+    linked = Link(frame=reader.frame, box=reader.box, root=root_of(span.file for span in spans), fit=fit)
     describe(source, partial / SPANS, settings, splits, order, [], linked)
     os.rename(partial, out)
     return Pack.open(out)
-
-
-@dataclass(frozen=True)
-class Work:
-    """Reads chunks of images and writes each to its place in the file, in several processes at once."""
-
-    layout: str
-    reader: Reader
-    order: NDArray[np.int64]
-    file: ImageFile
-
-    def __call__(self, chunk: int) -> Bad:
-        """Write the rows of `chunk`; return those that cannot be decoded (left black), with the reasons."""
-        start = chunk * CHUNK
-        sources = self.order[start : start + CHUNK]
-        size = self.file.size
-        block = np.zeros((len(sources), size, size, 3), dtype=np.uint8)
-        bad = []
-        for place, index in enumerate(sources):
-            try:
-                block[place] = read_picture(self.layout, self.reader, int(index), size)
-            except CorruptImage as error:
-                bad.append((start + place, str(error)))
-        # On the disk before the journal says so, or a power cut could leave a hole that nobody sees.
-        self.file.write(start, block)
-        return bad
-
-    @property
-    def num_chunks(self) -> int:
-        """Number of chunks, the last of which may be shorter."""
-        return -(-len(self.order) // CHUNK)
 
 
 def _start(work: Work, out: Path, settings: Begun) -> dict[int, Bad]:
@@ -253,7 +224,7 @@ def _read_all(work: Work, done: dict[int, Bad], jobs: int | None, *, skip_bad: b
         open(work.file.path.parent / JOURNAL, "ab") as journal,
         track("preparing", count, enabled=progress, before=before) as advance,
     ):
-        for chunk, bad in _results(work, missing, jobs):
+        for chunk, bad in read_chunks(work, missing, jobs):
             if bad and not skip_bad:
                 raise InputError(
                     f"{_some([why for _, why in bad])}; repair the files and rerun with --resume, or "
@@ -263,35 +234,6 @@ def _read_all(work: Work, done: dict[int, Bad], jobs: int | None, *, skip_bad: b
             journal.write(line(chunk, bad))
             journal.flush()
             advance(min(CHUNK, count - chunk * CHUNK))
-
-
-def _results(work: Work, chunks: list[int], jobs: int | None) -> Iterator[tuple[int, Bad]]:
-    jobs = min(jobs or os.cpu_count() or 1, len(chunks))
-    if jobs <= 1:
-        yield from ((chunk, work(chunk)) for chunk in chunks)
-        return
-    # Spawned, since a fork of a process with running threads (torch, rich) may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_enter, initargs=(work,))
-    try:
-        futures = {pool.submit(_work_on, chunk): chunk for chunk in chunks}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-_work: Work
-
-
-def _enter(work: Work) -> None:
-    global _work
-    _work = work
-    serve()
-
-
-def _work_on(chunk: int) -> Bad:
-    return _work(chunk)
 
 
 def _some(items: list[str]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from oneway.data.byterange import ByteRange
 from oneway.data.columns import Labels, check, kind_of, table_of
-from oneway.data.picture import decode
+from oneway.data.picture import CROPS, Fit, decode
 from oneway.errors import InputError
 from oneway.plugins import Unfit, blamed
 
@@ -51,7 +51,17 @@ class Files(Reader, Protocol):
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
-        """The square that is cut out, if it is not the largest in the middle."""
+        """The square that is cut out, if each is cut alike."""
+        ...
+
+
+@runtime_checkable
+class Fitting(Reader, Protocol):
+    """A reader, and a dataclass, of pictures of any shape."""
+
+    @property
+    def fit(self) -> Fit:
+        """How those that are not square become so."""
         ...
 
 
@@ -150,6 +160,33 @@ class Source:
                 )
 
 
+def fitted(source: Source, fit: Fit) -> Source:
+    """Let the pictures of a source become squares by `fit`.
+
+    Raises:
+        InputError: if `fit` is none of those, or anything but "crop" for a source that cuts its pictures in a way
+            of its own, or whose landmarks lie in the square that is cut out.
+
+    """
+    ways = get_args(Fit)
+    if fit not in ways:
+        raise InputError(f"fit: must be {', '.join(ways[:-1])} or {ways[-1]}, not {fit!r}")
+    if fit == "crop":
+        return source
+    reader = source.reader
+    if source.crop != CROPS["crop"] or not isinstance(reader, Fitting) or not is_dataclass(reader):
+        raise InputError(
+            f"fit: {fit} is for pictures of any shape, and the {source.layout} layout gives squares of its own "
+            f"({source.crop}); leave it out"
+        )
+    if source.landmarks is not None:
+        raise InputError(
+            f"fit: {fit} would move the landmarks, which are known of the square in the middle; leave out either, or "
+            "cut the faces out by a detector"
+        )
+    return replace(source, reader=replace(reader, fit=fit), crop=CROPS[fit])
+
+
 def read_picture(layout: str, reader: Reader, index: int, size: int) -> NDArray[np.uint8]:
     """Read image `index` of a layout, (size, size, 3), RGB in 0..255.
 
@@ -168,21 +205,22 @@ def read_picture(layout: str, reader: Reader, index: int, size: int) -> NDArray[
 
 @dataclass(frozen=True)
 class Photographs:
-    """Reads image files below `root`, cut to a square and scaled with an antialiased triangle filter.
+    """Reads image files below `root`, made square and scaled with an antialiased triangle filter.
 
     `frame` is the (width, height) every file must have, or None for any. `box` is the square (left, top,
-    right, bottom) in pixels of that frame, or None for the largest square in the middle of each file.
+    right, bottom) in pixels of that frame, or None for what `fit` makes of each file.
     """
 
     root: Path
     names: tuple[str, ...]
     frame: tuple[int, int] | None = None
     box: tuple[float, float, float, float] | None = None
+    fit: Fit = "crop"
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`, or `InputError` for another frame."""
         path = self.root / self.names[index]
-        return decode(path, str(path), size, self.frame, self.box)
+        return decode(path, str(path), size, self.frame, self.box, self.fit)
 
     @property
     def spans(self) -> list[ByteRange]:

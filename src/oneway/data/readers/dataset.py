@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oneway.data.columns import classes, simplest
-from oneway.data.picture import decoded
+from oneway.data.picture import CROPS, Fit, decoded
 from oneway.data.source import Source
 from oneway.errors import InputError
 
@@ -39,11 +39,12 @@ class Items:
     """Reads the pictures of a Dataset."""
 
     dataset: Dataset
+    fit: Fit = "crop"
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`."""
         picture, _ = _item(self.dataset, index)
-        return decoded(_picture(picture, index), f"item {index}", size)
+        return decoded(_picture(picture, index), f"item {index}", size, self.fit)
 
 
 def from_dataset(dataset: Dataset, groups: Sequence[object] | None = None) -> Source:
@@ -95,7 +96,7 @@ def from_dataset(dataset: Dataset, groups: Sequence[object] | None = None) -> So
         partition=None,
         landmarks=None,
         reader=Items(dataset),
-        crop="the largest square in the middle",
+        crop=CROPS["crop"],
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from oneway.data.columns import simplest
-from oneway.data.picture import SUFFIXES
+from oneway.data.picture import CROPS, SUFFIXES
 from oneway.data.readers.labels import (
     IDENTITY_COLUMNS,
     attributes,
@@ -120,7 +120,7 @@ def _source(
         partition=partition,
         landmarks=landmarks,
         reader=Photographs(root, images),
-        crop="the largest square in the middle",
+        crop=CROPS["crop"],
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from oneway.data.byterange import matching
-from oneway.data.picture import decode
+from oneway.data.picture import CROPS, Fit, decode
 from oneway.data.readers import rowgroups
 from oneway.data.readers.labels import IDENTITY_COLUMNS, chosen, texts
 from oneway.data.readers.typed import check_labelled, labelled, read_labels
@@ -42,7 +42,7 @@ IDENTITIES = (*IDENTITY_COLUMNS, "celeb_id", "person_id", "subject")
 
 @dataclass(frozen=True)
 class Column:
-    """Reads the images of a dataset's column, the largest square in the middle of each.
+    """Reads the images of a dataset's column, each made a square by `fit`.
 
     Those that are stored as paths must lie below one of the folders `homes`.
     """
@@ -51,11 +51,12 @@ class Column:
     column: str
     names: tuple[str, ...]
     homes: tuple[Path, ...]
+    fit: Fit = "crop"
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`."""
         name = self.names[index]
-        return decode(rowgroups.encoded(self.dataset[index][self.column], name, self.homes), name, size)
+        return decode(rowgroups.encoded(self.dataset[index][self.column], name, self.homes), name, size, fit=self.fit)
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def read(path: str, identity: str | None = None, split: str | None = None, attri
         partition=tuple(parts) if len(opened.splits) > 1 else None,
         landmarks=None,
         reader=opened.reader(images[0], names),
-        crop="the largest square in the middle",
+        crop=CROPS["crop"],
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
+from oneway.errors import InputError
 from oneway.plugins import loaded, points
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class Packing(ABC):
 
     Attributes:
         out: The new pack's folder.
-        size: Pixels a side of the packed pictures.
+        size: Pixels a side of the packed pictures. What is not square loses its sides; 64:pad keeps them and repeats
+            the edges around the picture, 64:stretch squeezes it.
         public: Share of the training people whose pictures the attacker has; the rest are private.
         seed: Decides which people are public.
         jobs: Processes that read pictures; one for each processor by default.
@@ -34,7 +36,7 @@ class Packing(ABC):
     """
 
     out: Path
-    size: int = 64
+    size: Annotated[int | str, arg(metavar="INT[:crop|pad|stretch]")] = 64
     public: float = 0.5
     seed: int = 0
     jobs: int | None = None
@@ -53,6 +55,21 @@ class Packing(ABC):
     def further(self) -> dict[str, Any]:
         """Give what else `prepare` is asked for."""
         return {}
+
+    def square(self) -> dict[str, Any]:
+        """Give what `prepare` is asked for by the size: pixels a side, and how pictures become square.
+
+        Raises:
+            InputError: if the size is no whole number, with or without a word after a colon.
+
+        """
+        pixels, colon, fit = str(self.size).partition(":")
+        if not pixels.isdecimal():
+            raise InputError(
+                f"size: must be a whole number of pixels, with :pad or :stretch behind it if pictures are not square, "
+                f"not {self.size!r}"
+            )
+        return {"size": int(pixels), "fit": fit if colon else "crop"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from oneway.data.byterange import opened
-from oneway.data.picture import CorruptImage, decode
+from oneway.data.picture import CorruptImage, Fit, decode
 from oneway.errors import InputError
 
 
@@ -31,7 +31,7 @@ class Group:
 
 @dataclass(frozen=True)
 class RowGroups:
-    """Reads images out of row groups, the largest square in the middle of each.
+    """Reads images out of row groups, each made a square by `fit`.
 
     Nothing is copied to this machine's disk. A process holds two groups' images in memory, so that images which are
     asked for in their order are read once.
@@ -40,12 +40,14 @@ class RowGroups:
         groups: in the order of the images.
         column: of images, as encoded bytes or as Hugging Face's pairs of bytes and path.
         names: of the images.
+        fit: how one that is not square becomes so.
 
     """
 
     groups: tuple[Group, ...]
     column: str
     names: tuple[str, ...]
+    fit: Fit = "crop"
 
     @cached_property
     def _ends(self) -> NDArray[np.int64]:
@@ -60,7 +62,7 @@ class RowGroups:
         name = f"{group.file}: {self.names[index]}"
         file = group.file.removeprefix("file://")
         homes = () if "://" in file else (Path(file).parent,)
-        return decode(encoded(stored, name, homes), name, size)
+        return decode(encoded(stored, name, homes), name, size, fit=self.fit)
 
 
 def encoded(stored: Any, name: str, homes: Sequence[Path]) -> BytesIO | Path:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from oneway.data.byterange import ByteRange, matching, opened
-from oneway.data.picture import SUFFIXES, decode
+from oneway.data.picture import CROPS, SUFFIXES, Fit, decode
 from oneway.data.readers.labels import IDENTITY_COLUMNS, binaries, chosen, partition_of, passed_over, some, texts
 from oneway.data.readers.tar import members
 from oneway.data.source import Source
@@ -27,17 +27,18 @@ log = logging.getLogger("oneway.data")
 
 @dataclass(frozen=True)
 class Shards:
-    """Reads images out of shards, the largest square in the middle of each."""
+    """Reads images out of shards, each made a square by `fit`."""
 
     spans: tuple[ByteRange, ...]
     names: tuple[str, ...]
     frame: None = None
     box: None = None
+    fit: Fit = "crop"
 
     def __call__(self, index: int, size: int) -> NDArray[np.uint8]:
         """Return image `index`, (size, size, 3); raise `CorruptImage`."""
         span = self.spans[index]
-        return decode(BytesIO(span.read()), f"{span.file}: {self.names[index]}", size)
+        return decode(BytesIO(span.read()), f"{span.file}: {self.names[index]}", size, fit=self.fit)
 
 
 def read(pattern: str, identity: str | None = None) -> Source:
@@ -82,7 +83,7 @@ def read(pattern: str, identity: str | None = None) -> Source:
         partition=partition,
         landmarks=None,
         reader=Shards(tuple(images.values()), names),
-        crop="the largest square in the middle",
+        crop=CROPS["crop"],
     )
 
 
