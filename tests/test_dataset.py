@@ -48,6 +48,14 @@ def test_pictures_of_every_form_are_the_same_pixels(form: str) -> None:
     np.testing.assert_array_equal(source.reader(1, 16), PIXELS[1, 2:18])  # the largest square in the middle
 
 
+def test_pictures_of_16_bits_keep_the_upper_8() -> None:
+    wide = RANDOM.integers(0, 2**16, (16, 16, 3), dtype=np.uint16)
+    for given in (wide, wide[..., 0], Image.fromarray(wide[..., 0])):
+        found = from_dataset(Set([(given, True)])).reader(0, 16)
+        three = np.asarray(given) if np.ndim(given) == 3 else np.repeat(wide[..., :1], 3, axis=2)
+        np.testing.assert_array_equal(found, three >> 8)
+
+
 def test_grey_pictures_are_grey() -> None:
     grey = PIXELS[0, :16, :, 0]
     for given in (grey, torch.from_numpy(grey)[None], Image.fromarray(grey)):

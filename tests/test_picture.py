@@ -113,11 +113,80 @@ def test_of_several_frames_the_first_is_taken(tmp_path: Path, suffix: str) -> No
     assert np.abs(drawn(tmp_path / f"a{suffix}").astype(int) - np.array(GREEN)).max() <= 2
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_greys_of_more_than_8_bits_are_refused_by_name(tmp_path: Path, mode: str) -> None:
-    dtype = {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]
+def chunk(kind: bytes, content: bytes, *, damaged: bool = False) -> bytes:
+    """A piece of a PNG."""
+    check = zlib.crc32(kind + content) ^ damaged
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+
+END = chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_numbers_of_which_nothing_says_the_range_are_refused_by_name(tmp_path: Path, mode: str) -> None:
+    dtype = {"I": np.int32, "F": np.float32}[mode]
     Image.fromarray((np.arange(256) * 257).reshape(16, 16).astype(dtype)).save(tmp_path / "a.tiff")
     assert f"mode {mode}" in refusal(tmp_path / "a.tiff")
+
+
+GREYS = np.random.default_rng(0).integers(0, 2**16, (16, 16), dtype=np.uint16)
+
+
+def png(values: NDArray[np.uint16], *before: bytes) -> bytes:
+    """A grey PNG of 16 bits."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", 16, 16, 16, 0, 0, 0, 0)
+    return PNG + chunk(b"IHDR", header) + b"".join(before) + chunk(b"IDAT", zlib.compress(rows)) + END
+
+
+def tiff(values: NDArray[np.uint16], photometric: int, order: str = "<", bits: int = 16) -> bytes:
+    """A grey TIFF of one strip; of 12 bits, two pixels in three bytes."""
+    if bits == 12:
+        pairs = values.reshape(-1, 2).astype(np.uint32)
+        both = pairs[:, 0] << 12 | pairs[:, 1]
+        strip = np.stack([both >> 16, both >> 8, both], axis=1).astype(np.uint8).tobytes()
+    else:
+        strip = values.astype(f"{order}u2").tobytes()
+    tags = {256: 16, 257: 16, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 16, 279: len(strip)}
+    kind = {273: 4, 279: 4}
+    entries = b"".join(
+        struct.pack(f"{order}HHI", tag, kind.get(tag, 3), 1)
+        + (struct.pack(f"{order}I", value) if tag in kind else struct.pack(f"{order}HH", value, 0))
+        for tag, value in tags.items()
+    )
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8 + len(strip))
+    return head + strip + struct.pack(f"{order}H", len(tags)) + entries + b"\0" * 4
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [
+        (".png", png(GREYS)),
+        (".tiff", tiff(GREYS, 1)),
+        (".tiff", tiff(GREYS, 1, ">")),
+        (".tiff", tiff(~GREYS, 0)),
+        (".tiff", tiff(GREYS >> 4, 1, bits=12)),
+    ],
+    ids=["PNG", "TIFF", "TIFF of the other order", "TIFF whose white is 0", "TIFF of 12 bits"],
+)
+def test_greys_of_16_bits_keep_the_upper_8_as_colours_do(tmp_path: Path, suffix: str, content: bytes) -> None:
+    (tmp_path / f"a{suffix}").write_bytes(content)
+    expected = np.repeat((GREYS >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(drawn(tmp_path / f"a{suffix}"), expected)
+
+
+def test_no_grey_of_16_bits_is_scaled_by_its_own_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(GREYS // 16))
+    assert drawn(tmp_path / "a.png").max() == 15
+
+
+def test_a_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
+    values = np.full((16, 16), 0x1234, dtype=np.uint16)
+    values[:, 8:] = 0x1235  # the next grey, of the same upper 8 bits
+    (tmp_path / "a.png").write_bytes(png(values, chunk(b"tRNS", struct.pack(">H", 0x1234))))
+    found = drawn(tmp_path / "a.png")
+    assert (found[:, :8] == 255).all()
+    assert (found[:, 8:] == 0x12).all()
 
 
 def test_colours_of_16_bits_keep_the_upper_8(tmp_path: Path) -> None:
@@ -128,13 +197,6 @@ def test_colours_of_16_bits_keep_the_upper_8(tmp_path: Path) -> None:
     np.testing.assert_array_equal(drawn(tmp_path / "a.png"), values >> 8)
 
 
-def chunk(kind: bytes, content: bytes, *, damaged: bool = False) -> bytes:
-    """A piece of a PNG."""
-    check = zlib.crc32(kind + content) ^ damaged
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
-
-
-END = chunk(b"IEND", b"")
 TOO_LONG = zlib.compress(b"x" * (2**20 + 9))
 
 

@@ -43,6 +43,7 @@ CROPS: dict[Fit, str] = {
     "stretch": "the whole image, stretched to a square",
 }
 _ORIENTATION = 0x0112  # the tag of EXIF
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -74,7 +75,7 @@ def decode(
     """Decode an image file, make a square of it and scale it with an antialiased triangle filter.
 
     Of several frames the first is taken. What is transparent shows `BACKGROUND`, never the colours that lie under it.
-    Grey, palettes and CMYK become RGB; colours of 16 bits keep the upper 8. The rotation that a camera wrote is made;
+    Grey, palettes and CMYK become RGB; what has 16 bits keeps the upper 8. The rotation that a camera wrote is made;
     no other metadata counts, and none that is damaged spoils the pixels.
 
     Args:
@@ -90,7 +91,7 @@ def decode(
 
     Raises:
         CorruptImage: if it cannot be decoded, for whatever reason: it is damaged, no regular file, of none of
-            `FORMATS`, larger than `LARGEST`, wholly transparent, or its greys or numbers have more than 8 bits.
+            `FORMATS`, larger than `LARGEST`, wholly transparent, or of numbers of no known range (modes I and F).
         InputError: if it is of another size than `frame`.
 
     """
@@ -114,7 +115,7 @@ def decoded(image: Image.Image, name: str, size: int, fit: Fit = "crop") -> NDAr
 
     """
     try:
-        return _square(image.copy(), size, fit)
+        return _square(_eight_bits(image).copy(), size, fit)  # a copy has no tags of TIFF
     except Exception as error:  # decoders raise anything over bad bytes, MemoryError included
         raise CorruptImage(f"{name}: cannot be decoded ({str(error) or type(error).__name__})") from error
 
@@ -128,7 +129,6 @@ def whole(file: Path, name: str) -> Image.Image:
     """
 
     def seen(image: Image.Image) -> Image.Image:
-        _check_bits(image)
         picture = _opaque(image)
         turn = _turn(picture)
         return picture.copy() if turn is None else picture.transpose(turn)
@@ -208,7 +208,6 @@ def _square(image: Image.Image, size: int, fit: Fit, box: Sequence[float] | None
     shrink = min(1.0, max(2 * wide / (box[2] - box[0]), 2 * high / (box[3] - box[1])))
     image.draft(None, (ceil(width * shrink), ceil(height * shrink)))
     across, down = image.size[0] / width, image.size[1] / height
-    _check_bits(image)
     scaled = _opaque(image).resize(
         (wide, high),
         Image.Resampling.BILINEAR,
@@ -222,14 +221,30 @@ def _square(image: Image.Image, size: int, fit: Fit, box: Sequence[float] | None
     return np.pad(pixels, [*around, (0, 0)], mode="edge") if any(lacking) else pixels
 
 
-def _check_bits(image: Image.Image) -> None:
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(f"pixels of mode {image.mode} have more than 8 bits a channel; convert it to 8 bits")
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Keep the upper 8 bits of greys of 16, as Pillow does of colours, in all pictures alike."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    if not image.mode.startswith("I;16"):
+        raise ValueError(f"nothing says which range pixels of mode {image.mode} have; convert it to 8 or 16 bits")
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    if tags.get(_BITS) == (12,):
+        values = values << 4
+    if tags.get(_PHOTOMETRIC) == 0:  # white is 0, which Pillow heeds for 8 bits alone
+        values = ~values
+    grey = Image.fromarray((values >> 8).astype(np.uint8))
+    info = dict(image.info)
+    clear = info.pop("transparency", None)
+    if clear is not None:
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    grey.info = info
+    return grey
 
 
 def _opaque(image: Image.Image) -> Image.Image:
     """Make RGB of a picture, what is transparent on `BACKGROUND`; its metadata goes with it."""
     image.load()
+    image = _eight_bits(image)
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     layer = image.convert("RGBA")

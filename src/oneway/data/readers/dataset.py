@@ -52,7 +52,8 @@ def from_dataset(dataset: Dataset, groups: Sequence[object] | None = None) -> So
 
     Args:
         dataset: each item is (picture, label). A picture is one of PIL, or an array or tensor: bytes (h, w), (h, w, 3)
-            or (3, h, w), or floats in 0..1 of these shapes. A label is a bool, an int (of a class, by the Dataset's
+            or (3, h, w), or uint16 (its upper 8 bits count)
+            or floats in 0..1 of these shapes. A label is a bool, an int (of a class, by the Dataset's
             `classes` where it has them), a float (a number), a word (of a class), None where it is missing, or a
             dict of these by the name of the attribute.
         groups: for each item whom, or what, it is of (a person, patient, device, ...): no group is in two parts. None
@@ -123,10 +124,10 @@ def _picture(given: Any, index: int) -> Image.Image:
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     fits = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
-    if not fits or not pixels.size or (pixels.dtype != np.uint8 and pixels.dtype.kind != "f"):
+    if not fits or not pixels.size or (pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f"):
         raise InputError(
-            f"the picture of item {index} is {_said(given)}; it must be one of PIL, or bytes or floats in 0..1 of "
-            "shape (h, w), (h, w, 3) or (3, h, w)"
+            f"the picture of item {index} is {_said(given)}; it must be one of PIL, or bytes, uint16 or floats in "
+            "0..1, of shape (h, w), (h, w, 3) or (3, h, w)"
         )
     if pixels.dtype.kind == "f":
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
@@ -135,6 +136,8 @@ def _picture(given: Any, index: int) -> Image.Image:
                 "leave out the normalisation, which belongs to the network"
             )
         pixels = np.rint(255 * pixels.astype(np.float64)).astype(np.uint8)
+    elif pixels.dtype == np.uint16:
+        pixels = (pixels >> 8).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
