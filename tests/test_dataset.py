@@ -122,6 +122,27 @@ def test_a_dataset_that_lies_is_refused_by_its_item(made: Callable[[], Any], sai
         from_dataset(made())
 
 
+def test_a_given_division_is_kept(tmp_path: Path) -> None:
+    items = [(PIXELS[index], index % 2 == 0) for index in range(60)]
+    split = ["train"] * 40 + ["Val"] * 8 + ["test"] * 12
+    pack = oneway.prepare(Set(items), tmp_path / "pack", size=16, split=split, progress=False)
+    assert sorted(pack.test.names) == [str(index) for index in range(48, 60)]
+    assert sorted(pack.validation.names) == [str(index) for index in range(40, 48)]
+    assert len(pack.private) + len(pack.public) == 40
+
+
+def test_a_division_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    data = Set([(PIXELS[index], index % 2 == 0) for index in range(6)])
+    with pytest.raises(InputError, match="split is 2, and the dataset has 6 items; give one for each"):
+        from_dataset(data, split=["train", "test"])
+    with pytest.raises(InputError, match="split of item 1 is 'exam'; it must be one of train, validation"):
+        from_dataset(data, split=["train", "exam", *["test"] * 4])
+    with pytest.raises(InputError, match="'a'"):  # one group in two parts
+        oneway.prepare(data, tmp_path / "p", size=16, groups=list("abcabc"), split=["train"] * 3 + ["test"] * 3)
+    with pytest.raises(InputError, match="split: is of a Dataset"):
+        oneway.prepare(from_dataset(data), tmp_path / "p", size=16, split=["train"] * 6)
+
+
 def test_groups_must_be_one_for_each_item(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="groups are 2, and the dataset has 1 items"):
         from_dataset(Set([(PIXELS[0], 0)]), ["a", "b"])

@@ -59,6 +59,7 @@ def prepare(
     size: int,
     fit: Fit = "crop",
     groups: Sequence[object] | None = None,
+    split: Sequence[str] | None = None,
     public: float = 0.5,
     seed: int = 0,
     division: Division = "shuffle",
@@ -73,7 +74,8 @@ def prepare(
     Of a picture that is not square, `fit` takes the middle ("crop"), the whole with its edges repeated around it
     ("pad"), or the whole without keeping its proportions ("stretch").
     A `source` may be any Dataset of torch's kind, and `groups` says of each item whom or what it is of, where that
-    is known: no group is in two parts (see `readers.dataset`; then `jobs` is 1 by default). `public` is the
+    is known: no group is in two parts;
+    `split` is its part, if it has one already (see `readers.dataset`; then `jobs` is 1 by default). `public` is the
     fraction of the training people who become public; `seed` fixes the division, and `division` says how it is made
     (see `splits.assign`); `jobs` is the number of processes (default: one a core). The pack grows in `OUT.partial`
     and gets its name when it is complete; after an interruption `resume` goes on where it was and gives the same
@@ -85,9 +87,11 @@ def prepare(
     """
     out = Path(out)
     if not isinstance(source, Source):
-        source, jobs = from_dataset(source, groups), jobs or 1
+        source, jobs = from_dataset(source, groups, split), jobs or 1
     elif groups is not None:
         raise InputError("groups: are of a Dataset, and a source has identities of its own; leave them out")
+    elif split is not None:
+        raise InputError("split: is of a Dataset, and a source has a partition of its own; leave it out")
     source = fitted(source, fit)
     if size < 16:
         raise InputError(f"size: must be at least 16 pixels, got {size}")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from oneway.data.columns import classes, simplest
 from oneway.data.picture import CROPS, Fit, decoded
+from oneway.data.readers.labels import PARTITIONS, SPLIT_NAMES
 from oneway.data.source import Source
 from oneway.errors import InputError
 
@@ -47,17 +48,20 @@ class Items:
         return decoded(_picture(picture, index), f"item {index}", size, self.fit)
 
 
-def from_dataset(dataset: Dataset, groups: Sequence[object] | None = None) -> Source:
+def from_dataset(
+    dataset: Dataset, groups: Sequence[object] | None = None, split: Sequence[str] | None = None
+) -> Source:
     """Describe a Dataset; every item is asked for once now, for its label, and again for its picture.
 
     Args:
         dataset: each item is (picture, label). A picture is one of PIL, or an array or tensor: bytes (h, w), (h, w, 3)
-            or (3, h, w), or uint16 (its upper 8 bits count)
-            or floats in 0..1 of these shapes. A label is a bool, an int (of a class, by the Dataset's
-            `classes` where it has them), a float (a number), a word (of a class), None where it is missing, or a
-            dict of these by the name of the attribute.
+            or (3, h, w), or uint16 (its upper 8 bits count) or floats in 0..1 of these shapes. A label is a bool, an
+            int (of a class, by the Dataset's `classes` where it has them), a float (a number), a word (of a class),
+            None where it is missing, or a dict of these by the name of the attribute.
         groups: for each item whom, or what, it is of (a person, patient, device, ...): no group is in two parts. None
             or an empty text where that is not known.
+        split: for each item the part that it is in, if that is given: train, validation, test, or private and public
+            instead of train, as folders and tables have it.
 
     Raises:
         InputError: for anything else, naming the item.
@@ -71,6 +75,8 @@ def from_dataset(dataset: Dataset, groups: Sequence[object] | None = None) -> So
         ) from error
     if groups is not None and len(groups) != count:
         raise InputError(f"groups are {len(groups)}, and the dataset has {count} items; give one for each")
+    if split is not None and len(split) != count:
+        raise InputError(f"split is {len(split)}, and the dataset has {count} items; give one for each")
     told: list[Mapping[str, Label]] = []
     for index in range(count):
         picture, label = _item(dataset, index)
@@ -94,11 +100,18 @@ def from_dataset(dataset: Dataset, groups: Sequence[object] | None = None) -> So
         attributes=tuple(columns),
         labels=np.zeros((count, 0), dtype=np.bool_) if table is None else simplest(table),
         identities=None if groups is None else tuple("" if group is None else str(_plain(group)) for group in groups),
-        partition=None,
+        partition=None if split is None else tuple(_part(part, index) for index, part in enumerate(split)),
         landmarks=None,
         reader=Items(dataset),
         crop=CROPS["crop"],
     )
+
+
+def _part(given: object, index: int) -> str:
+    part = SPLIT_NAMES.get(str(given).lower())
+    if part is None:
+        raise InputError(f"split of item {index} is {given!r}; it must be one of {', '.join(PARTITIONS)}")
+    return part
 
 
 def _item(dataset: Dataset, index: int) -> tuple[Any, Any]:
