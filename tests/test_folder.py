@@ -119,7 +119,7 @@ def test_images_that_cannot_be_used(tmp_path: Path) -> None:
     truncate(photograph(tmp_path / "a.jpg", 200, 200))
     truncate(photograph(tmp_path / "b.png", 200, 200))
     (tmp_path / "c.webp").write_bytes(b"RIFF")
-    Image.fromarray(np.zeros((20, 20), dtype=np.uint16)).save(tmp_path / "d.png")
+    Image.fromarray(np.zeros((20, 20), dtype=np.int32)).save(tmp_path / "d.tiff")
     source = folder.read(tmp_path)
     for index, name in enumerate(source.names):
         with pytest.raises(CorruptImage, match=f"{name}: cannot be decoded"):
