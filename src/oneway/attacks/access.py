@@ -242,3 +242,10 @@ def all_features(access: Access, part: Part, *, mirrored: bool = False) -> NDArr
         index = np.arange(start, min(start + 256, len(part)))
         given.append(access.features(part, index, np.ones(len(index), dtype=np.bool_) if mirrored else None))
     return torch.cat(given).cpu().numpy()
+
+
+@torch.no_grad()
+def mapped_features(access: Access, network: nn.Module, part: Part) -> Tensor:
+    """Map the features of a whole part by a network: (len(part), k), in float32."""
+    starts = range(0, len(part), 256)
+    return torch.cat([network(access.features(part, slice(start, start + 256))).float() for start in starts])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks.access import Access, sample
+from oneway.attacks.access import Access, mapped_features, sample
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
 from oneway.attacks.linkage import normalise
 from oneway.attacks.pairs import Pairs, Regress
@@ -110,15 +110,10 @@ def learn(
     )
 
 
-@torch.no_grad()
 def predict(access: Access, network: nn.Module, part: Part) -> Vectors:
     """Predict the verifier's features of every picture of a part: unit vectors (n, d)."""
     network.eval()
-    given = [
-        F.normalize(network(access.features(part, slice(start, start + 256))).float(), dim=1)
-        for start in range(0, len(part), 256)
-    ]
-    return torch.cat(given).cpu().numpy()
+    return F.normalize(mapped_features(access, network, part), dim=1).cpu().numpy()
 
 
 def together(predictions: Mapping[str, Sequence[Vectors]], constant: Vectors, known: Vectors) -> dict[str, Vectors]:

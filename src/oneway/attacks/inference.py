@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from oneway import losses
-from oneway.attacks.access import Access, Bools, sample
+from oneway.attacks.access import Access, Bools, mapped_features, sample
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
 from oneway.config import Count, Positive, checked
 from oneway.data.batches import Batches
@@ -150,11 +150,9 @@ def predict_attributes(access: Access, head: Head, part: Part) -> Bools:
     return logits_of(access, head, part).numpy() > 0
 
 
-@torch.no_grad()
 def logits_of(access: Access, head: nn.Module, part: Part) -> Tensor:
     """Give the probe's logits of every picture of a part: (len(part), k)."""
-    starts = range(0, len(part), 256)
-    return torch.cat([head(access.features(part, slice(start, start + 256))).float().cpu() for start in starts])
+    return mapped_features(access, head, part).cpu()
 
 
 def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Floats) -> Bools:

@@ -7,6 +7,8 @@ Nystroem's approximation (Williams and Seeger, NIPS 2000) of kernel ridge regres
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -95,8 +97,7 @@ def regress(pairs: Pairs, targets: Targets, error: Error) -> tuple[Kernel, float
                 sums.add(access.features(public, index, mirrored if turn else None), targets(index, mirrored))
     kernel, best = sums.kernel, np.inf
     kept = kernel.weights.clone(), kernel.middle.clone()
-    for penalty in PENALTIES:
-        weights, middle = sums.solve(penalty)
+    for weights, middle in sums.solutions():
         kernel.weights.copy_(weights)
         kernel.middle.copy_(middle)
         reached = error(kernel)
@@ -125,13 +126,14 @@ class _Sums:
         self._totals += both.sum(dim=0, dtype=torch.float64)
         self._count += len(both)
 
-    def solve(self, penalty: float) -> tuple[Tensor, Tensor]:
-        """Give the weights of the functions and what is predicted knowing nothing."""
+    def solutions(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Give the weights of the functions and what is predicted knowing nothing, for each penalty in turn."""
         number, means = len(self._products), self._totals / self._count
         covariance = self._products / self._count - means[:number, None] * means
-        system = covariance[:, :number] + penalty * self.kernel.among_centres().double()
-        weights = torch.cholesky_solve(covariance[:, number:], _factor(system))
-        return weights.float(), (means[number:] - means[:number] @ weights).float()
+        among = self.kernel.among_centres().double()
+        for penalty in PENALTIES:
+            weights = torch.cholesky_solve(covariance[:, number:], _factor(covariance[:, :number] + penalty * among))
+            yield weights.float(), (means[number:] - means[:number] @ weights).float()
 
 
 def _factor(system: Tensor) -> Tensor:

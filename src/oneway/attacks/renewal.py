@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from oneway.attacks.access import Access, Bools, Index
+from oneway.attacks.access import Access, Bools, Index, mapped_features
 from oneway.attacks.linear import regress
 from oneway.attacks.linkage import Comparison, Components, Cosine, First, Vectors, by_components, normalise
 from oneway.attacks.pairs import Pairs
@@ -121,15 +121,8 @@ def mapped(pairs: Pairs, components: Components, pack: Pack) -> dict[str, Mapped
     wanted = torch.from_numpy(components.of(validation, photographs=False)).to(source.device)
 
     def error(network: nn.Module) -> float:
-        return float((_predicted(network, source, validation) - wanted).square().mean())
+        return float((mapped_features(source, network, validation) - wanted).square().mean())
 
     network, _ = regress(pairs, lambda index, _: known[torch.from_numpy(index)], error)
-    predicted = {part.split: _predicted(network, source, part).cpu().numpy() for part in (validation, pack.test)}
+    predicted = {part.split: mapped_features(source, network, part).cpu().numpy() for part in (validation, pack.test)}
     return {f"{kept} components": Mapped(predicted, components, kept) for kept in components.tried}
-
-
-@torch.no_grad()
-def _predicted(network: nn.Module, access: Access, part: Part) -> Tensor:
-    """Map the features of a whole part: (n, d)."""
-    given = [network(access.features(part, slice(start, start + 256))) for start in range(0, len(part), 256)]
-    return torch.cat(given)

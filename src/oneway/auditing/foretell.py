@@ -60,8 +60,13 @@ class Rehearsal:
     surrogates: dict[str, Surrogate] | None = None
 
     def training(self, panel: Iterable[Attacker]) -> float:
-        """Give the seconds that the training of some inversion attackers takes, if each lasts as long as its budget."""
-        return sum(self._drawing(attacker) for attacker in panel)
+        """Give the seconds that the training of some inversion attackers takes, if each lasts as long as its budget.
+
+        Whichever is the strongest is trained again, if several seeds are asked for, so no other takes longer than the
+        longest.
+        """
+        seconds = [self._drawing(attacker) for attacker in panel]
+        return sum(seconds) + (self.config.seeds - 1) * max(seconds, default=0.0)
 
     def predicting(self) -> float:
         """Give the seconds that a network takes that predicts a judge's features, likewise."""
@@ -178,14 +183,11 @@ def foretell(context: AuditContext, panel: dict[str, Attacker]) -> float:
         surrogates=context.surrogates.networks,
     )
     with context.seeded("foretell"):
-        drawn = {label: rehearsal.training([attacker]) for label, attacker in panel.items()}
+        drawn = rehearsal.training(panel.values())
         predicted = rehearsal.predicting() if config.alone is None else 0.0
     verifiers = [judge.verifier for judge in context.judges if judge.verifier is not None]
     judged = sum(judging(verifier, context.pack) for verifier in verifiers)
-    # Whichever is the strongest is trained again, so no other takes longer than the longest.
-    again = config.seeds - 1
-    seconds = sum(drawn.values()) + again * max(drawn.values(), default=0.0) + len(verifiers) * predicted
-    return seconds + (len(panel) + again) * judged
+    return drawn + len(verifiers) * predicted + (len(panel) + config.seeds - 1) * judged
 
 
 def _first(part: Part, count: int) -> slice:

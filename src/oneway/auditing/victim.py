@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from oneway.attacks.access import Access, BlackBox, FeatureDump, Renoised, WhiteBox
 from oneway.attacks.pairs import Pairs
@@ -209,7 +209,8 @@ def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int
     live: Access | None = asked if noisy or size > RECORD_BYTES else None
     if noisy and asked.noise_last is not None and size <= RECORD_BYTES:
         parts: tuple[str, ...] = ("public", "public mirrored")
-        before = _record(asked, pack, folder / CLEAN, live=None, seed=seed, progress=progress, parts=parts)
+        ask, clean = asked.clean, folder / CLEAN
+        before = _record(asked, pack, clean, live=None, seed=seed, progress=progress, parts=parts, ask=ask)
         live = Renoised(asked.noise_last, before)
     access = _record(asked, pack, folder / "single", live=live, seed=seed, progress=progress)
     if not noisy:
@@ -236,8 +237,10 @@ def _record(
     seed: int,
     progress: bool,
     parts: tuple[str, ...] = ("validation", "test", "public", "public mirrored"),
+    ask: Callable[[Tensor], Tensor] | None = None,
 ) -> FeatureDump:
-    """Keep what the encoder says of some parts, except of the public ones if it is asked `live`."""
+    """Keep what the encoder says of some parts, by `ask` if given, except of the public ones if it is asked `live`."""
+    ask = ask or asked
     all_parts: list[tuple[str, Part, bool]] = [
         ("validation", pack.validation, False),
         ("test", pack.test, False),
@@ -257,7 +260,6 @@ def _record(
                     for start in range(0, len(part), 256):
                         index = np.arange(start, min(start + 256, len(part)))
                         pictures = load(part, index, np.full(len(index), mirrored), asked.device)
-                        ask = asked.clean if folder.name == CLEAN else asked
                         kept[index] = ask(pictures).cpu().numpy()
                         advance(len(index))
                     check_finite(kept, part, "the encoder's features")

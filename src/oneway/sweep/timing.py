@@ -105,11 +105,7 @@ def _attacking(setting: Setting, verifier: Verifier | None) -> float:
         surrogates=surrogates.networks,
     )
     trains_with = tuple(surrogates.networks)
-    panel = [attackers()[name] for name in audit.attackers]
-    drawn = [
-        rehearsal.training([replace(each, trains_with=trains_with if each.surrogate else ())])
-        for each in panel
-        if trains_with or not each.surrogate
-    ]
-    # Whichever is the strongest is trained again, so no other takes longer than the longest.
-    return sum(drawn) + (audit.seeds - 1) * max(drawn, default=0.0) + rehearsal.predicting()
+    known = [attackers()[name] for name in audit.attackers]
+    panel = [replace(each, trains_with=trains_with if each.surrogate else ()) for each in known]
+    drawn = rehearsal.training(each for each in panel if trains_with or not each.surrogate)
+    return drawn + rehearsal.predicting()
