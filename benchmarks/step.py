@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.models.decoder import mirror
+from oneway.models.noise import Noisy
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.run import build
 from oneway.protection.train import Training
@@ -34,8 +36,10 @@ from oneway.runtime import RuntimeConfig, has_bf16, launch
 from oneway.storage import runs
 from oneway.tasks.registry import task_of
 
-SIDE = 2048
+SIDE = {"cpu": 2048, "cuda": 8192}
 """Rows of the matrices whose product says what the machine can do."""
+WARM = 3
+"""Steps of each version that are not counted."""
 
 
 def begin(pack: Pack, config: ProtectConfig, folder: Path) -> Training:
@@ -59,13 +63,16 @@ def ours(training: Training) -> Callable[[], object]:
 
 def plain(pack: Pack, config: ProtectConfig) -> Callable[[], object]:
     """Give the same step in fp32, with nothing done about its speed."""
+    device = torch.device(config.runtime.device)
     protector = build(config, size=pack.size, num_logits=len(pack.attributes)).train()
+    decoder = mirror(protector.encoder, pack.size).train().to(device)
+    protector.to(device)
     encoder, classifier = protector.encoder, protector.classifier
-    decoder = mirror(encoder, pack.size).train()
     ours_optimizer = AdamW(protector.parameters(), lr=config.learning_rate, fused=False)
     theirs_optimizer = AdamW(decoder.parameters(), lr=config.decoder_learning_rate, fused=False)
-    private = Batches(pack.private, pack.private.labels().astype("float32"), batch_size=config.batch_size, seed=0)
-    public = Batches(pack.public, batch_size=config.game.decoder_batch_size, seed=1)
+    labels = pack.private.labels().astype("float32")
+    private = Batches(pack.private, labels, batch_size=config.batch_size, seed=0, device=device)
+    public = Batches(pack.public, batch_size=config.game.decoder_batch_size, seed=1, device=device)
     steps = itertools.count()
 
     def step() -> None:
@@ -102,13 +109,76 @@ def pictures(training: Training) -> Callable[[], object]:
 
 def product(training: Training) -> Callable[[], object]:
     """Give a large matrix product in the precision of our step."""
-    left, right = torch.rand(SIDE, SIDE), torch.rand(SIDE, SIDE)
+    side = SIDE[training.fabric.device.type]
+    left, right = (torch.rand(side, side, device=training.fabric.device) for _ in range(2))
 
     def multiply() -> None:
         with training.fabric.autocast():
             left @ right
 
     return multiply
+
+
+def compiled(training: Training) -> Training:
+    """Let torch compile both players, all but the drawing of noise."""
+    encoder = training.protector.network.encoder
+    for network in (
+        encoder.encoder if isinstance(encoder, Noisy) else encoder,
+        training.protector.network.classifier,
+        training.adversary.network,
+    ):
+        network.compile()
+    return training
+
+
+def wait(device: str) -> None:
+    """Wait until a device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(pack: Pack, config: ProtectConfig, rounds: int, folder: Path, *, compiling: bool = False) -> dict[str, Any]:
+    """Time the steps in turn, after some that do not count: medians in milliseconds, and what they are bounded by."""
+    device = config.runtime.device
+    training = begin(pack, config, folder)
+    with FlopCounterMode(display=False) as counter:
+        training.play()
+    steps = {
+        "ours": ours(training),
+        "plain": plain(pack, config),
+        "pictures": pictures(training),
+        "product": product(training),
+    }
+    if compiling:
+        steps["compiled"] = ours(compiled(begin(pack, config, folder)))
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for number in range(rounds + WARM):
+        for name, step in steps.items():
+            wait(device)
+            begun = time.perf_counter()
+            step()
+            wait(device)
+            if number >= WARM:
+                times[name].append(1000 * (time.perf_counter() - begun))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    side = SIDE[device]
+    best = 2 * side**3 / medians["product"] / 1e6
+    figures: dict[str, Any] = {
+        "gflop_a_step": round(counter.get_total_flops() / 1e9, 1),
+        "gflop_a_second_of_a_product": round(best, 1),
+        "share_for_pictures": round(medians["pictures"] / medians["ours"], 3),
+        "plain_ms": round(medians["plain"], 1),
+    }
+    for name in ("ours", "compiled")[: 1 + compiling]:
+        ratio = statistics.median(p / o for p, o in zip(times["plain"], times[name], strict=True))
+        rate = counter.get_total_flops() / medians[name] / 1e6
+        figures[name] = {
+            "ms": round(medians[name], 1),
+            "ratio": round(ratio, 2),
+            "gflop_a_second": round(rate, 1),
+            "share_of_a_product": round(rate / best, 3),
+        }
+    return figures
 
 
 def main() -> None:
@@ -119,48 +189,17 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25, help="factor on the network's channels")
     parser.add_argument("--size", type=int, default=64, help="pixels a side")
     parser.add_argument("--rounds", type=int, default=15, help="timed steps of each version")
+    parser.add_argument("--device", default="cpu", choices=tuple(SIDE), help="where both compute")
+    parser.add_argument("--compile", action="store_true", help="time our step under torch.compile too")
     arguments = parser.parse_args()
     chosen = {name: getattr(arguments, name) for name in ("backbone", "stem", "cut", "width")}
     network = replace(small().network, **chosen)
-    config = replace(small(), network=network, runtime=RuntimeConfig(device="cpu"))
+    config = replace(small(), network=network, runtime=RuntimeConfig(device=arguments.device))
     with tempfile.TemporaryDirectory() as folder:
         pack = prepare(synthetic_source(100, 4, 0), Path(folder) / "faces", size=arguments.size, progress=False)
-        training = begin(pack, config, Path(folder))
-        with FlopCounterMode(display=False) as counter:
-            training.play()
-        steps = {
-            "ours": ours(training),
-            "plain": plain(pack, config),
-            "pictures": pictures(training),
-            "product": product(training),
-        }
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for number in range(arguments.rounds + 2):
-            for name, step in steps.items():
-                begun = time.perf_counter()
-                step()
-                if number >= 2:
-                    times[name].append(1000 * (time.perf_counter() - begun))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    ratio = statistics.median(p / o for p, o in zip(times["plain"], times["ours"], strict=True))
-    settings = {**vars(arguments), "batch": config.batch_size, "bf16": has_bf16(training.fabric.device.type)}
-    step, best = counter.get_total_flops() / medians["ours"] / 1e6, 2 * SIDE**3 / medians["product"] / 1e6
-    print(
-        json.dumps(
-            {
-                "settings": settings,
-                "ours_ms": round(medians["ours"], 1),
-                "plain_ms": round(medians["plain"], 1),
-                "ratio": round(ratio, 2),
-                "gflop_a_step": round(counter.get_total_flops() / 1e9, 1),
-                "gflop_a_second": round(step, 1),
-                "gflop_a_second_of_a_product": round(best, 1),
-                "share_of_a_product": round(step / best, 2),
-                "share_for_pictures": round(medians["pictures"] / medians["ours"], 3),
-                "machine": runs.provenance()["machine"],
-            }
-        )
-    )
+        figures = measure(pack, config, arguments.rounds, Path(folder), compiling=arguments.compile)
+    settings = {**vars(arguments), "batch": config.batch_size, "bf16": has_bf16(arguments.device)}
+    print(json.dumps({"settings": settings, **figures, "machine": runs.provenance()["machine"]}))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ from oneway.sweep.benchmark import DefencesConfig, compare_defences
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)
 
+DEVICE = os.environ.get("ONEWAY_TEST_DEVICE", "cpu")
+"""Where tests train and attack; `cuda` tries the same tests on a GPU."""
 TINY: dict[str, Any] = {
     "network.width": 0.125,
     "network.cut": "layer2",
@@ -43,13 +45,13 @@ TINY: dict[str, Any] = {
     "game.pixel": 3.0,
     "network.bottleneck": 0,
     "network.noise": 0.0,  # what a test computes again must not be drawn anew; noise has tests of its own
-    "runtime.device": "cpu",
+    "runtime.device": DEVICE,
     "runtime.precision": "32",
     "runtime.checkpoint_seconds": 0,
     "steps": 20,
     "batch_size": 16,
 }
-RUNTIME = oneway.RuntimeConfig(device="cpu", precision="32", checkpoint_seconds=0)
+RUNTIME = oneway.RuntimeConfig(device=DEVICE, precision="32", checkpoint_seconds=0)
 AUDIT = AuditConfig(
     attackers=("mirror",), brief=True, steps=20, feature=FeatureConfig(width=4, batch_size=32), runtime=RUNTIME
 )

@@ -76,6 +76,13 @@ def launch(config: RuntimeConfig) -> Fabric:
     processes = _count("LOCAL_WORLD_SIZE", config.devices)
     everywhere = _count("WORLD_SIZE", processes * config.num_nodes)
     _check_scheduler(processes, everywhere)
+    if device == "cuda":
+        if processes > torch.cuda.device_count():
+            raise InputError(
+                f"runtime.devices is {processes}, and this machine has {torch.cuda.device_count()} GPUs, of which each "
+                "process takes one; set runtime.devices to as many, or runtime.device=cpu"
+            )
+        torch.backends.cudnn.benchmark = True  # shapes hardly change, so the fastest convolutions are worth finding
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=device,

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from oneway.data import resident
 from oneway.data.batches import load
 from oneway.data.dump import read_whole
 from oneway.data.finite import check_finite
@@ -154,6 +155,7 @@ class FeatureDump:
         self._features, self._mirrored, self.device, self._live = features, mirrored or {}, device, live
         self.shape = tuple(next(iter(features.values())).shape[1:])
         self.queries = sum(len(stored) for stored in [*features.values(), *self._mirrored.values()])
+        self._held: dict[tuple[str, bool], Tensor | None] = {}
 
     @property
     def mirrors(self) -> bool:
@@ -165,14 +167,36 @@ class FeatureDump:
         if part.split not in self._features and self._live is not None:
             self.queries += len(np.arange(len(part))[index])
             return self._live.features(part, index, mirrored)
+        held = self._on_device(part.split, mirrored=False)
+        if held is not None:
+            rows = resident.rows_of(index, len(part), self.device)
+            if mirrored is None or not mirrored.any():
+                return held[rows]
+            turned = self._on_device(part.split, mirrored=True)
+            if turned is not None:
+                flip = torch.from_numpy(mirrored).to(self.device).view(-1, *(1 for _ in self.shape))
+                return torch.where(flip, turned[rows], held[rows])
         stored = read_whole(self._features[part.split][index])
         if mirrored is not None and mirrored.any():
             stored[mirrored] = read_whole(self._mirrored[part.split][np.arange(len(part))[index][mirrored]])
         return torch.from_numpy(stored).to(self.device)
 
+    def _on_device(self, split: str, *, mirrored: bool) -> Tensor | None:
+        """Give what is stored of a part, in float32, where it lies on a GPU."""
+        key = (split, mirrored)
+        if key not in self._held:
+            stored, most = (self._mirrored if mirrored else self._features)[split], resident.room(self.device)
+            read = partial(_read, stored)
+            self._held[key] = resident.copied(len(stored), read, self.device, most) if most else None
+        return self._held[key]
+
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
         """Seed the encoder that answers `live`, if there is one; see `Access`."""
         return nullcontext() if self._live is None else self._live.seeded(*seed)
+
+
+def _read(stored: NDArray[np.generic], rows: slice) -> NDArray[np.float32]:
+    return read_whole(stored[rows])
 
 
 @final

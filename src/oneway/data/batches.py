@@ -7,12 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oneway.data import resident
 from oneway.data.packed import Part
 
 
 def to_pictures(pixels: NDArray[np.uint8], device: torch.device | None = None) -> Tensor:
     """Move (n, size, size, 3) bytes to the device as channels-last pictures (n, 3, size, size) in 0..1."""
-    pictures: Tensor = torch.from_numpy(pixels).to(device or "cpu", non_blocking=True).permute(0, 3, 1, 2).float() / 255
+    return _scaled(torch.from_numpy(pixels).to(device or "cpu", non_blocking=True))
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    pictures: Tensor = pixels.permute(0, 3, 1, 2).float() / 255
     return pictures
 
 
@@ -23,6 +28,13 @@ def load(
     device: torch.device | None = None,
 ) -> Tensor:
     """Load the pictures at `index` of a part, those marked in `mirrored` mirrored: (k, 3, size, size) in 0..1."""
+    held = None if device is None else resident.pixels(part, device)
+    if held is not None and device is not None:
+        found = held[resident.rows_of(index, len(part), device)]
+        if mirrored is not None:
+            flip = torch.from_numpy(mirrored).to(device, non_blocking=True)[:, None, None, None]
+            found = torch.where(flip, found.flip(2), found)
+        return _scaled(found)
     pixels = part.images(index)
     if mirrored is not None:
         pixels[mirrored] = pixels[mirrored, :, ::-1]
