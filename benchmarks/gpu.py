@@ -22,10 +22,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
 from oneway.protection.config import small
@@ -176,25 +176,24 @@ def steps(out: Path, sides: Sequence[int], backbones: Sequence[str], runtime: Ru
 
 
 def whole(out: Path, faces: Path, judges: Sequence[Path], limit: float, steps: int) -> None:
-    """Train control and recipe side by side, then audit both, side by side too."""
+    """Train control and recipe side by side, then audit both, side by side too; each is noted when it ends."""
     judged = [word for judge in judges for word in ("--verifier", judge)]
-    size = Pack.open(faces).size
-    shape = [word for name in ("width=1.0", "stem=full") for word in ("--set", f"network.{name}")] if size > 64 else []
-    chains = []
-    for name, chosen in (("u", ["--defence", "none"]), ("p", [])):
-        trained = command("protect", faces, "--cut", "layer2", *chosen, *shape, "--steps", steps, "--out", out / name)
-        audited = command("audit", out / name, *judged, "--set", "brief=true", "--out", out / f"audit-{name}")
-        script = f"{' '.join(trained)} && {' '.join(audited)}"
-        log = (out / f"{name}.log").open("w")
-        chains.append((name, subprocess.Popen(["bash", "-c", script], stdout=log, stderr=log)))
-    notes, begun = Notes(out / "whole.jsonl"), time.perf_counter()
-    for name, chain in chains:
-        try:
-            code = chain.wait(max(1.0, limit - (time.perf_counter() - begun)))
-        except subprocess.TimeoutExpired:
-            chain.kill()
-            code = -1
-        notes.add(name=name, code=code, seconds=round(time.perf_counter() - begun, 1))
+    shape = [word for name in ("width=1.0", "stem=full") for word in ("--set", f"network.{name}")]
+    notes, until = Notes(out / "whole.jsonl"), time.monotonic() + limit
+
+    def chain(name: str, *chosen: str) -> None:
+        run, audit = out / name, out / f"audit-{name}"
+        trained = command("protect", faces, "--cut", "layer2", *chosen, *shape, "--steps", steps, "--out", run)
+        audited = command("audit", run, *judged, "--set", "brief=true", "--out", audit)
+        for words in (trained, audited):
+            if not call(notes, f"{words[3]} {name}", words, limit=max(1.0, until - time.monotonic())):
+                break
+        for part in sorted(audit.glob("parts/*.json")):  # of one that was cut off, the attackers that were done
+            notes.add(name=f"{name}: {part.stem}", found=json.loads(part.read_text()))
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(chain, "control", "--defence", "none"), pool.submit(chain, "recipe")]:
+            done.result()
 
 
 def main() -> None:
