@@ -26,6 +26,7 @@ RANKS = (
     {"models", "report"},
     {"judges", "tasks"},
     {"attacks", "protection"},
+    {"shipping"},
     {"auditing"},
     {"sweep", "demo"},
     {"reproduction"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 from docstring_parser import parse
@@ -19,17 +21,20 @@ KINDS = (reports.AuditReport, reports.RunReport, sweeps.BenchmarkReport, sweeps.
 
 def results_schema() -> JsonSchema:
     """Describe results.json, of whichever kind, with what docstrings say of each field."""
-    found = schema(KINDS[0] | KINDS[1] | KINDS[2] | KINDS[3])
+    every = (values, judging, profile, asked, reports, sweeps)
+    return schema_of(KINDS[0] | KINDS[1] | KINDS[2] | KINDS[3], "results.json of oneway", every)
+
+
+def schema_of(kind: Any, title: str, modules: Iterable[ModuleType]) -> JsonSchema:
+    """Describe the JSON of a record, with what the docstrings of the dataclasses of some modules say of each field."""
+    found = schema(kind)
     records = {Estimate.__name__: Estimate} | {
-        name: kind
-        for room in (values, judging, profile, asked, reports, sweeps)
-        for name, kind in vars(room).items()
-        if dataclasses.is_dataclass(kind)
+        name: each for room in modules for name, each in vars(room).items() if dataclasses.is_dataclass(each)
     }
-    for name, described in found["$defs"].items():
+    for name, described in {**found["$defs"], getattr(kind, "__name__", ""): found}.items():
         if name in records:
             _describe(described, records[name])
-    return {"$schema": ABOUT, "title": "results.json of oneway", **found}
+    return {"$schema": ABOUT, "title": title} | {name: said for name, said in found.items() if name != "title"}
 
 
 def _describe(described: JsonSchema, kind: Any) -> None:

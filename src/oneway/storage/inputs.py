@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import stat
@@ -93,3 +94,19 @@ def read_array(path: Path) -> NDArray[Any]:
     import numpy as np
 
     return np.array(np.load(regular(path), mmap_mode="r", allow_pickle=False))
+
+
+def file_hash(path: Path) -> str:
+    """Give the sha256 of a file.
+
+    Raises:
+        InputError: if it is missing or cannot be read.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give the folder of a finished run") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error

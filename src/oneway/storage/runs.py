@@ -22,6 +22,7 @@ from oneway.config import to_dict
 from oneway.errors import InputError
 from oneway.storage.atomic import unwritable as unwritable
 from oneway.storage.atomic import whole as whole
+from oneway.storage.inputs import file_hash as file_hash
 from oneway.storage.inputs import read_object, regular
 
 FILES = ("perceptual", "perceptual_network", "weights", "renewed")
@@ -196,22 +197,6 @@ def _named(content: dict[str, object]) -> dict[str, object]:
             tag = f"@{file_hash(Path(path))[:12]}" if Path(path).is_file() else ""
             content[name] = f"{backbone}{colon}{Path(path).name}{tag}"
     return content
-
-
-def file_hash(path: Path) -> str:
-    """Give the sha256 of a file.
-
-    Raises:
-        InputError: if it is missing or cannot be read.
-
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; give the folder of a finished run") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def digest(content: Any) -> str:
