@@ -169,6 +169,7 @@ def test_no_disguise_makes_an_open_encoder_look_closed(audit: Audit, victim: nn.
     report = audit(victim, config=BRIEF, control=brief)
     assert report.verdict.level == "open", report.verdict
     assert report.leakage["face_similarity"].value > 0.8
+    assert isinstance(report.excess["face_similarity"], Refused)  # a module of which no task is known
     ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
     assert ours.high < 0.5 * floor.low
 

@@ -192,12 +192,17 @@ def row(defence: str, strength: float, utility: float, leakage: float, worst: st
         utility=figure(1 - utility, "MCC"),
         control_utility=figure(1.0, "MCC"),
         leakage=dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
+        excess=dict.fromkeys(NAMES, figure(1 - leakage / 2, "leakage")),
         strongest="mirror",
         face_similarity=figure(0.5),
         linked=figure(0.1, "share"),
         verdict="partial",
         unconverged=[],
-        validation=Choice(utility=utility, leakage=dict.fromkeys(NAMES, leakage / 2) | {worst: leakage}),
+        validation=Choice(
+            utility=utility,
+            leakage=dict.fromkeys(NAMES, leakage / 2) | {worst: leakage},
+            excess=dict.fromkeys(NAMES, leakage / 4) | {worst: leakage / 2},
+        ),
         run="run",
         audit="audit",
     )
@@ -214,9 +219,13 @@ def test_a_share_of_a_control_that_is_no_better_than_a_constant_is_not_asked_for
 
 def unmeasured(row: BenchmarkRow, reason: str, *names: str) -> BenchmarkRow:
     """The same, without some of its leakages."""
-    known = {name: value for name, value in row.validation.leakage.items() if name not in names}
+    leakage, excess = (
+        {name: value for name, value in shares.items() if name not in names}
+        for shares in (row.validation.leakage, row.validation.excess)
+    )
     refused = dict.fromkeys(names, Refused(refused=reason))
-    return replace(row, leakage=row.leakage | refused, validation=replace(row.validation, leakage=known))
+    held = replace(row.validation, leakage=leakage, excess=excess)
+    return replace(row, leakage=row.leakage | refused, excess=row.excess | refused, validation=held)
 
 
 ROWS = [
@@ -236,6 +245,8 @@ def test_the_choice_is_made_by_validation_people() -> None:
     assert recommend(REPORT, "layer2", utility=0.96) == ROWS[3]
     assert recommend(REPORT, "layer2", leakage=0.25) == ROWS[4]
     assert recommend(REPORT, "layer2", leakage=0.45) == ROWS[3]
+    assert recommend(REPORT, "layer2", excess=0.1) == ROWS[4]
+    assert recommend(REPORT, "layer2", excess=0.25) == ROWS[1]
 
 
 @pytest.mark.parametrize("worst", NAMES)
@@ -274,8 +285,11 @@ def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bound
 @pytest.mark.parametrize(
     ("cut", "bounds", "message"),
     [
-        ("layer2", {}, "either"),
-        ("layer2", {"utility": 0.9, "leakage": 0.2}, "either"),
+        ("layer2", {}, "give one of"),
+        ("layer2", {"utility": 0.9, "leakage": 0.2}, "give one of"),
+        ("layer2", {"excess": 0.1, "leakage": 0.2}, "give one of"),
+        ("layer2", {"excess": 0.01}, "no setting has an excess of at most 0.01 at layer2; the least is 0.050"),
+        ("layer2", {"excess": float("nan")}, "excess must be a finite number"),
         ("layer2", {"utility": 0.99}, "the most is 0.970"),
         ("layer2", {"leakage": 0.05}, "the least is 0.100; the task's decisions alone leak 0.200 of face_similarity"),
         ("fc", {"leakage": 0.5}, "it has layer2"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oneway.metrics.estimate import mean
-from oneway.metrics.leakage import NoLeakError, leakage
+from oneway.metrics.leakage import NoLeakError, excess, leakage
 
 PEOPLE = np.repeat(np.arange(60), 3)
 
@@ -79,3 +79,22 @@ def test_a_faint_control_gives_a_finite_share_or_none(seed: int, level: float) -
     except NoLeakError:
         return
     assert np.isfinite([found.low, found.value, found.high]).all()
+
+
+def test_excess_is_the_share_of_what_the_decisions_leave_by_hand() -> None:
+    victim, control, floor, decisions = scores(0, 0.4), scores(1, 0.6), scores(2, 0.1), scores(3, 0.3)
+    ours, told = (leakage(each, control, floor, PEOPLE).value for each in (victim, decisions))
+    found = excess(victim, control, decisions, PEOPLE)
+    assert found.value == pytest.approx((ours - told) / (1 - told))
+    assert found.low < found.value < found.high
+
+
+def test_features_that_tell_the_decisions_alone_have_no_excess_and_the_control_has_all() -> None:
+    control, decisions = scores(1, 0.6), scores(3, 0.3)
+    assert excess(decisions, control, decisions, PEOPLE).value == 0
+    assert excess(control, control, decisions, PEOPLE).value == 1
+
+
+def test_excess_is_refused_where_the_task_itself_is_the_leak() -> None:
+    with pytest.raises(NoLeakError, match=r"the control is not above what the task's decisions give away \(by "):
+        excess(scores(0, 0.3), scores(1, 0.6), scores(3, 0.6), PEOPLE)

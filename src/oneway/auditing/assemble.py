@@ -14,7 +14,7 @@ from oneway.auditing.attributes import DECIDED
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.control import Control
-from oneway.auditing.decisions import summarise
+from oneway.auditing.decisions import as_scores, summarise
 from oneway.auditing.judged import Counting
 from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
@@ -34,7 +34,7 @@ from oneway.report import convergence
 from oneway.report.asked import Asked, Provenance
 from oneway.report.limits import LEAKAGES
 from oneway.report.page import Pictures
-from oneway.report.reports import AuditReport, Excess, Subject
+from oneway.report.reports import AuditReport, Subject, ValidationScore
 from oneway.report.values import (
     Attacks,
     Decisions,
@@ -71,6 +71,7 @@ def assemble(
     decisions = summarise(found["decisions"], scores, against, judges[0], counts)
     if isinstance(decisions, Decisions):
         decisions = replace(decisions, scores=decisions.scores | _told(found["inference"], victim.pack))
+    decided = as_scores(found["decisions"], counts)
     beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
@@ -99,6 +100,7 @@ def assemble(
         untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),
         seconds={name: step.facts.seconds for name, step in found.items() if step.facts.seconds is not None},
         leakage=leakage,
+        excess=conclusions.excess_of(scores, theirs, decided, counts),
         decisions=decisions,
         verdict=verdict(leakage, linked, doubts=doubts + more),
         provenance=Provenance(**runs.provenance(), **vars(asked)),
@@ -188,10 +190,10 @@ def _first(attacks: Attacks) -> str:
     return strongest.get("face_similarity", strongest["mse"])
 
 
-def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Counting) -> dict[str, Excess]:
+def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Counting) -> dict[str, ValidationScore]:
     """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
     least = found["floors"].facts.validation | {"linkage": FALSE_ACCEPT_RATE}
-    scores: dict[str, Excess] = {}
+    scores: dict[str, ValidationScore] = {}
     for name, attack in LEAKAGES.items():
         result = attacks[attack]
         if isinstance(result, Refused) or result.validation is None:
@@ -200,7 +202,8 @@ def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Count
         if judge is not None and judge.blind is not None:
             continue
         key = name if judge is None else judge.key(name)
-        scores[name] = Excess(score=result.validation, floor=least[key])
+        decided = found["decisions"].facts.validation.get(key)
+        scores[name] = ValidationScore(score=result.validation, floor=least[key], decisions=decided)
     return scores
 
 

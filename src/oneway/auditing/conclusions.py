@@ -12,11 +12,12 @@ from oneway.attacks.panel import attackers
 from oneway.auditing.attributes import LEFT_OUT
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.judged import Counting, faces_leakage, features_leakage, share_of
+from oneway.auditing.judged import Counting, faces_leakage, features_leakage, sees_nobody, share_of
 from oneway.auditing.labels import attacker_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
+from oneway.metrics.leakage import excess
 from oneway.report import convergence
 from oneway.report.reports import AuditReport
 from oneway.report.values import AttackResult, Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
@@ -30,6 +31,8 @@ STANDS_FIRST = {
     "bits": ("information", None, None, "Information about the picture, at least"),
 }
 """The figures that can stand first: their attack, their floor, the leakage that is of them, their title."""
+
+UNDECIDED = "what the task's decisions alone give away was not measured"
 
 
 def leakage_of(
@@ -54,6 +57,35 @@ def leakage_of(
         "feature_similarity": features_leakage(counts.features, scores, control),
         "linkage": share_of("linkage accepted", scores, control, by_chance, people, few),
     }
+
+
+def excess_of(
+    scores: Mapping[str, NDArray[np.float64]],
+    control: Mapping[str, NDArray[np.float64]] | None,
+    decided: Mapping[str, NDArray[np.float64]],
+    counts: Counting,
+) -> dict[str, OrRefused[Estimate]]:
+    """Give what each leakage is above that of the task's decisions alone, or why it cannot be said.
+
+    Args:
+        scores: of every test picture, as in `scores.npz`.
+        control: the same of the unprotected encoder.
+        decided: the same of who has the decisions alone, as far as there are any.
+        counts: the judges by whom faces and features count.
+
+    """
+    people = counts.faces.test.identities
+    judged = {
+        "face_similarity": (f"inversion {counts.faces.counted}", counts.faces),
+        "feature_similarity": (counts.features.key("feature_similarity"), counts.features),
+        "linkage": ("linkage accepted", None),
+    }
+    found: dict[str, OrRefused[Estimate]] = {}
+    for name, (score, judge) in judged.items():
+        blind = None if judge is None else sees_nobody(judge, control)
+        unknown = None if control is None or score in decided else Refused(refused=UNDECIDED)
+        found[name] = blind or unknown or share_of(score, scores, control, decided.get(score), people, share=excess)
+    return found
 
 
 def concluded(report: AuditReport) -> AuditReport:

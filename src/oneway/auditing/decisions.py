@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -70,8 +70,39 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
         if step.refusal is None:
             seen[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
     linkage = inference.linked(inner, place, found)
-    facts = StepFacts(scores=linkage.facts.scores, course=found["feature"].facts.course)
+    facts = StepFacts(
+        scores=linkage.facts.scores,
+        course=found["feature"].facts.course,
+        validation=_validated(context.judges, panel, found) | linkage.facts.validation,
+    )
     return StepResult(facts=facts, arrays={**drawn, **seen, **linkage.arrays})
+
+
+def _validated(
+    judges: Sequence[Judge], panel: Mapping[str, StepResult], found: Mapping[str, StepResult]
+) -> dict[str, float]:
+    """Give what the decisions give away on validation people, by every judge."""
+    scores: dict[str, float] = {}
+    for judge in judges:
+        key, features = judge.key("face_similarity"), found[judge.key("feature")].facts
+        if judge.verifier is not None:
+            scores[key] = panel[strongest(panel, judge)].facts.validation[key]
+            scores[judge.key("feature_similarity")] = features.ways[features.strongest or ""].validation[
+                "feature_similarity"
+            ]
+    return scores
+
+
+def as_scores(step: StepResult, counts: Counting) -> dict[str, NDArray[np.float64]]:
+    """Name what the decisions give away of every test picture as the same of the encoder is named in `scores.npz`."""
+    features = counts.features.key("feature_similarity")
+    names = {
+        counts.faces.key("face_similarity"): f"inversion {counts.faces.counted}",
+        features: features,
+        "accepted": "linkage accepted",
+        "pairs": "linkage pairs",
+    }
+    return {name: step.arrays[key] for key, name in names.items() if key in step.arrays}
 
 
 def summarise(
@@ -94,20 +125,13 @@ def summarise(
     if step.refusal is not None:
         return step.refusal
     arrays = step.arrays
-    theirs = {name: values for name, values in scores.items() if name.startswith("floor ")}
+    floors = {name: values for name, values in scores.items() if name.startswith("floor ")}
     features = counts.features.key("feature_similarity")
-    names = {
-        counts.faces.key("face_similarity"): f"inversion {counts.faces.counted}",
-        features: features,
-        "accepted": "linkage accepted",
-        "pairs": "linkage pairs",
-    }
-    theirs |= {name: arrays[key] for key, name in names.items() if key in arrays}
     seen = {name: counts.faces.key(name) for name in FACES} | {"feature_similarity": features}
     judged = {name: arrays[key] for name, key in seen.items() if key in arrays}
     return Decisions(
         scores={**judge.estimates({**arrays, **judged}), **step.facts.scores},
-        leakage=leakage_of(theirs, against, counts),
+        leakage=leakage_of(floors | as_scores(step, counts), against, counts),
         course=step.facts.course,
         seconds=step.facts.seconds,
     )

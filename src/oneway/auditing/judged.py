@@ -22,6 +22,8 @@ RATES = (1e-2, 1e-3, 1e-4)
 """False accept rates at which faces count as recognised."""
 PerPicture = Mapping[str, NDArray[np.float64]]
 Leaks = Callable[[Judge, PerPicture, PerPicture | None], OrRefused[Estimate]]
+Share = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Estimate]
+"""Gives the share of a control, of scores of every test picture: ours, the control's, the floor's; and the people."""
 AGAIN = " again "
 """Before the number of a further training of the strongest attacker, in the name of its scores."""
 
@@ -71,17 +73,17 @@ def faces_leakage(
 
     """
     score, floor = f"inversion {similarity or judge.counted}", f"floor mean_face {judge.key('face_similarity')}"
-    return _blind(judge, control) or share_of(score, scores, control, scores.get(floor), judge.test.identities)
+    return sees_nobody(judge, control) or share_of(score, scores, control, scores.get(floor), judge.test.identities)
 
 
 def features_leakage(judge: Judge, scores: PerPicture, control: PerPicture | None) -> OrRefused[Estimate]:
     """Give the leakage of a judge's features of the picture, or why there is none."""
     score = judge.key("feature_similarity")
     floor = scores.get(f"floor mean_feature {score}")
-    return _blind(judge, control) or share_of(score, scores, control, floor, judge.test.identities)
+    return sees_nobody(judge, control) or share_of(score, scores, control, floor, judge.test.identities)
 
 
-def _blind(judge: Judge, control: PerPicture | None) -> Refused | None:
+def sees_nobody(judge: Judge, control: PerPicture | None) -> Refused | None:
     """Say why what a judge sees is no share of a control, if it sees nobody."""
     if control is None or judge.blind is None:
         return None
@@ -95,6 +97,7 @@ def share_of(
     floor: NDArray[np.float64] | None,
     people: NDArray[np.int64],
     perhaps: str = "",
+    share: Share = leakage,
 ) -> OrRefused[Estimate]:
     """Give the leakage of one score, or why there is none.
 
@@ -105,6 +108,7 @@ def share_of(
         floor: of who knows nothing, (n,), where the score was measured.
         people: whom the pictures show, (n,).
         perhaps: why it may not have been measured.
+        share: which share of the control: `leakage`, or `excess`, whose floor is who has the task's decisions.
 
     """
     if control is None:
@@ -113,7 +117,7 @@ def share_of(
         whose = "the control's audit" if score in scores else "this audit"
         return Refused(refused=f"{whose} did not measure it{perhaps}")
     try:
-        best, *others = (leakage(ours, control[score], floor, people) for ours in every_training(scores, score))
+        best, *others = (share(ours, control[score], floor, people) for ours in every_training(scores, score))
         return spanning(best, others)
     except NoLeakError as error:
         return Refused(refused=str(error))

@@ -77,7 +77,13 @@ def benchmark(
 
 
 def recommend(
-    benchmark: Positional[Path], /, *, cut: str, utility: float | None = None, leakage: float | None = None
+    benchmark: Positional[Path],
+    /,
+    *,
+    cut: str,
+    utility: float | None = None,
+    leakage: float | None = None,
+    excess: float | None = None,
 ) -> None:
     """Name the defence and strength to use, from a benchmark; chosen by validation people, reported by test people.
 
@@ -87,6 +93,7 @@ def recommend(
         utility: Least share of the unprotected encoder's utility, such as 0.95; the least leaking setting above it is
             named.
         leakage: Largest of the three leakages, such as 0.25; the most useful setting below it is named.
+        excess: Largest of what these three are above those of the task's decisions alone, such as 0.05; likewise.
     """
     import shlex
     from dataclasses import replace
@@ -100,7 +107,7 @@ def recommend(
     from oneway.sweep.choice import unjudged
 
     report = read_report(benchmark, BenchmarkReport, "oneway benchmark defences DATA --out NEW")
-    row = choose(report, cut, utility=utility, leakage=leakage)
+    row = choose(report, cut, utility=utility, leakage=leakage, excess=excess)
     said = console()
     said.print(benchmark_table(replace(report, rows=[row], decisions={cut: report.decisions[cut]})))
     run = benchmark / row.run
@@ -108,7 +115,7 @@ def recommend(
     again = arguments(made.protect, row.defence, row.strength)
     pack = made.data.path or made.data.name
     lines = [
-        *unjudged(report, cut),
+        *unjudged(report, cut, "leakage" if excess is None else "excess"),
         f"trained already: {run}",
         f"its audit: {benchmark / row.audit}",
         f"train it again: {shlex.join(['oneway', 'protect', pack, *again, '--out', 'RUN'])}",

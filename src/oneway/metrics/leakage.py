@@ -15,8 +15,38 @@ class NoLeakError(InputError):
     """The control gives nothing away that its floor does not, so there is nothing to take a share of."""
 
 
+def excess(
+    victim: NDArray[np.floating],
+    control: NDArray[np.floating],
+    decisions: NDArray[np.floating],
+    people: NDArray[np.int64],
+) -> Estimate:
+    """Estimate (l - d) / (1 - d) of the leakage l and that of the task's decisions alone, d.
+
+    0: features tell no more than the decisions that they are for; 1: as much as without protection. Since both
+    leakages have one floor and one control, it is (victim - decisions) / (control - decisions): leakage whose floor is
+    an attacker who has the decisions.
+
+    Args:
+        victim: the score of each picture, (n,), higher for more given away.
+        control: the same of the unprotected encoder.
+        decisions: the same of an attacker who has the task's decisions alone.
+        people: (n,) codes.
+
+    Raises:
+        NoLeakError: if the control does not lie above the decisions by its 95 % interval, where d is near 1.
+
+    """
+    return leakage(victim, control, decisions, people, knows="what the task's decisions give away")
+
+
 def leakage(
-    victim: NDArray[np.floating], control: NDArray[np.floating], floor: NDArray[np.floating], people: NDArray[np.int64]
+    victim: NDArray[np.floating],
+    control: NDArray[np.floating],
+    floor: NDArray[np.floating],
+    people: NDArray[np.int64],
+    *,
+    knows: str = "its floor",
 ) -> Estimate:
     """Estimate (victim - floor) / (control - floor), each summed over the test pictures.
 
@@ -28,6 +58,7 @@ def leakage(
         control: the same of the unprotected encoder.
         floor: the same of an attacker who knows nothing.
         people: (n,) codes.
+        knows: what the floor is, for errors.
 
     Raises:
         NoLeakError: if the control does not lie above the floor by its 95 % interval: its share of nothing would be
@@ -35,11 +66,11 @@ def leakage(
 
     """
     totals = by_person(np.stack([victim, control, floor, np.ones(len(people))], axis=1), people)
-    excess = estimate(totals, lambda sums: (sums[:, 1] - sums[:, 2]) / sums[:, 3], unit="difference")
-    share = estimate(totals, _share, unit="leakage") if excess.low > 0 else None
+    above = estimate(totals, lambda sums: (sums[:, 1] - sums[:, 2]) / sums[:, 3], unit="difference")
+    share = estimate(totals, _share, unit="leakage") if above.low > 0 else None
     if share is None or not (isfinite(share.low) and isfinite(share.high)):
         raise NoLeakError(
-            f"the control is not above its floor (by {excess}), so there is nothing to take a share of; "
+            f"the control is not above {knows} (by {above}), so there is nothing to take a share of; "
             "compare with a control that leaks"
         )
     return share

@@ -18,11 +18,15 @@ UNCONVERGED = "unconverged"
 LEAKAGES = {"face_similarity": "inversion", "feature_similarity": "feature", "linkage": "linkage"}
 """The leakages, and the attack that each is of."""
 
+SHARES = ("leakage", "excess")
+"""The shares of a control, by the names of a report's fields."""
+
 
 def limited() -> dict[str, str]:
     """Give every figure on which a limit can be put, higher being worse in all, with the attack that it is of."""
     own = {name: metric.attack for name, metric in metrics().items() if metric.limited}
-    return own | {f"leakage.{name}": attack for name, attack in LEAKAGES.items()}
+    shares = {f"{share}.{name}": attack for share in SHARES for name, attack in LEAKAGES.items()}
+    return own | shares
 
 
 def read_limits(given: Mapping[str, str]) -> dict[str, float]:
@@ -67,8 +71,9 @@ def _check_number(late: list[str], limit: float) -> Check:
 def _figure(report: AuditReport, name: str, attack: str) -> Estimate | str:
     """Give a figure, or the reason why there is none."""
     result = report.attacks[attack]
-    if name.startswith("leakage."):
-        share = report.leakage[name.removeprefix("leakage.")]
+    kind, _, of = name.partition(".")
+    if kind in SHARES:
+        share = (report.leakage if kind == "leakage" else report.excess)[of]
         return share if isinstance(share, Estimate) else share.refused
     if isinstance(result, Refused):
         return result.refused

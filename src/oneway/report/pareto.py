@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from oneway.metrics.estimate import Estimate
 from oneway.report.plots import ends_of
@@ -10,6 +14,7 @@ from oneway.report.sweeps import BenchmarkReport
 from oneway.storage.atomic import whole
 
 SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
+Scale = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 MARKS = "osD^v<>PX*hpd"
 
 
@@ -54,9 +59,17 @@ def draw_pareto(report: BenchmarkReport, path: Path) -> None:
             decided = report.decisions[cut][leakage]
             if isinstance(decided, Estimate):
                 panel.axvline(decided.value, color="0.3", ls=":", label="the task's decisions alone")
+                if decided.value < 1:
+                    above = panel.secondary_xaxis("top", functions=_above(decided.value))
+                    above.set_xlabel("excess over the task's decisions", fontsize="small")
             panel.set(
                 title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel=f"{report.title} of the task"
             )
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     with whole(path) as partial:
         figure.savefig(partial, format="png", dpi=120)
+
+
+def _above(decided: float) -> tuple[Scale, Scale]:
+    """Give the way from leakage to excess over a leakage of the decisions, and back."""
+    return (lambda leakage: (leakage - decided) / (1 - decided)), (lambda excess: decided + excess * (1 - decided))

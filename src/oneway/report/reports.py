@@ -51,11 +51,19 @@ class Subject:
 
 @record
 @dataclass(frozen=True, kw_only=True)
-class Excess:
-    """A score on validation people and its floor: what leakage is made of there."""
+class ValidationScore:
+    """What a leakage and its excess are made of on validation people.
+
+    Attributes:
+        score: of the attacker that counts.
+        floor: of who knows nothing.
+        decisions: of who has the task's decisions alone; none where that was not measured.
+
+    """
 
     score: float
     floor: float
+    decisions: float | None
 
 
 @record
@@ -80,6 +88,7 @@ class AuditReport:
         verdict: in words.
         leakage: of `face_similarity`, `feature_similarity` and `linkage`: 0 as one who knows nothing, 1 as against no
             protection.
+        excess: of the same, above what the task's decisions alone give away: 0 as these, 1 as against no protection.
         attacks: by name.
         queries: how many pairs of a picture and its features it takes.
         floors: who knows nothing: `mean_face`, `random_public_face`, `mean_feature`, `constant_prediction`, `chance`.
@@ -96,17 +105,18 @@ class AuditReport:
 
     """
 
-    schema: Literal[7] = SCHEMA
+    schema: Literal[8] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None
     verdict: Verdict
     leakage: dict[str, OrRefused[Estimate]]
+    excess: dict[str, OrRefused[Estimate]]
     attacks: Attacks
     queries: OrRefused[Queries]
     floors: dict[str, Floors]
     decisions: OrRefused[Decisions]
-    validation: dict[str, Excess]
+    validation: dict[str, ValidationScore]
     control: ControlReport | None
     judges: list[JudgeReport]
     iso24745: Profile | None = None

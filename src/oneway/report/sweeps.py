@@ -23,11 +23,13 @@ class Choice:
     Attributes:
         utility: share of the control's; means nothing where that itself is no better than a constant.
         leakage: by name, as far as it was measured.
+        excess: by name, likewise.
 
     """
 
     utility: float
     leakage: dict[str, float]
+    excess: dict[str, float]
 
 
 @record
@@ -42,6 +44,7 @@ class BenchmarkRow:
         utility: of its task on test people, whose `title` the report says.
         control_utility: the control's.
         leakage: on test people; refused for the control, which has none to compare with.
+        excess: the same above what the task's decisions alone give away.
         strongest: the inversion attacker that counts for faces.
         face_similarity: that it reaches.
         linked: true accept rate of linkage at a false accept rate of 1e-3.
@@ -59,6 +62,7 @@ class BenchmarkRow:
     utility: Annotated[Estimate, Field(validation_alias=AliasChoices("utility", "mean_mcc"))]
     control_utility: Annotated[Estimate, Field(validation_alias=AliasChoices("control_utility", "control_mean_mcc"))]
     leakage: Shares
+    excess: Shares
     strongest: str | None
     face_similarity: Estimate | None
     linked: Estimate | None
@@ -82,7 +86,7 @@ class BenchmarkReport:
 
     """
 
-    schema: Literal[7] = SCHEMA
+    schema: Literal[8] = SCHEMA
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
@@ -169,7 +173,7 @@ class EffectReport:
 class ExperimentReport:
     """An experiment of the paper's, beside the paper's figures."""
 
-    schema: Literal[7] = SCHEMA
+    schema: Literal[8] = SCHEMA
     kind: Literal["experiment"] = "experiment"
     experiment: str
     rows: list[ExperimentRow]

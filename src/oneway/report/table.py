@@ -29,7 +29,7 @@ def audit_tables(report: AuditReport) -> list[Table]:
 
 
 def audit_table(report: AuditReport) -> Table:
-    """Lay out an audit: a row for each figure, beside control, floors, the decisions alone and leakage.
+    """Lay out an audit: a row for each figure, beside control, floors, the decisions alone, leakage and excess.
 
     What was refused, and which training its budget ended, is said below the table.
     """
@@ -47,15 +47,17 @@ def audit_table(report: AuditReport) -> Table:
         }
     )
     named["the task's decisions alone"] = decided
-    shares = {
-        "tar_at_far_1e-3" if name == "linkage" else name: _percent(share)
-        for name, share in report.leakage.items()
-        if isinstance(share, Estimate)
-    }
-    if shares:
-        named["leakage"] = shares
+    for title, found in (("leakage", report.leakage), ("excess", report.excess)):
+        shares = {
+            "tar_at_far_1e-3" if name == "linkage" else name: _percent(share)
+            for name, share in found.items()
+            if isinstance(share, Estimate)
+        }
+        if shares:
+            named[title] = shares
     table = Table(
-        title="What attackers get from the test people (value, 95 % interval; leakage: floor 0 %, control 100 %)",
+        title="What attackers get from the test people (value, 95 % interval; leakage: floor 0 %, control 100 %; "
+        "excess: decisions 0 %)",
         caption_justify="left",
     )
     table.add_column("")
@@ -105,18 +107,24 @@ def benchmark_table(report: BenchmarkReport) -> Table:
 
     Last of each cut stands what the task's decisions alone give away, as the control takes them.
     """
-    table = Table(title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %)")
-    for name in ("cut", "defence", "strength", f"{report.title} ↑", "of faces ↓", "of features ↓", "of linkage ↓"):
+    table = Table(
+        title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %; "
+        "excess: decisions 0 %)"
+    )
+    shares = ("of faces ↓", "of features ↓", "of linkage ↓", "worst excess ↓")
+    for name in ("cut", "defence", "strength", f"{report.title} ↑", *shares):
         table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
 
-    def add(cut: str, defence: str, strength: str, utility: str, leakage: Shares) -> None:
-        table.add_row(cut, defence, strength, utility, *(_percent(leakage[name]) for name in LEAKAGES))
+    def add(cut: str, defence: str, strength: str, utility: str, leakage: Shares, excess: Shares) -> None:
+        known = [share for share in excess.values() if isinstance(share, Estimate)]
+        worst = _percent(max(known, key=lambda share: share.value)) if known else "–"
+        table.add_row(cut, defence, strength, utility, *(_percent(leakage[name]) for name in LEAKAGES), worst)
 
     for cut, decided in report.decisions.items():
         for row in report.rows:
             if row.cut == cut:
-                add(cut, row.defence, f"{row.strength:g}", _text(row.utility), row.leakage)
-        add(cut, "the task's decisions alone", "", "", decided)
+                add(cut, row.defence, f"{row.strength:g}", _text(row.utility), row.leakage, row.excess)
+        add(cut, "the task's decisions alone", "", "", decided, {})
     late = [row for row in report.rows if row.unconverged]
     if late:
         table.caption = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from oneway.judges.judge import identified
 from oneway.metrics.estimate import Estimate
 from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import prescribe, read_recipe, recipes
-from oneway.report.limits import LEAKAGES
+from oneway.report.limits import LEAKAGES, SHARES
 from oneway.report.pareto import draw_pareto
-from oneway.report.reports import Excess
+from oneway.report.reports import ValidationScore
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
 from oneway.report.values import AttackResult, Refused, scores_of
 from oneway.storage import runs
@@ -169,6 +169,7 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         utility=run.utility.value,
         control_utility=beside.utility.value,
         leakage=report.leakage,
+        excess=report.excess,
         strongest=inversion.strongest.get("face_similarity"),
         face_similarity=inversion.scores.get("face_similarity"),
         linked=scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3"),
@@ -177,6 +178,9 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         validation=Choice(
             utility=run.validation.utility / held if (held := beside.validation.utility) else 0.0,
             leakage=_shares(report.validation, control.validation),
+            excess=_shares(
+                _above_decisions(report.validation), _above_decisions(control.validation, report.validation)
+            ),
         ),
         run=str(store.run(cell.setting).relative_to(store.path)),
         audit=str(store.report(cell.setting).relative_to(store.path)),
@@ -191,7 +195,7 @@ def _decisions(store: Store, control: Cell) -> Shares:
     return decisions.leakage
 
 
-def _shares(ours: Mapping[str, Excess], theirs: Mapping[str, Excess]) -> dict[str, float]:
+def _shares(ours: Mapping[str, ValidationScore], theirs: Mapping[str, ValidationScore]) -> dict[str, float]:
     """Give the leakages of validation people, where the control leaks at all."""
     return {
         name: (ours[name].score - ours[name].floor) / (theirs[name].score - theirs[name].floor)
@@ -200,14 +204,25 @@ def _shares(ours: Mapping[str, Excess], theirs: Mapping[str, Excess]) -> dict[st
     }
 
 
+def _above_decisions(
+    scores: Mapping[str, ValidationScore], decided: Mapping[str, ValidationScore] | None = None
+) -> dict[str, ValidationScore]:
+    """Put in the floor's place what the task's decisions give away, by default those of the same encoder."""
+    least = {name: each.decisions for name, each in (scores if decided is None else decided).items()}
+    return {
+        name: replace(score, floor=floor) for name, score in scores.items() if (floor := least.get(name)) is not None
+    }
+
+
 def _write_table(path: Path, rows: Sequence[BenchmarkRow]) -> None:
     """Write the rows as CSV: value and ends of the interval of every figure."""
-    figures = ("utility", *(f"leakage.{name}" for name in LEAKAGES))
+    figures = ("utility", *(f"{share}.{name}" for share in SHARES for name in LEAKAGES))
     header = ["cut", "defence", "strength", *(f"{name}{end}" for name in figures for end in ("", " low", " high"))]
     lines = []
     for row in rows:
         line: list[float | str] = [row.cut, row.defence, row.strength]
-        for figure in (row.utility, *(row.leakage[name] for name in LEAKAGES)):
+        shares = [shown[name] for shown in (row.leakage, row.excess) for name in LEAKAGES]
+        for figure in (row.utility, *shares):
             line += [figure.value, figure.low, figure.high] if isinstance(figure, Estimate) else ["", "", ""]
         lines.append(line)
     with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:

@@ -13,31 +13,39 @@ from oneway.sweep.benchmark import CONTROL
 
 
 def recommend(
-    report: BenchmarkReport, cut: str, *, utility: float | None = None, leakage: float | None = None
+    report: BenchmarkReport,
+    cut: str,
+    *,
+    utility: float | None = None,
+    leakage: float | None = None,
+    excess: float | None = None,
 ) -> BenchmarkRow:
     """Name the setting that leaks least at a utility, or is most useful at a leakage, as validation people have it.
 
-    A setting leaks the worst of its three leakages; one of which a leakage was not measured that others have is passed
-    over.
+    A setting leaks the worst of its three leakages, or excesses; one of which a leakage was not measured that others
+    have is passed over.
 
     Args:
         report: of `compare_defences`.
         cut: the layer.
         utility: least share of the control's utility.
         leakage: largest of the three leakages.
+        excess: largest of what the three are above those of the task's decisions alone.
 
     Returns:
         the row, whose figures on test people had no part in the choice.
 
     Raises:
-        InputError: if neither or both bounds are given, or no setting keeps to it.
+        InputError: if no bound or several are given, or no setting keeps to it.
 
     """
-    if (utility is None) == (leakage is None):
-        raise InputError("give either the least utility or the largest leakage")
-    for name, bound in (("utility", utility), ("leakage", leakage)):
-        if bound is not None and not math.isfinite(bound):
-            raise InputError(f"{name} must be a finite number, not {bound}")
+    given = {"utility": utility, "leakage": leakage, "excess": excess}
+    bounds = {name: bound for name, bound in given.items() if bound is not None}
+    if len(bounds) != 1:
+        raise InputError("give one of the least utility, the largest leakage and the largest excess")
+    (name, bound), kind = *bounds.items(), "leakage" if excess is None else "excess"
+    if not math.isfinite(bound):
+        raise InputError(f"{name} must be a finite number, not {bound}")
     rows = _settings(report, cut)
     control = rows[0].control_utility
     if control.value <= 0:
@@ -45,12 +53,12 @@ def recommend(
             f"the control at {cut} has {report.title} {control}, no better than a constant, so no setting can keep a "
             "share of it; train all of them longer: --set protect.steps=..."
         )
-    judged = [row for row in rows if not _missing(row, rows)] if _measured(rows) else []
+    judged = [row for row in rows if not _missing(row, rows, kind)] if _measured(rows, kind) else []
     if not judged:
-        raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut))}")
+        raise InputError(f"no setting at {cut} can be judged: {'; '.join(unjudged(report, cut, kind))}")
 
     def leaks(row: BenchmarkRow) -> float:
-        return max(row.validation.leakage.values())
+        return max(_validated(row, kind).values())
 
     if utility is not None:
         kept = [row for row in judged if row.validation.utility >= utility]
@@ -58,25 +66,37 @@ def recommend(
             most = max(row.validation.utility for row in judged)
             raise InputError(f"no setting keeps {utility:g} of the control's utility at {cut}; the most is {most:.3f}")
         return min(kept, key=leaks)
-    kept = [row for row in judged if leaks(row) <= float(leakage or 0)]
+    kept = [row for row in judged if leaks(row) <= bound]
+    if not kept and kind == "excess":
+        least = min(map(leaks, judged))
+        raise InputError(f"no setting has an excess of at most {bound:g} at {cut}; the least is {least:.3f}")
     if not kept:
         decided = report.decisions[cut]
         told = [f"{share.value:.3f} of {name}" for name, share in decided.items() if isinstance(share, Estimate)]
         beside = f"; the task's decisions alone leak {', '.join(told)} on test people" if told else ""
         least = min(map(leaks, judged))
-        raise InputError(f"no setting leaks at most {leakage:g} at {cut}; the least is {least:.3f}{beside}")
+        raise InputError(f"no setting leaks at most {bound:g} at {cut}; the least is {least:.3f}{beside}")
     return max(kept, key=lambda row: row.validation.utility)
 
 
-def unjudged(report: BenchmarkReport, cut: str) -> list[str]:
-    """Say by which leakages no setting of a cut was judged, and which settings were passed over, with the reason."""
+def unjudged(report: BenchmarkReport, cut: str, kind: str = "leakage") -> list[str]:
+    """Say by which leakages no setting of a cut was judged, and which settings were passed over, with the reason.
+
+    Args:
+        report: of `compare_defences`.
+        cut: the layer.
+        kind: by which of `limits.SHARES` settings were judged.
+
+    """
     rows = _settings(report, cut)
-    measured = _measured(rows)
-    told = [f"not judged by leakage of {name}: {_reason(rows[0], name)}" for name in LEAKAGES if name not in measured]
+    measured = _measured(rows, kind)
+    told = [
+        f"not judged by {kind} of {name}: {_reason(rows[0], name, kind)}" for name in LEAKAGES if name not in measured
+    ]
     return told + [
-        f"passed over: {row.defence} {row.strength:g}, leakage of {name}: {_reason(row, name)}"
+        f"passed over: {row.defence} {row.strength:g}, {kind} of {name}: {_reason(row, name, kind)}"
         for row in rows
-        for name in _missing(row, rows)
+        for name in _missing(row, rows, kind)
     ]
 
 
@@ -89,15 +109,19 @@ def _settings(report: BenchmarkReport, cut: str) -> list[BenchmarkRow]:
     return rows
 
 
-def _measured(rows: list[BenchmarkRow]) -> list[str]:
+def _validated(row: BenchmarkRow, kind: str) -> dict[str, float]:
+    return row.validation.excess if kind == "excess" else row.validation.leakage
+
+
+def _measured(rows: list[BenchmarkRow], kind: str) -> list[str]:
     """Name the leakages that were measured of any setting, on validation people."""
-    return [name for name in LEAKAGES if any(name in row.validation.leakage for row in rows)]
+    return [name for name in LEAKAGES if any(name in _validated(row, kind) for row in rows)]
 
 
-def _missing(row: BenchmarkRow, rows: list[BenchmarkRow]) -> list[str]:
-    return [name for name in _measured(rows) if name not in row.validation.leakage]
+def _missing(row: BenchmarkRow, rows: list[BenchmarkRow], kind: str) -> list[str]:
+    return [name for name in _measured(rows, kind) if name not in _validated(row, kind)]
 
 
-def _reason(row: BenchmarkRow, name: str) -> str:
-    share = row.leakage[name]
+def _reason(row: BenchmarkRow, name: str, kind: str) -> str:
+    share = (row.excess if kind == "excess" else row.leakage)[name]
     return share.refused if isinstance(share, Refused) else "it was not measured on validation people"
