@@ -19,7 +19,7 @@ from oneway.report.reports import AuditReport
 from oneway.report.values import SCHEMA, scores_of
 
 UNITS = {
-    "face_similarity": "cosine",
+    "picture_similarity": "cosine",
     "recognised": "share",
     "ssim": "SSIM",
     "psnr": "dB",
@@ -65,7 +65,7 @@ def course(steps: int, *, converged: bool = True) -> Results:
 def _attacker(
     found: Results, *, steps: int, seconds: float, converged: bool = True, flags: tuple[str, ...] = ()
 ) -> Results:
-    validation = {name: round(found[name]["value"] * 1.01, 4) for name in ("mse", "face_similarity")}
+    validation = {name: round(found[name]["value"] * 1.01, 4) for name in ("mse", "picture_similarity")}
     return {
         "scores": found,
         "course": course(steps, converged=converged),
@@ -78,7 +78,7 @@ def _attacker(
 def _inversion(attackers: dict[str, Results]) -> Results:
     kept = attackers["residual"]
     strongest = dict.fromkeys(tuple(UNITS)[:7], "residual") | dict.fromkeys(
-        ("face_similarity", "recognised"), "transformer"
+        ("picture_similarity", "recognised"), "transformer"
     )
     scored = {name: attackers[way]["scores"][name] for name, way in strongest.items() if name in kept["scores"]}
     return {"strongest": strongest, "ways": attackers, "scores": scored}
@@ -134,13 +134,13 @@ def _judge(name: str, face: float, share: float, *, trained_with: bool = False, 
         "threshold": 0.3651,
         "true_accept_rate": figure(0.845, "share", 0.014),
         "fingerprint": "0" * 64,
-        "similarity": {"same": 0.54, "different": 0.02, "mean_face": 0.05},
+        "similarity": {"same": 0.54, "different": 0.02, "mean_picture": 0.05},
         "blind": None,
         "trained_with": trained_with,
         "counts": counts,
-        "faces": {
+        "pictures": {
             "attacker": "transformer",
-            "face_similarity": figure(face),
+            "picture_similarity": figure(face),
             "floor": figure(0.05),
             "control": figure(0.66),
             "leakage": figure((face - 0.05) / 0.61, "leakage", 0.031),
@@ -259,7 +259,7 @@ def audited() -> Results:
             for place, name in enumerate(attackers)
         }
     )
-    mean_face = scores(0.052, 0.001, 0.281, 13.1, 0.0512, 0.293, 13.9)
+    mean_picture = scores(0.052, 0.001, 0.281, 13.1, 0.0512, 0.293, 13.9)
     public_face = scores(0.041, 0.001, 0.142, 10.2, 0.0994, 0.171, 12.2)
     decided = scores(0.118, 0.012, 0.168, 10.9, 0.0861, 0.192, 12.6)
     control = {
@@ -359,7 +359,7 @@ def audited() -> Results:
                 {
                     "queries": pairs,
                     "converged": converged,
-                    "scores": scores(face, known, names=("face_similarity", "recognised"))
+                    "scores": scores(face, known, names=("picture_similarity", "recognised"))
                     | scores(mse, names=("mse",)),
                 }
                 for pairs, face, known, mse, converged in curve
@@ -367,8 +367,8 @@ def audited() -> Results:
             "pairs_to_breach": 5200,
         },
         "floors": {
-            "mean_face": mean_face,
-            "random_public_face": public_face,
+            "mean_picture": mean_picture,
+            "random_public_picture": public_face,
             "constant_prediction": {"utility": 0.0, "inferred_mcc": 0.0},
             "mean_feature": {"feature_similarity": figure(0.112)},
             "chance": {"tar_at_far_1e-2": 0.01, "tar_at_far_1e-3": 0.001, "rank_1": 0.00123, "rank_5": 0.00616}
@@ -381,18 +381,18 @@ def audited() -> Results:
             | {"feature_similarity": figure(0.203)}
             | _inference(0.11, 0.03),
             "leakage": {
-                "face_similarity": figure(0.109, "leakage", 0.013),
+                "picture_similarity": figure(0.109, "leakage", 0.013),
                 "feature_similarity": figure(0.154, "leakage", 0.017),
                 "linkage": figure(0.021, "leakage", 0.011),
             },
         },
         "leakage": {
-            "face_similarity": figure(0.5, "leakage", 0.031),
+            "picture_similarity": figure(0.5, "leakage", 0.031),
             "feature_similarity": figure(0.541, "leakage", 0.046),
             "linkage": figure(0.516, "leakage", 0.031),
         },
         "excess": {
-            "face_similarity": figure(0.439, "leakage", 0.035),
+            "picture_similarity": figure(0.439, "leakage", 0.035),
             "feature_similarity": figure(0.457, "leakage", 0.051),
             "linkage": figure(0.506, "leakage", 0.032),
         },
@@ -470,7 +470,7 @@ def refused() -> Results:
         "guards": [],
         "attacks": attacks,
         "queries": because("queries"),
-        "floors": {"mean_face": {}, "random_public_face": {}, "constant_prediction": {}, "chance": {}},
+        "floors": {"mean_picture": {}, "random_public_picture": {}, "constant_prediction": {}, "chance": {}},
         "decisions": because("decisions"),
         "control": None,
         "leakage": {name: because(f"leakage of {name}") for name in found["leakage"]},

@@ -125,13 +125,13 @@ def _audit(folder: Path, pack: Pack) -> None:
         | {"picture_size": SIZE, "task": ["Smiling"]},
         "utility": None,
         "verdict": {"level": "open", "sentence": "Made up.", "decides": None, "reasons": [], "numbers": []},
-        "leakage": {"face_similarity": estimate, "linkage": refused},
-        "excess": {"face_similarity": estimate, "linkage": refused},
+        "leakage": {"picture_similarity": estimate, "linkage": refused},
+        "excess": {"picture_similarity": estimate, "linkage": refused},
         "attacks": {"inversion": {"scores": {"mse": estimate}}, "linkage": refused},
         "queries": refused,
-        "floors": {"mean_face": {"mse": estimate}},
+        "floors": {"mean_picture": {"mse": estimate}},
         "decisions": refused,
-        "validation": {"face_similarity": {"score": 0.5, "floor": 0.1, "decisions": None}},
+        "validation": {"picture_similarity": {"score": 0.5, "floor": 0.1, "decisions": None}},
         "control": None,
         "judges": [],
         "unconverged": [],
@@ -149,7 +149,7 @@ def _audit(folder: Path, pack: Pack) -> None:
 
 def _benchmark(folder: Path, pack: Pack) -> None:
     estimate = from_dict(Estimate, figure(0.5))
-    leakage: Shares = dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), estimate)
+    leakage: Shares = dict.fromkeys(("picture_similarity", "feature_similarity", "linkage"), estimate)
     row = BenchmarkRow(
         cut="layer2",
         defence="noise",
@@ -159,7 +159,7 @@ def _benchmark(folder: Path, pack: Pack) -> None:
         leakage=leakage,
         excess=leakage,
         strongest="mirror",
-        face_similarity=estimate,
+        picture_similarity=estimate,
         linked=estimate,
         verdict="low",
         unconverged=[],

@@ -22,7 +22,7 @@ from oneway.report.values import SCHEMA
 from oneway.storage import runs
 from oneway.sweep.benchmark import DefencesConfig, cells
 
-NAMES = ("face_similarity", "feature_similarity", "linkage")
+NAMES = ("picture_similarity", "feature_similarity", "linkage")
 
 
 class AskedError(Exception):
@@ -114,7 +114,7 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
         "audit": "audits/one",
         "unconverged": ["feature"],
         "strongest": "mirror",
-        "face_similarity": figure(0.3),
+        "picture_similarity": figure(0.3),
         "linked": None,
         "verdict": "partial",
     }

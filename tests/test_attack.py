@@ -30,7 +30,7 @@ from oneway.storage.runs import read_tensors
 
 pytestmark = pytest.mark.whole
 
-SCORES = {"face_similarity": "cosine", "ssim": "SSIM", "psnr": "dB", "mse": "MSE"}
+SCORES = {"picture_similarity": "cosine", "ssim": "SSIM", "psnr": "dB", "mse": "MSE"}
 
 
 class Reached(Exception):
@@ -83,7 +83,7 @@ def test_the_report_is_an_audits_by_one_attacker_and_has_the_runs_utility(
 
 def test_every_score_is_an_estimate_over_the_test_people(protected: oneway.Run, attacked: Attacked) -> None:
     report = attacked.report
-    for scores in (report.attacks["inversion"].scores, report.floors["mean_face"], report.decisions.scores):
+    for scores in (report.attacks["inversion"].scores, report.floors["mean_picture"], report.decisions.scores):
         for name, unit in SCORES.items():
             score = scores[name]
             assert isinstance(score, oneway.Estimate)
@@ -155,10 +155,10 @@ def test_the_error_is_the_one_computed_by_hand(protected: oneway.Run, attacked: 
 def test_the_floors_are_those_computed_by_hand(protected: oneway.Run, attacked: Attacked) -> None:
     pictures = protected.pack.test.images(slice(None)) / 255
     mean = (protected.pack.public.images(slice(None)) / 255).mean(axis=0)
-    floor, decided = attacked.report.floors["mean_face"]["mse"], attacked.report.decisions.scores["mse"]
+    floor, decided = attacked.report.floors["mean_picture"]["mse"], attacked.report.decisions.scores["mse"]
     assert floor.value == pytest.approx(by_hand(pictures, mean[None]), rel=1e-4)
     # A real face is no better a guess of another than the mean, which minimises the squared error.
-    assert attacked.report.floors["random_public_face"]["mse"].value > floor.value
+    assert attacked.report.floors["random_public_picture"]["mse"].value > floor.value
     # What is drawn from decisions is drawn towards that mean as far as they say nothing.
     assert decided.value < 1.1 * floor.value
 
@@ -176,7 +176,7 @@ def test_a_judge_that_sees_gives_validation_people_a_floor_too(
     seen = judge(torch.from_numpy(mean).permute(2, 0, 1)[None].float(), None)[0]
     pictures = torch.from_numpy(pack.validation.images(slice(None))).permute(0, 3, 1, 2) / 255
     floor = float((judge(pictures, None) @ seen).mean())
-    assert report.validation["face_similarity"].floor == pytest.approx(floor, abs=1e-4)
+    assert report.validation["picture_similarity"].floor == pytest.approx(floor, abs=1e-4)
 
 
 def test_the_control_stands_beside(attacked: Attacked, control: Attacked, unprotected: oneway.Run) -> None:
@@ -219,7 +219,7 @@ def test_the_attack_and_its_scores_need_no_private_person(
     monkeypatch.setattr(Private, "images", seen, raising=False)
     report = oneway.attack(early, tmp_path / "attack", QUICK, runtime=runtime, progress=False)
     assert report.judges == []
-    assert "face_similarity" not in report.attacks["inversion"].scores
+    assert "picture_similarity" not in report.attacks["inversion"].scores
     text = (tmp_path / "attack" / "results.json").read_text()
     assert json.loads(text) == to_dict(report) == json.loads(report.to_json()), "the file holds what the call returns"
 

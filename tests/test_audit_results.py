@@ -43,8 +43,8 @@ class Judge:
 
 def attacker(mse: float, face: float, *, converged: bool = True, test_face: float | None = None) -> StepResult:
     noise = np.random.default_rng(0).normal(0, 1e-3, len(PEOPLE))
-    arrays = {"mse": mse + noise, "face_similarity": (face if test_face is None else test_face) + noise}
-    facts = StepFacts(course=course(converged), validation={"mse": mse, "face_similarity": face}, seconds=1.0)
+    arrays = {"mse": mse + noise, "picture_similarity": (face if test_face is None else test_face) + noise}
+    facts = StepFacts(course=course(converged), validation={"mse": mse, "picture_similarity": face}, seconds=1.0)
     return StepResult(facts=facts, arrays=arrays)
 
 
@@ -53,7 +53,7 @@ def course(converged: bool) -> Course:
 
 
 def chosen(**attackers: StepResult) -> AttackResult:
-    floors = StepResult(arrays={"mean_face mse": np.full(len(PEOPLE), 0.06)})
+    floors = StepResult(arrays={"mean_picture mse": np.full(len(PEOPLE), 0.06)})
     found = {"floors": floors} | {f"inversion {name.replace('_', '-')}": step for name, step in attackers.items()}
     return inversion_of(found, [Judge()])  # type: ignore[arg-type]
 
@@ -71,8 +71,8 @@ def test_the_strongest_is_chosen_on_validation_people_score_by_score() -> None:
         residual=attacker(0.008, 0.31, test_face=0.9),
         transformer=attacker(0.009, 0.33),
     )
-    assert found.strongest == {"mse": "residual", "face_similarity": "transformer"}
-    assert value(found, "face_similarity") == pytest.approx(0.33, abs=1e-3)
+    assert found.strongest == {"mse": "residual", "picture_similarity": "transformer"}
+    assert value(found, "picture_similarity") == pytest.approx(0.33, abs=1e-3)
     assert value(found, "mse") == pytest.approx(0.008, abs=1e-3)
 
 
@@ -101,13 +101,13 @@ def share(low: float, value: float, high: float) -> Estimate:
 
 def test_more_access_that_gets_more_is_told() -> None:
     attacks: dict[str, AttackResult | Refused] = {
-        "inversion": AttackResult(scores={"face_similarity": share(0.1, 0.15, 0.2)}),
-        "optimisation": AttackResult(scores={"face_similarity": share(0.5, 0.6, 0.7)}),
-        "averaging": AttackResult(scores={"face_similarity": share(0.15, 0.2, 0.25)}, facts={"draws": 16}),
+        "inversion": AttackResult(scores={"picture_similarity": share(0.1, 0.15, 0.2)}),
+        "optimisation": AttackResult(scores={"picture_similarity": share(0.5, 0.6, 0.7)}),
+        "averaging": AttackResult(scores={"picture_similarity": share(0.15, 0.2, 0.25)}, facts={"draws": 16}),
     }
     (reason,) = _further(attacks, share(0.1, 0.15, 0.2))
     assert "has the encoder's weights gets more: face similarity 0.600" in reason
-    attacks["averaging"] = AttackResult(scores={"face_similarity": share(0.3, 0.4, 0.5)}, facts={"draws": 16})
+    attacks["averaging"] = AttackResult(scores={"picture_similarity": share(0.3, 0.4, 0.5)}, facts={"draws": 16})
     assert "16 answers for one picture" in _further(attacks, share(0.1, 0.15, 0.2))[1]
     attacks["optimisation"] = Refused(refused="the encoder's weights were not given")
     assert len(_further(attacks, share(0.1, 0.15, 0.2))) == 1
@@ -129,11 +129,11 @@ def test_every_trained_attacker_counts_for_convergence(late: str) -> None:
     rests = late in names[:3]
     assert bool(doubts([late])) == rests
     assert bool(further([late])) != rests
-    little = dict.fromkeys(("face_similarity", "feature_similarity", "linkage"), share(0.0, 0.1, 0.2))
+    little = dict.fromkeys(("picture_similarity", "feature_similarity", "linkage"), share(0.0, 0.1, 0.2))
     assert verdict(little, None, doubts=doubts([late])).level == ("partial" if rests else "low")
 
 
-@pytest.mark.parametrize("decides", ["face_similarity", "feature_similarity", "linkage"])
+@pytest.mark.parametrize("decides", ["picture_similarity", "feature_similarity", "linkage"])
 @pytest.mark.parametrize("utility", [True, False])
 def test_the_figure_that_decides_is_among_the_numbers(decides: str, utility: bool) -> None:
     results = audited() if utility else audited() | {"utility": None}
@@ -151,10 +151,10 @@ def plain(low: float, value: float, high: float) -> dict[str, Any]:
 
 def test_without_a_verifier_the_figure_that_decides_is_among_the_numbers() -> None:
     results = audited()
-    for block in (results["attacks"]["inversion"]["scores"], results["floors"]["mean_face"]):
-        del block["face_similarity"]
+    for block in (results["attacks"]["inversion"]["scores"], results["floors"]["mean_picture"]):
+        del block["picture_similarity"]
     results["attacks"]["feature"] = {"refused": "there is no verifier"}
-    results["leakage"] |= {name: {"refused": "none"} for name in ("face_similarity", "feature_similarity")}
+    results["leakage"] |= {name: {"refused": "none"} for name in ("picture_similarity", "feature_similarity")}
     report: AuditReport = typed(judged(results))
     cards = numbers(report)
     assert [card.leakage for card in cards if card.decides] == [report.leakage["linkage"]]

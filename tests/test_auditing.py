@@ -153,7 +153,7 @@ def test_the_results_hold_what_is_promised(control: Path, people: oneway.Pack) -
 
 def test_a_plain_encoder_is_undone_and_said_to_be(control: Path) -> None:
     report = read(control)
-    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
+    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_picture"]["mse"]
     assert ours.high < 0.5 * floor.low
     assert report.attacks["information"].scores["bits"].low > 0.5
     linked = report.attacks["linkage"].scores["rank_1"]
@@ -168,15 +168,15 @@ def test_a_plain_encoder_is_undone_and_said_to_be(control: Path) -> None:
 def test_no_disguise_makes_an_open_encoder_look_closed(audit: Audit, victim: nn.Module, brief: Path) -> None:
     report = audit(victim, config=BRIEF, control=brief)
     assert report.verdict.level == "open", report.verdict
-    assert report.leakage["face_similarity"].value > 0.8
-    assert isinstance(report.excess["face_similarity"], Refused)  # a module of which no task is known
-    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
+    assert report.leakage["picture_similarity"].value > 0.8
+    assert isinstance(report.excess["picture_similarity"], Refused)  # a module of which no task is known
+    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_picture"]["mse"]
     assert ours.high < 0.5 * floor.low
 
 
 def test_noise_leaks_nothing(silent: Path) -> None:
     report = read(silent)
-    for name in ("face_similarity", "linkage"):
+    for name in ("picture_similarity", "linkage"):
         share = report.leakage[name]
         assert share.low <= 0.05, (name, share)
         assert share.high < 0.4, (name, share)
@@ -195,8 +195,8 @@ def test_averages_are_the_strongest_attackers_and_the_query_curve_is_of_one_who_
     noisy: oneway.AuditReport,
 ) -> None:
     inversion = noisy.attacks["inversion"]
-    strongest = inversion.strongest["face_similarity"]
-    similar = {name: way.validation["face_similarity"] for name, way in inversion.ways.items()}
+    strongest = inversion.strongest["picture_similarity"]
+    similar = {name: way.validation["picture_similarity"] for name, way in inversion.ways.items()}
     assert strongest == max(similar, key=lambda name: similar[name])
     assert noisy.attacks["averaging"].facts["attacker"] == strongest
     assert noisy.queries.attacker == max(("linear", "kernel", "mirror"), key=lambda name: similar[name])
@@ -256,7 +256,7 @@ def test_people_who_are_both_public_and_test_are_refused(
 
 def test_a_control_at_its_floor_has_no_share(audit: Audit, silent: Path) -> None:
     report = audit(Changed(), control=silent)
-    assert "not above its floor" in report.leakage["face_similarity"].refused
+    assert "not above its floor" in report.leakage["picture_similarity"].refused
 
 
 def test_another_question_is_no_control(audit: Audit) -> None:
@@ -268,7 +268,7 @@ def test_stored_features_are_audited_without_the_encoder(audit: Audit, people: o
     dump(Changed(), people, tmp_path / "dump" / "features.npz", whole=True)
     report = audit(features=tmp_path / "dump")
     assert report.victim.threat_models == ["feature dump"]
-    assert report.leakage["face_similarity"].value > 0.8
+    assert report.leakage["picture_similarity"].value > 0.8
     assert "weights were not given" in report.attacks["optimisation"].refused
     assert "stored features are one answer for each picture" in report.attacks["averaging"].refused
 
@@ -326,22 +326,22 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
     assert report.iso24745 is not None
     accepted = {(row.judge, row.attacker, row.trained_with): row for row in report.iso24745.irreversibility}
     assert all(name != "other" or not trained_with for name, _, trained_with in accepted)
-    for name, faces in (("judge.onnx", first.independent), ("judge.onnx", first.faces), ("other", second.faces)):
+    for name, faces in (("judge.onnx", first.independent), ("judge.onnx", first.pictures), ("other", second.pictures)):
         saw = name == "judge.onnx" and faces.attacker == "identity"
         assert accepted[name, faces.attacker, saw].recognised == faces.recognised
     with np.load(tmp_path / "audit" / "scores.npz") as kept:  # what a control is held to
-        names = {"face_similarity": first.faces, "face_similarity by other": second.faces}
-        for name, faces in (names | {"face_similarity independent": first.independent}).items():
-            assert kept[f"inversion {name}"].mean() == pytest.approx(faces.face_similarity.value)
+        names = {"picture_similarity": first.pictures, "picture_similarity by other": second.pictures}
+        for name, faces in (names | {"picture_similarity independent": first.independent}).items():
+            assert kept[f"inversion {name}"].mean() == pytest.approx(faces.picture_similarity.value)
     # One network under two names sees the same, so each figure can be held to the other's.
-    assert first.faces == second.faces
-    seen = second.faces.recognised
+    assert first.pictures == second.pictures
+    seen = second.pictures.recognised
     assert [each.false_accept_rate for each in seen] == [1e-2, 1e-3, 1e-4]
     assert seen[2].threshold is None, "49 * 148 pairs are too few for one in ten thousand"
-    assert report.attacks["inversion"].scores["face_similarity"] == second.faces.face_similarity
-    assert report.attacks["inversion"].strongest["face_similarity"] == second.faces.attacker
-    assert report.floors["mean_face"]["face_similarity"] == second.faces.floor
-    assert "face_similarity" not in report.floors["random_public_face"], "the first judge's alone is known"
+    assert report.attacks["inversion"].scores["picture_similarity"] == second.pictures.picture_similarity
+    assert report.attacks["inversion"].strongest["picture_similarity"] == second.pictures.attacker
+    assert report.floors["mean_picture"]["picture_similarity"] == second.pictures.floor
+    assert "picture_similarity" not in report.floors["random_public_picture"], "the first judge's alone is known"
     assert all(way.scores.items() >= way.judged["other"].items() for way in ways.values())
     assert not any(guard.name == "independent judge" for guard in report.guards)
     lacking = next(line for line in report.untested if line.startswith("attackers who train with every judge but one"))

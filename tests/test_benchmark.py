@@ -33,7 +33,7 @@ from oneway.sweep.executor import Executor
 pytestmark = pytest.mark.whole
 
 Tiny = Callable[..., oneway.ProtectConfig]
-NAMES = ("face_similarity", "feature_similarity", "linkage")
+NAMES = ("picture_similarity", "feature_similarity", "linkage")
 
 
 def figure(value: float, unit: str = "cosine", half: float = 0.018) -> oneway.Estimate:
@@ -183,7 +183,9 @@ def test_what_cannot_be_compared_is_said(changes: dict[str, Any], message: str) 
         DefencesConfig(**changes)
 
 
-def row(defence: str, strength: float, utility: float, leakage: float, worst: str = "face_similarity") -> BenchmarkRow:
+def row(
+    defence: str, strength: float, utility: float, leakage: float, worst: str = "picture_similarity"
+) -> BenchmarkRow:
     """A setting whose figures on test people say the opposite of those on validation people."""
     return BenchmarkRow(
         cut="layer2",
@@ -194,7 +196,7 @@ def row(defence: str, strength: float, utility: float, leakage: float, worst: st
         leakage=dict.fromkeys(NAMES, figure(1 - leakage, "leakage")),
         excess=dict.fromkeys(NAMES, figure(1 - leakage / 2, "leakage")),
         strongest="mirror",
-        face_similarity=figure(0.5),
+        picture_similarity=figure(0.5),
         linked=figure(0.1, "share"),
         verdict="partial",
         unconverged=[],
@@ -272,14 +274,14 @@ def test_a_setting_of_which_a_leakage_is_not_known_is_passed_over_and_said() -> 
 def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bounds: dict[str, float]) -> None:
     silent = unmeasured(row("noise", 1, 0.9, 0.3), "there is no verifier", *NAMES)
     with pytest.raises(
-        oneway.InputError, match="judged: not judged by leakage of face_similarity: there is no verifier"
+        oneway.InputError, match="judged: not judged by leakage of picture_similarity: there is no verifier"
     ):
         recommend(replace(REPORT, rows=[silent]), "layer2", **bounds)
-    partly = unmeasured(row("noise", 2, 0.9, 0.3), "there is no verifier", "face_similarity")
+    partly = unmeasured(row("noise", 2, 0.9, 0.3), "there is no verifier", "picture_similarity")
     report = replace(REPORT, rows=[partly])
     assert recommend(report, "layer2", **bounds) == partly
     (told,) = unjudged(report, "layer2")
-    assert told == "not judged by leakage of face_similarity: there is no verifier"
+    assert told == "not judged by leakage of picture_similarity: there is no verifier"
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,11 @@ def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bound
         ("layer2", {"excess": 0.01}, "no setting has an excess of at most 0.01 at layer2; the least is 0.050"),
         ("layer2", {"excess": float("nan")}, "excess must be a finite number"),
         ("layer2", {"utility": 0.99}, "the most is 0.970"),
-        ("layer2", {"leakage": 0.05}, "the least is 0.100; the task's decisions alone leak 0.200 of face_similarity"),
+        (
+            "layer2",
+            {"leakage": 0.05},
+            "the least is 0.100; the task's decisions alone leak 0.200 of picture_similarity",
+        ),
         ("fc", {"leakage": 0.5}, "it has layer2"),
     ],
 )

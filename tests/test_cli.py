@@ -231,7 +231,7 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("audit NOWHERE --out OUT", "NOWHERE is not a folder; give the --out of a `oneway protect`"),
         ("audit RUN --out OUT --verifier JUDGE", "has 24 test people and an audit needs 50"),
         ("audit RUN --out OUT --verifier JUDGE --set attackers=miror", "did you mean 'mirror'"),
-        ("audit RUN --out OUT --verifier JUDGE --fail-above fce_similarity=1", "did you mean 'face_similarity'"),
+        ("audit RUN --out OUT --verifier JUDGE --fail-above fce_similarity=1", "did you mean 'picture_similarity'"),
         ("audit RUN --out OUT --verifier JUDGE --fail-above rank_1", "--fail-above takes NAME=VALUE, not 'rank_1'"),
         ("audit NOWHERE.onnx --out OUT", "name it with --data"),
         ("audit NOWHERE.ONNX --out OUT", "name it with --data"),

@@ -57,7 +57,7 @@ def test_they_are_attacked_as_stored_decisions_are(
     decisions = ours.decisions
     drawn, linked = theirs.attacks["inversion"].ways["linear"].scores, theirs.attacks["linkage"]
     # This judge spreads faces from -1 to 1; the same ridge regression, on bits and on signs, ends a little apart.
-    for score, apart in {"face_similarity": 0.01, "mse": 0.003, "ssim": 0.003}.items():
+    for score, apart in {"picture_similarity": 0.01, "mse": 0.003, "ssim": 0.003}.items():
         assert decisions.scores[score].value == pytest.approx(drawn[score].value, abs=apart), score
     feature = theirs.attacks["feature"].scores["feature_similarity"].value
     assert decisions.scores["feature_similarity"].value == pytest.approx(feature, abs=0.01)
@@ -116,7 +116,7 @@ def test_decisions_that_are_all_alike_are_refused() -> None:
 @pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])
 def test_a_panel_that_gets_less_than_the_decisions_give_away_is_marked(share: float, passed: bool) -> None:
     none = Refused(refused="none")
-    decisions = Decisions(scores={}, leakage={"linkage": figure(0.25, "leakage"), "face_similarity": none})
+    decisions = Decisions(scores={}, leakage={"linkage": figure(0.25, "leakage"), "picture_similarity": none})
     (guard,) = check_decisions({"linkage": figure(share, "leakage")}, decisions)
     assert guard.passed == passed
     assert check_decisions({"linkage": none}, decisions) == []

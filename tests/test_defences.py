@@ -127,7 +127,7 @@ def test_a_configuration_survives_its_file(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXTREME)
-def test_at_a_strength_that_leaves_nothing_the_linear_attacker_draws_the_mean_face(
+def test_at_a_strength_that_leaves_nothing_the_linear_attacker_draws_the_mean_picture(
     name: str, train: Train, pack: oneway.Pack, runtime: oneway.RuntimeConfig, tmp_path: Path
 ) -> None:
     level, share = EXTREME[name]

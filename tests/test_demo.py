@@ -80,11 +80,11 @@ def test_the_conclusion_says_utility_kept_leakage_with_its_interval_and_the_verd
     changed = made | {
         "utility": useful(0.45),
         "control": made["control"] | {"utility": useful(0.5)},
-        "leakage": made["leakage"] | {"face_similarity": leak},
+        "leakage": made["leakage"] | {"picture_similarity": leak},
         "verdict": made["verdict"] | {"level": "partial"},
     }
     sentence = demo.conclusion(typed(changed))
     assert "keeps 90% of its mean MCC (0.450 of 0.500)" in sentence
     assert all(part in sentence for part in ("25.0", "20.0", "30.0", "the verdict is partial"))
-    refused = changed | {"leakage": made["leakage"] | {"face_similarity": {"refused": "there is no verifier"}}}
+    refused = changed | {"leakage": made["leakage"] | {"picture_similarity": {"refused": "there is no verifier"}}}
     assert "how much cannot be said: there is no verifier" in demo.conclusion(typed(refused))

@@ -120,7 +120,7 @@ def test_an_axis_of_shares_is_whole() -> None:
 
 
 def test_the_curve_is_logarithmic_in_the_queries() -> None:
-    drawn = draw_curve(queries(), "face_similarity", {})
+    drawn = draw_curve(queries(), "picture_similarity", {})
     by_queries = {point.queries: point for point in queries()}
     x = {queries: drawn.points[place].x for place, queries in enumerate(sorted(by_queries))}
     assert x[1000] - x[100] == pytest.approx(x[10_000] - x[1000], abs=0.2)
@@ -135,7 +135,7 @@ def test_the_curve_is_logarithmic_in_the_queries() -> None:
 
 def test_the_curve_rises_where_the_score_does() -> None:
     curve = queries()
-    for score, direction in (("face_similarity", -1), ("mse", 1)):
+    for score, direction in (("picture_similarity", -1), ("mse", 1)):
         drawn = draw_curve(curve[::-1], score, {"floor": 0.05, "control": figure(0.66)})
         heights = [point.y for point in drawn.points]
         assert heights == sorted(heights, reverse=direction < 0)  # y points downwards

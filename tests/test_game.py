@@ -44,7 +44,7 @@ def decode(game: Training, count: int = 2) -> Tensor:
 
 
 def protect(
-    game: Training, *, pixel: float, target: Target = "away", mean_face: Tensor | None = None
+    game: Training, *, pixel: float, target: Target = "away", mean_picture: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     pictures, labels = game.private(0)
     return protector_step(
@@ -53,7 +53,7 @@ def protect(
         game.adversary,
         pictures,
         labels,
-        mean_face=game.mean_face if mean_face is None else mean_face,
+        mean_picture=game.mean_picture if mean_picture is None else mean_picture,
         pixel=pixel,
         target=target,
     )
@@ -202,11 +202,11 @@ def test_the_protectors_loss_is_the_utility_and_the_weighted_pixel_term(game: Ga
         reconstructed = decoder(features)
     chance = torch.sigmoid(logits.double())
     cross_entropy = -(labels * chance.log() + ~labels * (1 - chance).log()).mean()
-    mean_face = played.mean_face.expand_as(pictures)
+    mean_picture = played.mean_picture.expand_as(pictures)
     errors = (reconstructed - pictures).square().flatten(1).mean(dim=1)
     term = {
         "away": -errors.mean(),
-        "mean_face": (reconstructed - mean_face).square().mean(),
+        "mean_picture": (reconstructed - mean_picture).square().mean(),
         "ssim": torch.tensor(ssim(reconstructed, pictures).mean()),
     }[target]
     assert float(utility) == pytest.approx(float(cross_entropy), rel=1e-5)
@@ -255,7 +255,7 @@ def test_the_perceptual_term_is_the_pixel_term_through_other_eyes(game: Game, ta
             played.adversary,
             pictures,
             labels,
-            mean_face=played.mean_face,
+            mean_picture=played.mean_picture,
             pixel=0.0,
             target=target,
             perceptual=2.0,
@@ -264,8 +264,8 @@ def test_the_perceptual_term_is_the_pixel_term_through_other_eyes(game: Game, ta
     with torch.no_grad():
         features, logits = protector.train()(pictures)
         drawn = decoder(features).mean(dim=1)
-    grey, mean = pictures.mean(dim=1), played.mean_face.mean(dim=1)
-    term = (drawn - mean).abs() if target == "mean_face" else -(drawn - grey).abs()
+    grey, mean = pictures.mean(dim=1), played.mean_picture.mean(dim=1)
+    term = (drawn - mean).abs() if target == "mean_picture" else -(drawn - grey).abs()
     utility = nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
     assert heard == [pytest.approx(float(utility + 2.0 * term.mean()), rel=1e-5)]
 

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.whole
 
 QUICK = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1)
 BRIEF = AuditConfig(attackers=("mirror",), steps=2, brief=True, runtime=RUNTIME)
-FACES = {"shown.npy"}
+JUDGED = {"shown.npy"}
 WRITTEN = {"config.json", "results.json", "report.html", SCORES}
 
 
@@ -89,13 +89,13 @@ def test_what_a_killed_run_left_half_written_goes_when_it_finishes(
 @pytest.mark.parametrize("images", [False, True])
 def test_an_attack_leaves_no_inverter_and_faces_on_request_only(run: oneway.Run, tmp_path: Path, images: bool) -> None:
     oneway.attack(run, tmp_path / "attack", QUICK, runtime=RUNTIME, images=images, progress=False)
-    assert files(tmp_path / "attack") == WRITTEN | (FACES if images else set())
+    assert files(tmp_path / "attack") == WRITTEN | (JUDGED if images else set())
     assert ("data:image" in (tmp_path / "attack" / "report.html").read_text()) == images
 
 
 def test_drawn_faces_are_shown_without_being_asked_for(protected: oneway.Run, tmp_path: Path) -> None:
     oneway.attack(protected, tmp_path / "attack", replace(QUICK, keep=True), runtime=RUNTIME, progress=False)
-    assert files(tmp_path / "attack") == WRITTEN | FACES | {"decoder.safetensors"}
+    assert files(tmp_path / "attack") == WRITTEN | JUDGED | {"decoder.safetensors"}
     assert "data:image" in (tmp_path / "attack" / "report.html").read_text()
 
 

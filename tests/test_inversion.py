@@ -117,7 +117,7 @@ def test_an_unprotected_encoder_is_inverted(
     quick = oneway.InversionConfig(width=1.0, max_steps=100, check_every=50)
     first = oneway.attack(early, tmp_path / "attack", quick, runtime=runtime, progress=False)
     for report, share in ((first, 0.4), (control.report, 0.75)):
-        ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
+        ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_picture"]["mse"]
         assert ours.high < floor.low
         assert ours.value < share * floor.value
 
@@ -139,7 +139,7 @@ def test_features_that_say_nothing_give_nothing_away(
             oneway.attack(run, None, narrow, **given)
         return
     report = oneway.attack(run, None, narrow, **given)
-    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_face"]["mse"]
+    ours, floor = report.attacks["inversion"].scores["mse"], report.floors["mean_picture"]["mse"]
     assert ours.value > 0.97 * floor.value
     assert ours.value < 1.5 * floor.value, "the attacker must at least have learned the mean face"
 

@@ -71,7 +71,7 @@ def score(pack: Pack, reconstructed: Tensor, *, size: int = 64, verifier: Colour
 
 def test_the_originals_themselves_have_every_best_score(pack: Pack) -> None:
     found = score(pack, originals(pack), verifier=Colours())
-    best = {"mse": 0.0, "psnr": 100.0, "ssim": 1.0, "face_similarity": 1.0, "recognised": 1.0}
+    best = {"mse": 0.0, "psnr": 100.0, "ssim": 1.0, "picture_similarity": 1.0, "recognised": 1.0}
     best |= {"psnr_affine": 100.0, "ssim_affine": 1.0}
     assert {name: estimated.value for name, estimated in found.items()} == pytest.approx(best, abs=1e-6)
     assert {name: estimated.unit for name, estimated in found.items()} == {
@@ -93,7 +93,7 @@ def test_scores_are_means_over_the_pictures_by_loops(pack: Pack) -> None:
     assert judge.threshold is not None
     assert found["mse"].value == pytest.approx(error.mean(), rel=1e-4)
     assert found["psnr"].value == pytest.approx((-10 * np.log10(error)).mean(), rel=1e-4)
-    assert found["face_similarity"].value == pytest.approx(cosine.mean(), rel=1e-4)
+    assert found["picture_similarity"].value == pytest.approx(cosine.mean(), rel=1e-4)
     assert found["recognised"].value == pytest.approx((cosine > judge.threshold).mean())
     assert 0 < found["recognised"].value < 1
 
@@ -113,7 +113,7 @@ def test_a_worse_reconstruction_has_worse_scores(pack: Pack) -> None:
     blocks = torch.nn.functional.interpolate(torch.randn(len(pictures), 3, 4, 4), (16, 16))
     near, far = (score(pack, (pictures + amount * blocks).clamp(0, 1), verifier=Colours()) for amount in (0.05, 0.4))
     assert near["mse"].high < far["mse"].low
-    for name in ("psnr", "ssim", "face_similarity", "recognised"):
+    for name in ("psnr", "ssim", "picture_similarity", "recognised"):
         assert near[name].low > far[name].high, name
 
 
@@ -147,7 +147,7 @@ def test_another_persons_face_is_recognised_no_more_than_at_random(pack: Pack) -
     assert (people[shifted] != people).all()
     found = score(pack, pictures[torch.from_numpy(shifted)], verifier=Colours())
     assert found["recognised"].value < 0.02
-    assert abs(found["face_similarity"].value) < 0.1
+    assert abs(found["picture_similarity"].value) < 0.1
 
 
 def test_without_a_verifier_there_are_no_identity_scores(pack: Pack) -> None:
@@ -161,7 +161,7 @@ def test_with_too_few_people_for_a_threshold_nothing_is_counted_as_recognised(fe
     found = scored(judge, batched(originals(few), originals(few)))
     assert judge.threshold is None
     assert "recognised" not in found
-    assert found["face_similarity"].value == pytest.approx(1)
+    assert found["picture_similarity"].value == pytest.approx(1)
     about = judge.report
     assert about is not None
     assert about.true_accept_rate is None
@@ -263,12 +263,12 @@ def test_a_judge_with_the_weights_of_another_network_fails_its_guard_even_of_few
         assert judge.threshold is None, "too few to say how many it accepts at a false accept rate of 1e-3"
         assert judge.report is not None
         nothing = np.zeros(len(some.test))
-        scores = {"inversion face_similarity": nothing, "floor mean_face face_similarity": nothing}
+        scores = {"inversion picture_similarity": nothing, "floor mean_picture picture_similarity": nothing}
         found = {
             "inversion linear": StepResult(facts=StepFacts(validation={"mse": 0.1})),
             "feature": StepResult(facts=StepFacts(refused="left out")),
         }
-        counts = Counting(faces=judge, features=judge)
+        counts = Counting(pictures=judge, features=judge)
         (checked,) = check_judges(reports([judge], found, scores, None, counts))
         return checked
 
@@ -281,22 +281,22 @@ def test_a_judge_with_the_weights_of_another_network_fails_its_guard_even_of_few
 def test_by_a_blind_judge_leakage_of_faces_and_features_is_refused_and_linkage_is_not(pack: Pack) -> None:
     n = len(pack.test)
     scores = {
-        "inversion face_similarity": np.full(n, 0.3),
-        "floor mean_face face_similarity": np.full(n, 0.1),
+        "inversion picture_similarity": np.full(n, 0.3),
+        "floor mean_picture picture_similarity": np.full(n, 0.1),
         "feature_similarity": np.full(n, 0.3),
         "floor mean_feature feature_similarity": np.full(n, 0.1),
         "linkage accepted": np.full(n, 1.0),
         "linkage pairs": np.full(n, 3.0),
     }
-    control = scores | {"inversion face_similarity": np.full(n, 0.9), "feature_similarity": np.full(n, 0.9)}
+    control = scores | {"inversion picture_similarity": np.full(n, 0.9), "feature_similarity": np.full(n, 0.9)}
     colours = Judge(pack.test, pack.validation, Colours())
     unseeing = Judge(pack.test, pack.validation, Seen("blind", chance))
-    seeing = leakage_of(scores, control, Counting(faces=colours, features=colours))
-    blind = leakage_of(scores, control, Counting(faces=unseeing, features=unseeing))
-    face = seeing["face_similarity"]
+    seeing = leakage_of(scores, control, Counting(pictures=colours, features=colours))
+    blind = leakage_of(scores, control, Counting(pictures=unseeing, features=unseeing))
+    face = seeing["picture_similarity"]
     assert isinstance(face, Estimate)
     assert face.value == pytest.approx(0.25)
-    for name in ("face_similarity", "feature_similarity"):
+    for name in ("picture_similarity", "feature_similarity"):
         share = blind[name]
         assert isinstance(share, Refused)
         assert share.refused.startswith("the verifier cannot tell who is shown: it accepts 0.00")

@@ -11,7 +11,7 @@ from oneway.errors import InputError
 from oneway.report.junit import Check, write_junit
 
 CHECKS = [
-    Check(name="face_similarity", passed=False, message="0.412 [0.380, 0.440] is above 0.3", seconds=12.5),
+    Check(name="picture_similarity", passed=False, message="0.412 [0.380, 0.440] is above 0.3", seconds=12.5),
     Check(name="recognised", passed=True, message="0.021 [0.010, 0.040] is at most 0.1", seconds=0.25),
 ]
 
@@ -34,7 +34,7 @@ def test_a_check_that_failed_is_a_failure_with_its_message(tmp_path: Path) -> No
         "skipped": "0",
         "time": "12.750",
     }
-    assert failed.attrib == {"classname": "oneway.audit", "name": "face_similarity", "time": "12.500"}
+    assert failed.attrib == {"classname": "oneway.audit", "name": "picture_similarity", "time": "12.500"}
     (failure,) = failed
     assert failure.tag == "failure"
     assert failure.get("message") == failure.text == CHECKS[0].message

@@ -120,7 +120,7 @@ def test_more_answers_make_up_for_noise(pack: oneway.Pack, monkeypatch: pytest.M
     assert often < once < 1.0
 
 
-def test_features_that_say_nothing_give_the_mean_face(pack: oneway.Pack) -> None:
+def test_features_that_say_nothing_give_the_mean_picture(pack: oneway.Pack) -> None:
     generator = np.random.default_rng(0)
     access = FeatureDump(dump(pack, lambda part: generator.normal(size=(len(part), 64)).astype(np.float32)), CPU)
     pictures = load(pack.validation, slice(None))
@@ -129,7 +129,7 @@ def test_features_that_say_nothing_give_the_mean_face(pack: oneway.Pack) -> None
     assert 0.95 * floor < found.validation_error < 1.1 * floor
 
 
-def test_features_that_never_vary_give_the_mean_face(pack: oneway.Pack) -> None:
+def test_features_that_never_vary_give_the_mean_picture(pack: oneway.Pack) -> None:
     access = FeatureDump(dump(pack, lambda part: np.ones((len(part), 8), np.float32)), CPU)
     found = draw(kernel.regress, pairs_of(access, pack), pack.validation, place())
     drawn = found.network(torch.ones(1, 8))

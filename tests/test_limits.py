@@ -28,7 +28,7 @@ def report(late: list[str], leakage: Any, **attacks: Any) -> AuditReport:
 RESULTS = report(
     [],
     {"refused": "there is no control"},
-    inversion={"face_similarity": FIGURE},
+    inversion={"picture_similarity": FIGURE},
     linkage={"tar_at_far_1e-3": None},
     feature={"refused": "there is no verifier"},
 )
@@ -36,8 +36,8 @@ RESULTS = report(
 
 @pytest.mark.parametrize(("limit", "passed"), [("0.3", True), ("0.2999", False), ("0.25", False), ("1e9", True)])
 def test_the_upper_end_must_lie_at_or_below_the_limit(limit: str, passed: bool) -> None:
-    (check,) = check_limits(RESULTS, read_limits({"face_similarity": limit}))
-    assert (check.name, check.passed) == ("face_similarity", passed)
+    (check,) = check_limits(RESULTS, read_limits({"picture_similarity": limit}))
+    assert (check.name, check.passed) == ("picture_similarity", passed)
     assert "0.250 [0.200, 0.300]" in check.message
 
 
@@ -57,8 +57,8 @@ def test_what_was_not_measured_fails_and_says_why(name: str, reason: str) -> Non
 
 
 def test_a_figure_that_does_not_exist_is_an_error_that_offers_the_nearest() -> None:
-    with pytest.raises(oneway.InputError, match="did you mean 'face_similarity'"):
-        read_limits({"face_similarty": "0.3"})
+    with pytest.raises(oneway.InputError, match="did you mean 'picture_similarity'"):
+        read_limits({"picture_similarty": "0.3"})
 
 
 @pytest.mark.parametrize("text", ["low", "nan", "inf", ""])
@@ -77,7 +77,7 @@ def measured(late: list[str]) -> AuditReport:
     return report(
         late,
         FIGURE,
-        inversion={"face_similarity": FIGURE},
+        inversion={"picture_similarity": FIGURE},
         feature={"feature_similarity": FIGURE},
         linkage={"rank_1": FIGURE},
         information={"bits": FIGURE},
@@ -88,14 +88,14 @@ def measured(late: list[str]) -> AuditReport:
     ("late", "failing"),
     [
         ([], []),
-        (["inversion transformer"], ["face_similarity", "rank_1", "leakage.face_similarity", "leakage.linkage"]),
+        (["inversion transformer"], ["picture_similarity", "rank_1", "leakage.picture_similarity", "leakage.linkage"]),
         (["feature"], ["feature_similarity", "rank_1", "leakage.feature_similarity", "leakage.linkage"]),
         (["information"], ["bits"]),
         (["inference", "averaging", "queries 100", "decisions"], []),
     ],
 )
 def test_a_figure_that_rests_on_an_attacker_which_its_budget_ended_fails(late: list[str], failing: list[str]) -> None:
-    names = ("face_similarity", "feature_similarity", "rank_1", "bits")
+    names = ("picture_similarity", "feature_similarity", "rank_1", "bits")
     asked = dict.fromkeys((*names, *(f"leakage.{name}" for name in LEAKAGES)), "1")
     checks = check_limits(measured(late), read_limits(asked))
     assert [check.name for check in checks if not check.passed] == failing
@@ -111,10 +111,10 @@ def test_attackers_that_their_budget_ended_pass_where_the_user_allows_as_many() 
     def passed(**limits: str) -> list[bool]:
         return [check.passed for check in check_limits(results, read_limits(limits))]
 
-    assert passed(face_similarity="1", unconverged="1") == [False, False]
-    assert passed(face_similarity="1", unconverged="2") == [True, False]
-    assert passed(face_similarity="1", unconverged="3") == [True, True]
-    assert passed(face_similarity="0.1", unconverged="3") == [False, True], "a limit holds all the same"
+    assert passed(picture_similarity="1", unconverged="1") == [False, False]
+    assert passed(picture_similarity="1", unconverged="2") == [True, False]
+    assert passed(picture_similarity="1", unconverged="3") == [True, True]
+    assert passed(picture_similarity="0.1", unconverged="3") == [False, True], "a limit holds all the same"
     assert passed(unconverged="2") == [False]
     with pytest.raises(oneway.InputError, match="limit of unconverged must be a number"):
         read_limits({"unconverged": "yes"})
@@ -125,5 +125,5 @@ def test_it_is_known_of_every_figure_on_which_attackers_it_rests() -> None:
 
 
 def test_a_report_says_itself_whether_it_passes() -> None:
-    assert RESULTS.passes({"face_similarity": 0.3})
-    assert not RESULTS.passes({"face_similarity": 0.29})
+    assert RESULTS.passes({"picture_similarity": 0.3})
+    assert not RESULTS.passes({"picture_similarity": 0.29})

@@ -70,7 +70,7 @@ def test_it_is_the_ridge_regression_of_scikit_learn(
     assert found.validation_error == pytest.approx(error(pack, ours), rel=1e-4)
 
 
-def test_features_that_say_nothing_give_the_mean_face(pack: oneway.Pack) -> None:
+def test_features_that_say_nothing_give_the_mean_picture(pack: oneway.Pack) -> None:
     generator = np.random.default_rng(0)
     parts = (pack.public, pack.validation)
     dump = FeatureDump(

@@ -20,8 +20,8 @@ def drawn(seed: int, n: int = 4) -> tuple[Pictures, Pictures, Pictures]:
     return tuple(generator.random((count, *shape), dtype=np.float32) for count in (n, n, 1))  # type: ignore[return-value]
 
 
-def protection(reconstructed: Pictures, pictures: Pictures, mean_face: Pictures, target: losses.Target) -> float:
-    given = (torch.from_numpy(array) for array in (reconstructed, pictures, mean_face))
+def protection(reconstructed: Pictures, pictures: Pictures, mean_picture: Pictures, target: losses.Target) -> float:
+    given = (torch.from_numpy(array) for array in (reconstructed, pictures, mean_picture))
     return float(losses.protection(*given, target=target))
 
 
@@ -74,7 +74,7 @@ def test_protection_is_what_its_definition_says(seed: int, distance: float) -> N
     error = ((reconstructed - pictures) ** 2).mean(axis=(1, 2, 3))
     expected = {
         "away": -error.mean(),
-        "mean_face": ((reconstructed - face) ** 2).mean(),
+        "mean_picture": ((reconstructed - face) ** 2).mean(),
     }
     assert set(losses.TARGETS) == {*expected, "ssim"}  # which has a test of its own
     for target in expected:
@@ -82,18 +82,18 @@ def test_protection_is_what_its_definition_says(seed: int, distance: float) -> N
         assert found == pytest.approx(expected[target], rel=1e-4, abs=1e-7)
 
 
-def test_the_distance_to_the_mean_face_is_least_there_whatever_the_pictures() -> None:
+def test_the_distance_to_the_mean_picture_is_least_there_whatever_the_pictures() -> None:
     reconstructed, pictures, face = drawn(3)
-    assert protection(np.repeat(face, 4, axis=0), pictures, face, "mean_face") == 0
-    assert protection(reconstructed, pictures, face, "mean_face") > 0
-    other = protection(reconstructed, pictures[::-1].copy(), face, "mean_face")
-    assert other == protection(reconstructed, pictures, face, "mean_face")
+    assert protection(np.repeat(face, 4, axis=0), pictures, face, "mean_picture") == 0
+    assert protection(reconstructed, pictures, face, "mean_picture") > 0
+    other = protection(reconstructed, pictures[::-1].copy(), face, "mean_picture")
+    assert other == protection(reconstructed, pictures, face, "mean_picture")
 
 
-def test_the_mean_face_draws_a_perfect_reconstruction_where_the_others_leave_it() -> None:
+def test_the_mean_picture_draws_a_perfect_reconstruction_where_the_others_leave_it() -> None:
     reconstructed, pictures, face = (torch.from_numpy(array) for array in drawn(4))
     reconstructed = pictures.clone().requires_grad_()
-    for target, moves in (("away", False), ("mean_face", True)):
+    for target, moves in (("away", False), ("mean_picture", True)):
         reconstructed.grad = None
         losses.protection(reconstructed, pictures, face, target=target).backward()  # type: ignore[arg-type]
         assert bool(reconstructed.grad.any()) is moves, target

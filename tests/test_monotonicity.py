@@ -11,7 +11,7 @@ import pytest
 
 from oneway.attacks.panel import attackers
 from oneway.auditing.assemble import per_picture
-from oneway.auditing.judged import by_judge, counting, faces_leakage
+from oneway.auditing.judged import by_judge, counting, pictures_leakage
 from oneway.auditing.labels import attacker_of, panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import trained_again
 from oneway.auditing.monotonicity import check_monotonicity
@@ -45,7 +45,7 @@ class Judge:
         self.test = SimpleNamespace(identities=PEOPLE)
 
         self.name, self.threshold = name, None
-        self.counted = self.key("face_similarity") + (" independent" if trained_with and not alone else "")
+        self.counted = self.key("picture_similarity") + (" independent" if trained_with and not alone else "")
 
     def key(self, name: str) -> str:
         return name if self.first else f"{name} by {self.verifier.name}"
@@ -60,8 +60,8 @@ def scores(level: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float64]]
 
 def attacker(level: float, seed: int = 0) -> StepResult:
     return StepResult(
-        facts=StepFacts(validation={"face_similarity": level, "mse": 1 - level}),
-        arrays={"face_similarity": scores(level, seed), "mse": 1 - scores(level, seed)},
+        facts=StepFacts(validation={"picture_similarity": level, "mse": 1 - level}),
+        arrays={"picture_similarity": scores(level, seed), "mse": 1 - scores(level, seed)},
     )
 
 
@@ -73,7 +73,7 @@ def found(**levels: float) -> dict[str, StepResult]:
         "inversion linear": attacker(given["linear"]),
         "inversion identity": attacker(given["identity"]),
         "feature": StepResult(arrays={"feature_similarity": scores(given["feature"])}),
-        "optimisation": StepResult(arrays={"face_similarity": white, "mse": 1 - white, "index": INDEX}),
+        "optimisation": StepResult(arrays={"picture_similarity": white, "mse": 1 - white, "index": INDEX}),
         "averaging": attacker(given["averaging"]),
     }
 
@@ -101,7 +101,7 @@ def test_an_attack_that_fails_is_named(sabotaged: dict[str, float], message: str
 
 def test_a_panel_whose_choice_on_validation_people_loses_to_the_ridge_on_test_people_is_named() -> None:
     steps = found()
-    steps["inversion identity"].arrays["face_similarity"][:] = scores(0.1)  # type: ignore[index]
+    steps["inversion identity"].arrays["picture_similarity"][:] = scores(0.1)  # type: ignore[index]
     guard = check_monotonicity(steps, Judge())  # type: ignore[arg-type]
     assert guard.passed is False
     assert "the panel gets less than a ridge regression, by 0.100" in guard.message
@@ -125,8 +125,8 @@ def seen(**levels: tuple[float, float]) -> tuple[dict[str, Any], dict[str, Any]]
     """Scores of an encoder and of its control, by judge; the floor is 0.05."""
     ours, theirs = {}, {}
     for name, (victim, control) in levels.items():
-        key = "face_similarity" if name == "one" else f"face_similarity by {name}"
-        ours |= {f"inversion {key}": scores(victim), f"floor mean_face {key}": scores(0.05, 1)}
+        key = "picture_similarity" if name == "one" else f"picture_similarity by {name}"
+        ours |= {f"inversion {key}": scores(victim), f"floor mean_picture {key}": scores(0.05, 1)}
         theirs |= {f"inversion {key}": scores(control, 2)}
     return ours, theirs
 
@@ -139,8 +139,8 @@ def test_the_judge_counts_by_which_most_leaks_to_attackers_who_did_not_train_wit
     alone: Any = [Judge(trained_with=True, alone=True)]
     assert counting(alone, ours, theirs).faces is alone[0], "with no other, its upper bound counts"
     assert counting(judges, ours, None).faces is two, "without a control the first that nobody trained with"
-    independent = {"inversion face_similarity independent": scores(0.45)}
-    against = {"inversion face_similarity independent": scores(0.6, 2)}
+    independent = {"inversion picture_similarity independent": scores(0.45)}
+    against = {"inversion picture_similarity independent": scores(0.6, 2)}
     assert counting(judges, ours | independent, theirs | against).faces is one
     assert (
         counting(judges, ours | {**independent, **{key: scores(0.1) for key in independent}}, theirs | against).faces
@@ -148,29 +148,29 @@ def test_the_judge_counts_by_which_most_leaks_to_attackers_who_did_not_train_wit
     )
     three.blind = "it accepts nobody"
     assert counting(judges, ours, theirs).faces is two
-    share = faces_leakage(three, ours, theirs)  # type: ignore[arg-type]
+    share = pictures_leakage(three, ours, theirs)  # type: ignore[arg-type]
     assert isinstance(share, Refused)
     assert "cannot tell who is shown" in share.refused
 
 
 def test_a_judges_leakage_is_that_of_its_own_scores() -> None:
     ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6))
-    shares = [faces_leakage(judge, ours, theirs) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
+    shares = [pictures_leakage(judge, ours, theirs) for judge in (Judge(), Judge("two", first=False))]  # type: ignore[arg-type]
     assert [round(share.value, 1) for share in shares if isinstance(share, Estimate)] == [0.8, 0.3]
 
 
 def test_each_judges_scores_stand_under_its_name() -> None:
-    step = StepResult(arrays={"face_similarity": scores(0.5), "face_similarity by two": scores(0.2)})
+    step = StepResult(arrays={"picture_similarity": scores(0.5), "picture_similarity by two": scores(0.2)})
     judged = by_judge(step, [Judge(), Judge("two", first=False), Judge("three", first=False)])  # type: ignore[list-item]
     assert list(judged) == ["one", "two"]
-    assert [round(found["face_similarity"].value, 1) for found in judged.values()] == [0.5, 0.2]  # type: ignore[union-attr]
+    assert [round(found["picture_similarity"].value, 1) for found in judged.values()] == [0.5, 0.2]  # type: ignore[union-attr]
 
 
 def test_the_attacker_that_is_strongest_by_any_judge_is_trained_again_and_a_solved_one_is_not() -> None:
     panel, other = found(), Judge("other", first=False)
     for name, level in {"linear": 0.1, "mirror": 0.5, "identity": 0.4}.items():
         panel[f"inversion {name}"] = attacker({"linear": 0.2, "mirror": 0.1, "identity": 0.3}[name])
-        panel[f"inversion {name}"].facts.validation["face_similarity by other"] = level
+        panel[f"inversion {name}"].facts.validation["picture_similarity by other"] = level
     context: Any = SimpleNamespace(judges=[Judge(), other], config=SimpleNamespace(seeds=3, seed=7))
     again = trained_again(context, panel, {name: attackers()[name] for name in ("linear", "mirror", "identity")})
     assert {label: each.seed for label, each in again.items()} == {
@@ -190,10 +190,10 @@ def test_of_several_trainings_the_one_counts_that_did_not_have_the_judge() -> No
     for group, (first, second) in levels.items():
         label = f"inversion identity {group}"
         panel[label] = attacker(first)
-        panel[label].facts.validation["face_similarity by two"] = second
+        panel[label].facts.validation["picture_similarity by two"] = second
         panel[label].facts.trained_with.append(group.removeprefix("with "))
     panel.pop("inversion identity")
-    panel["inversion linear"].facts.validation["face_similarity by two"] = 0.1
+    panel["inversion linear"].facts.validation["picture_similarity by two"] = 0.1
     steps = panel_of(panel)
     assert [strongest(steps, judge) for judge in (one, two)] == ["identity with one", "identity with two"]  # type: ignore[arg-type]
     assert [strongest(unseen(steps, judge), judge) for judge in (one, two)] == [  # type: ignore[arg-type]
@@ -213,14 +213,14 @@ def test_of_several_trainings_the_one_counts_that_did_not_have_the_judge() -> No
 
 def test_the_interval_of_the_strongest_attacker_reaches_over_its_trainings() -> None:
     nothing = {name: StepResult() for name in ("linkage",)}
-    floor = StepResult(arrays={"mean_face face_similarity": scores(0.05, 3)})
+    floor = StepResult(arrays={"mean_picture picture_similarity": scores(0.05, 3)})
     panel = found() | nothing | {"floors": floor, "inversion identity-2": attacker(0.25, 1)}
-    strongest = AttackResult(scores={}, strongest={"face_similarity": "identity"})
+    strongest = AttackResult(scores={}, strongest={"picture_similarity": "identity"})
     kept = per_picture(panel, {"inversion": strongest}, [Judge()])  # type: ignore[list-item]
-    control = {"inversion face_similarity": scores(0.6, 2)}
-    share = faces_leakage(Judge(), kept, control, "face_similarity")  # type: ignore[arg-type]
+    control = {"inversion picture_similarity": scores(0.6, 2)}
+    share = pictures_leakage(Judge(), kept, control, "picture_similarity")  # type: ignore[arg-type]
     first, second = (
-        leakage(panel[f"inversion {label}"].arrays["face_similarity"], scores(0.6, 2), scores(0.05, 3), PEOPLE)
+        leakage(panel[f"inversion {label}"].arrays["picture_similarity"], scores(0.6, 2), scores(0.05, 3), PEOPLE)
         for label in ("identity", "identity-2")
     )
     assert isinstance(share, Estimate)

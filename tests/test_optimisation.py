@@ -59,7 +59,7 @@ def found(access: WhiteBox, stolen: Tensor, start: Tensor, scale: Tensor) -> Ten
     return optimise(access, stolen, start, scale, QUICK, progress=False)
 
 
-def test_it_beats_the_mean_face_by_far(found: Tensor, pictures: Tensor, start: Tensor) -> None:
+def test_it_beats_the_mean_picture_by_far(found: Tensor, pictures: Tensor, start: Tensor) -> None:
     floor = mse(start.expand_as(pictures), pictures)
     assert (mse(found, pictures) < floor).all()
     assert mse(found, pictures).mean() < 0.2 * floor.mean()

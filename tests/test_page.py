@@ -381,13 +381,13 @@ def test_the_bound_is_said_to_hold_for_unbiased_attackers_only(tmp_path: Path) -
 
 def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) -> None:
     results = audited()
-    needless = ("face_similarity", "recognised")
+    needless = ("picture_similarity", "recognised")
     inversion = results["attacks"]["inversion"]
     for holder in (
         inversion["scores"],
         inversion["strongest"],
         *(way["scores"] for way in inversion["ways"].values()),
-        *(results["floors"][name] for name in ("mean_face", "random_public_face")),
+        *(results["floors"][name] for name in ("mean_picture", "random_public_picture")),
         results["decisions"]["scores"],
         results["attacks"]["optimisation"]["scores"],
         results["attacks"]["averaging"]["scores"],
@@ -398,7 +398,7 @@ def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) 
             del holder[name]
     results["queries"]["pairs_to_breach"] = None
     for way in inversion["ways"].values():
-        del way["validation"]["face_similarity"]
+        del way["validation"]["picture_similarity"]
     silent = {"refused": "there is no control"}
     results |= {"judges": [], "control": None, "leakage": dict.fromkeys(results["leakage"], silent)}
     page = read(tmp_path, results)

@@ -26,7 +26,7 @@ MARKED = "a|b [x](javascript:alert(1)) `c` *d* <b>e</b>\n| f ![y](http://evil/z.
 
 def row(name: str, title: str) -> ExperimentRow:
     figure = Estimate(value=0.5, low=0.4, high=0.6, n=9, unit="")
-    scores = dict.fromkeys(("mean_mcc", "face_similarity", "feature_similarity", f"accuracy.{title}"), figure)
+    scores = dict.fromkeys(("mean_mcc", "picture_similarity", "feature_similarity", f"accuracy.{title}"), figure)
     return ExperimentRow(id=name, title=title, protection="paper", at=None, paper={}, scores=scores, run="run")
 
 

@@ -111,7 +111,7 @@ def test_what_another_package_adds_trains_is_compared_attacks_measures_and_judge
     results = json.loads((out / "results.json").read_text())
     inversion = results["attacks"]["inversion"]
     assert list(inversion["ways"]) == ["linear", "kernel", "frugal"]
-    assert {"brightness", "colour", "face_similarity"} < set(inversion["ways"]["frugal"]["scores"])
+    assert {"brightness", "colour", "picture_similarity"} < set(inversion["ways"]["frugal"]["scores"])
     assert "the inversion attacker 'mirror'" in results["untested"]
     assert [judge["name"] for judge in results["judges"]] == ["thumbnail"]
     page = (out / "report.html").read_text(encoding="utf-8")

@@ -88,7 +88,7 @@ def test_success_of_attack_is_the_share_of_pictures_above_the_threshold_over_peo
 ) -> None:
     report, kept = found
     (single,) = (row for row in rows(report.iso24745) if (row.threat_model, row.answers) == ("black box", 1))
-    similar = kept["inversion face_similarity"]
+    similar = kept["inversion picture_similarity"]
     for each in single.recognised[:2]:
         assert each.threshold is not None
         accepted = [float(value > each.threshold) for value in similar]
@@ -155,7 +155,7 @@ def test_renewability_is_by_both_encoders_and_who_has_both_is_held_to_who_has_on
     alone = renewed.drawn["this encoder"]
     assert alone.judged == inversion.ways["linear"].judged
     assert set(alone.judged) == {"judge.onnx"}
-    similar = {name: way.validation["face_similarity"] for name, way in renewed.drawn.items()}
+    similar = {name: way.validation["picture_similarity"] for name, way in renewed.drawn.items()}
     assert renewed.strongest == max(similar, key=lambda name: similar[name])
     within = renewed.within["rank_1"]
     assert within is not None

@@ -110,7 +110,7 @@ def test_a_module_of_ones_own_is_attacked(
         oneway.attack(run, tmp_path / "attack", inversion, **options)
     assert not (tmp_path / "attack").exists()
     report = oneway.attack(run, tmp_path / "attack", inversion, network=own(seed=1), **options)
-    assert report.attacks["inversion"].scores["mse"].high < report.floors["mean_face"]["mse"].low
+    assert report.attacks["inversion"].scores["mse"].high < report.floors["mean_picture"]["mse"].low
 
 
 def test_weights_that_the_user_froze_stay(

@@ -151,7 +151,7 @@ def test_a_verifier_in_one_line() -> None:
         false_accept_rate=1e-3,
         threshold=0.3651,
         true_accept_rate=Estimate(value=0.845, low=0.795, high=0.895, n=30, unit="share"),
-        similarity=Similarity(same=0.5, different=0.0, mean_face=0.1),
+        similarity=Similarity(same=0.5, different=0.0, mean_picture=0.1),
     )
     line = verifier_line(judge)
     for expected in ("own", "0.845 [0.795, 0.895]", "false accept rate of 0.001", "threshold 0.365"):

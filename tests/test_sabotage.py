@@ -52,11 +52,11 @@ def little(found: Found, control: dict[str, Any]) -> Found:
         return floor + SHARE * (control[name] - floor)
 
     floors, pairs = found["floors"].arrays, found["linkage"].arrays["pairs"]
-    face = share(floors["mean_face face_similarity"], "inversion face_similarity")
+    face = share(floors["mean_picture picture_similarity"], "inversion picture_similarity")
     feature = share(floors["mean_feature feature_similarity"], "feature_similarity")
     linked = share(1e-3 * pairs, "linkage accepted")
     changed = {
-        name: changed_to(step, face_similarity=face) for name, step in found.items() if name.startswith("inversion ")
+        name: changed_to(step, picture_similarity=face) for name, step in found.items() if name.startswith("inversion ")
     }
     changed["feature"] = changed_to(found["feature"], feature_similarity=np.maximum(feature, face))
     changed["linkage"] = changed_to(found["linkage"], accepted=linked)
@@ -81,36 +81,36 @@ def step(**arrays: Any) -> StepResult:
 def strongest(found: Found) -> str:
     """The inversion attacker that validation people chose."""
     panel = {name: one for name, one in found.items() if name.startswith("inversion ")}
-    return max(panel, key=lambda name: panel[name].facts.validation["face_similarity"])
+    return max(panel, key=lambda name: panel[name].facts.validation["picture_similarity"])
 
 
 def white_box(found: Found) -> Found:
     index = np.arange(0, 300, 3)
-    face = found[strongest(found)].arrays["face_similarity"][index]
-    return {"optimisation": step(face_similarity=face - 0.1, index=index)}
+    face = found[strongest(found)].arrays["picture_similarity"][index]
+    return {"optimisation": step(picture_similarity=face - 0.1, index=index)}
 
 
 def panel(found: Found) -> Found:
     """Validation people choose another than the ridge regression, which is worse on test people."""
     mirror = found["inversion mirror"]
-    chosen = replace(mirror.facts, validation=mirror.facts.validation | {"face_similarity": 1.0})
-    worse = changed_to(mirror, face_similarity=found["inversion linear"].arrays["face_similarity"] - 0.1)
+    chosen = replace(mirror.facts, validation=mirror.facts.validation | {"picture_similarity": 1.0})
+    worse = changed_to(mirror, picture_similarity=found["inversion linear"].arrays["picture_similarity"] - 0.1)
     return {"inversion mirror": replace(worse, facts=chosen)}
 
 
 def features(found: Found) -> Found:
-    face = found[strongest(found)].arrays["face_similarity"]
+    face = found[strongest(found)].arrays["picture_similarity"]
     return {"feature": changed_to(found["feature"], feature_similarity=face - 0.1)}
 
 
 def averaging(found: Found) -> Found:
-    return {"averaging": step(face_similarity=found[strongest(found)].arrays["face_similarity"] - 0.1)}
+    return {"averaging": step(picture_similarity=found[strongest(found)].arrays["picture_similarity"] - 0.1)}
 
 
 def both_encoders(found: Found) -> Found:
     linear = found["inversion linear"]
-    worse = changed_to(linear, face_similarity=linear.arrays["face_similarity"] - 0.1)
-    chosen = replace(worse, facts=replace(worse.facts, validation=worse.facts.validation | {"face_similarity": 1.0}))
+    worse = changed_to(linear, picture_similarity=linear.arrays["picture_similarity"] - 0.1)
+    chosen = replace(worse, facts=replace(worse.facts, validation=worse.facts.validation | {"picture_similarity": 1.0}))
     return {"renewal, both": chosen, "renewal, the other alone": linear}
 
 

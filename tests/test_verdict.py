@@ -19,7 +19,7 @@ LITTLE = share(0.0, 0.1, 0.2)
 
 
 def leaks(face: Estimate | Refused, link: Estimate | Refused) -> dict[str, Estimate | Refused]:
-    return {"face_similarity": face, "feature_similarity": NONE if face is NONE else LITTLE, "linkage": link}
+    return {"picture_similarity": face, "feature_similarity": NONE if face is NONE else LITTLE, "linkage": link}
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def leaks(face: Estimate | Refused, link: Estimate | Refused) -> dict[str, Estim
         (share(0.0, 0.1, 0.2), share(0.1, 0.2, 0.25), "low", "linkage"),
         (share(0.0, 0.1, 0.2), share(0.1, 0.2, 0.26), "partial", "linkage"),
         (share(-0.1, 0.0, 0.1), share(0.5, 0.6, 0.7), "open", "linkage"),
-        (share(0.49, 0.6, 0.7), share(0.0, 0.1, 0.2), "partial", "face_similarity"),
+        (share(0.49, 0.6, 0.7), share(0.0, 0.1, 0.2), "partial", "picture_similarity"),
         # The largest value need not be what decides: here it is the end of the wider interval.
         (share(0.1, 0.15, 0.2), share(0.0, 0.14, 0.3), "partial", "linkage"),
         (share(0.3, 0.7, 0.9), share(0.55, 0.6, 0.65), "open", "linkage"),
-        (share(0.0, 0.1, 0.2), NONE, "partial", "face_similarity"),
-        (share(0.9, 1.0, 1.1), NONE, "open", "face_similarity"),
+        (share(0.0, 0.1, 0.2), NONE, "partial", "picture_similarity"),
+        (share(0.9, 1.0, 1.1), NONE, "open", "picture_similarity"),
         (NONE, NONE, "undecided", None),
     ],
 )

@@ -217,6 +217,6 @@ def test_a_real_verifier_tells_real_people_apart() -> None:
     assert abs(cosine[apart].mean()) < 0.1
     mirrored = OnnxVerifier(path)(to_pictures(pixels[:40, :, ::-1].copy()), places(source.landmarks, 40))
     assert similarity(mirrored, features[:40]).mean() > 0.8
-    mean_face = to_pictures(pixels).mean(dim=0, keepdim=True)
-    ignorance = OnnxVerifier(path)(mean_face, places(source.landmarks, 1)).repeat(len(people), axis=0)
+    mean_picture = to_pictures(pixels).mean(dim=0, keepdim=True)
+    ignorance = OnnxVerifier(path)(mean_picture, places(source.landmarks, 1)).repeat(len(people), axis=0)
     assert similarity(ignorance, features).mean() < 0.2

@@ -86,7 +86,7 @@ def conclusion(report: AuditReport) -> str:
         if theirs > 0
         else f"a mean MCC of {ours:.3f}"
     )
-    leak = report.leakage["face_similarity"]
+    leak = report.leakage["picture_similarity"]
     gone = leak.in_percent() if isinstance(leak, Estimate) else f"how much cannot be said: {leak.refused}"
     return (
         f"Beside the unprotected encoder the protected one keeps {kept}; of what that one gives away of faces it leaks "

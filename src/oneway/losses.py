@@ -11,7 +11,7 @@ from torch import Tensor
 
 from oneway.errors import InputError
 
-Target = Literal["away", "mean_face", "ssim"]
+Target = Literal["away", "mean_picture", "ssim"]
 """Where the protector drives the reconstructions; see `protection`."""
 Error = Callable[[Tensor, Tensor], Tensor]
 TARGETS = get_args(Target)
@@ -53,23 +53,23 @@ def reconstruction(reconstructed: Tensor, pictures: Tensor) -> Tensor:
 
 
 def protection(
-    reconstructed: Tensor, pictures: Tensor, mean_face: Tensor, *, target: Target, error: Error = reconstruction
+    reconstructed: Tensor, pictures: Tensor, mean_picture: Tensor, *, target: Target, error: Error = reconstruction
 ) -> Tensor:
     """What the protector minimises, beside utility, about a reconstruction, the mean over pictures.
 
     Args:
         reconstructed: (n, 3, height, width).
         pictures: (n, 3, height, width).
-        mean_face: (1, 3, height, width), what an attacker draws who knows nothing.
-        target: `away` is the paper's: minus the error, so that a larger one is always better (eq. 8). `mean_face` is
+        mean_picture: (1, 3, height, width), what an attacker draws who knows nothing.
+        target: `away` is the paper's: minus the error, so that a larger one is always better (eq. 8). `mean_picture` is
             the distance from the reconstruction to the mean face: the better the decoder draws, the stronger its
             gradient, where that of `away` vanishes. `ssim` drives structural similarity down instead of the error up
             (DeepObfuscator: Li et al., IoTDI 2021).
         error: of pictures against others, (n,): `reconstruction`, or a distance in a perceptual network (eq. 8).
 
     """
-    if target == "mean_face":
-        return error(reconstructed, mean_face).mean()
+    if target == "mean_picture":
+        return error(reconstructed, mean_picture).mean()
     if target == "ssim":
         return ssim(reconstructed, pictures).mean()
     return -error(reconstructed, pictures).mean()

@@ -20,7 +20,7 @@ from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.monotonicity import check_monotonicity
 from oneway.auditing.profile import profile
-from oneway.auditing.reconstruction import FACES, shown
+from oneway.auditing.reconstruction import JUDGED, shown
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Victim
@@ -130,12 +130,12 @@ def per_picture(
     panel = panel_of(found)
     for judge in judges:  # each has a strongest attacker of its own
         attacker = strongest(panel, judge)
-        for key in map(judge.key, FACES):
+        for key in map(judge.key, JUDGED):
             if key in panel[attacker].arrays:
                 scores |= _by_every_training(found, attacker, key, key)
-        if judge.counted != judge.key("face_similarity"):
+        if judge.counted != judge.key("picture_similarity"):
             attacker = strongest(unseen(panel, judge), judge)
-            scores |= _by_every_training(found, attacker, judge.key("face_similarity"), judge.counted)
+            scores |= _by_every_training(found, attacker, judge.key("picture_similarity"), judge.counted)
         predicted = found[judge.key("feature")].arrays
         if "feature_similarity" in predicted:
             scores[judge.key("feature_similarity")] = predicted["feature_similarity"]
@@ -165,7 +165,7 @@ def pictures_of(found: Mapping[str, StepResult], report: AuditReport, pack: Pack
     if control is not None and control.pictures is not None:
         people["control"] = control.pictures
     best = found[f"inversion {_first(report.attacks)}"].arrays
-    similarity = best.get("face_similarity", best["ssim"])[best["index best"]]
+    similarity = best.get("picture_similarity", best["ssim"])[best["index best"]]
     return Pictures(
         people=people,
         worst={"original": pack.test.images(best["index best"]), "reconstruction": best["pictures best"]},
@@ -187,7 +187,7 @@ def _strongest(attacks: Attacks) -> dict[str, str]:
 def _first(attacks: Attacks) -> str:
     """Name the attacker that counts for faces, or without a verifier for error."""
     strongest = _strongest(attacks)
-    return strongest.get("face_similarity", strongest["mse"])
+    return strongest.get("picture_similarity", strongest["mse"])
 
 
 def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Counting) -> dict[str, ValidationScore]:
@@ -198,7 +198,7 @@ def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Count
         result = attacks[attack]
         if isinstance(result, Refused) or result.validation is None:
             continue
-        judge = {"face_similarity": counts.faces, "feature_similarity": counts.features}.get(name)
+        judge = {"picture_similarity": counts.pictures, "feature_similarity": counts.features}.get(name)
         if judge is not None and judge.blind is not None:
             continue
         key = name if judge is None else judge.key(name)
@@ -208,8 +208,8 @@ def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Count
 
 
 def _floors(found: Mapping[str, StepResult], pack: Pack, counts: Counting) -> dict[str, Floors]:
-    floors: dict[str, Floors] = {"mean_face": {}, "random_public_face": {}}
-    judged_by = dict.fromkeys(FACES, counts.faces) | {"feature_similarity": counts.features}
+    floors: dict[str, Floors] = {"mean_picture": {}, "random_public_picture": {}}
+    judged_by = dict.fromkeys(JUDGED, counts.pictures) | {"feature_similarity": counts.features}
     for key, values in found["floors"].arrays.items():
         floor, name = key.split(" ", 1)
         if name in judged_by and not judged_by[name].first:

@@ -52,7 +52,7 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
 
     by_error = min(steps, key=error)
     by_face = strongest_of(steps, judges[0])
-    floor = float(found["floors"].arrays["mean_face mse"].mean())
+    floor = float(found["floors"].arrays["mean_picture mse"].mean())
     ways = {}
     for name, step in steps.items():
         flags = [] if step.course.converged else ["ended by its budget: a longer attack may get more"]
@@ -70,7 +70,7 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
             seconds=step.facts.seconds,
         )
     strongest = {
-        name: by_face if name in ("face_similarity", "recognised") else by_error
+        name: by_face if name in ("picture_similarity", "recognised") else by_error
         for name in of_reconstructions()
         if name in steps[by_error].arrays
     }
@@ -78,7 +78,7 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
         scores={name: _over_seeds(steps, ways, attacker, name) for name, attacker in strongest.items()},
         strongest=strongest,
         ways=ways,
-        validation=ways[by_face].validation.get("face_similarity"),
+        validation=ways[by_face].validation.get("picture_similarity"),
     )
 
 

@@ -12,7 +12,7 @@ from oneway.attacks.panel import attackers
 from oneway.auditing.attributes import LEFT_OUT
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.judged import Counting, faces_leakage, features_leakage, sees_nobody, share_of
+from oneway.auditing.judged import Counting, features_leakage, pictures_leakage, sees_nobody, share_of
 from oneway.auditing.labels import attacker_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
@@ -23,8 +23,13 @@ from oneway.report.reports import AuditReport
 from oneway.report.values import AttackResult, Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
 
 STANDS_FIRST = {
-    "face_similarity": ("inversion", "mean_face", "face_similarity", "Face similarity of the best reconstruction"),
-    "ssim": ("inversion", "mean_face", None, "Structural similarity of the best reconstruction"),
+    "picture_similarity": (
+        "inversion",
+        "mean_picture",
+        "picture_similarity",
+        "Face similarity of the best reconstruction",
+    ),
+    "ssim": ("inversion", "mean_picture", None, "Structural similarity of the best reconstruction"),
     "feature_similarity": ("feature", "mean_feature", "feature_similarity", "Similarity to the verifier's features"),
     "tar_at_far_1e-3": ("linkage", "chance", "linkage", "Stolen features linked to a photograph of the person"),
     "rank_1": ("linkage", "chance", None, "Person found first by stolen features"),
@@ -49,11 +54,11 @@ def leakage_of(
             compared with each other.
 
     """
-    pairs, people = scores.get("linkage pairs"), counts.faces.test.identities
+    pairs, people = scores.get("linkage pairs"), counts.pictures.test.identities
     by_chance = None if pairs is None else pairs * FALSE_ACCEPT_RATE
     few = ", for which its validation people may be too few"
     return {
-        "face_similarity": faces_leakage(counts.faces, scores, control),
+        "picture_similarity": pictures_leakage(counts.pictures, scores, control),
         "feature_similarity": features_leakage(counts.features, scores, control),
         "linkage": share_of("linkage accepted", scores, control, by_chance, people, few),
     }
@@ -74,9 +79,9 @@ def excess_of(
         counts: the judges by whom faces and features count.
 
     """
-    people = counts.faces.test.identities
+    people = counts.pictures.test.identities
     judged = {
-        "face_similarity": (f"inversion {counts.faces.counted}", counts.faces),
+        "picture_similarity": (f"inversion {counts.pictures.counted}", counts.pictures),
         "feature_similarity": (counts.features.key("feature_similarity"), counts.features),
         "linkage": ("linkage accepted", None),
     }
@@ -91,7 +96,7 @@ def excess_of(
 def concluded(report: AuditReport) -> AuditReport:
     """Add to the verdict of a report the numbers that stand first, and the reasons that follow from its attacks."""
     first = next(iter(report.judges), None)
-    panel = None if first is None or first.faces is None else first.faces.face_similarity
+    panel = None if first is None or first.pictures is None else first.pictures.picture_similarity
     reasons = [
         *report.verdict.reasons,
         *_further(report.attacks, panel),
@@ -103,9 +108,13 @@ def concluded(report: AuditReport) -> AuditReport:
 
 def numbers(report: AuditReport) -> list[Number]:
     """Pick the numbers that stand first: the three that leakage is of, as far as they were measured, and the task's."""
-    judged = "face_similarity" in report.floors["mean_face"]
+    judged = "picture_similarity" in report.floors["mean_picture"]
     linked = scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3") is not None
-    wanted = ["face_similarity" if judged else "ssim", "feature_similarity", "tar_at_far_1e-3" if linked else "rank_1"]
+    wanted = [
+        "picture_similarity" if judged else "ssim",
+        "feature_similarity",
+        "tar_at_far_1e-3" if linked else "rank_1",
+    ]
     found = [number for name in wanted if (number := _number(report, name)) is not None]
     if report.utility is not None:
         against = None if report.control is None else report.control.utility
@@ -155,7 +164,7 @@ def _further(attacks: Attacks, panel: Estimate | None) -> list[str]:
     who = {"optimisation": "who has the encoder's weights", "averaging": f"who gets {draws} answers for one picture"}
     reasons = []
     for name, attacker in who.items():
-        more = scores_of(attacks[name]).get("face_similarity")
+        more = scores_of(attacks[name]).get("picture_similarity")
         if panel is not None and more is not None and more.low > panel.high:
             reasons.append(
                 f"{attacker} gets more: face similarity {more} instead of {panel.value:.3f}; the leakage above does "

@@ -16,7 +16,7 @@ from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
 from oneway.auditing.judged import Counting
 from oneway.auditing.labels import panel_of, strongest
-from oneway.auditing.reconstruction import FACES
+from oneway.auditing.reconstruction import JUDGED
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.auditing.victim import Stolen
 from oneway.judges.judge import Judge
@@ -60,7 +60,7 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     drawn = {name: first[name] for name in of_reconstructions() if name in first}
     for judge in context.judges:
         best = panel[strongest(panel, judge)].arrays
-        drawn |= {judge.key(name): best[judge.key(name)] for name in FACES if judge.key(name) in best}
+        drawn |= {judge.key(name): best[judge.key(name)] for name in JUDGED if judge.key(name) in best}
     if context.config.alone is not None:
         return StepResult(arrays=drawn)
     seen: dict[str, NDArray[np.generic]] = {}
@@ -84,7 +84,7 @@ def _validated(
     """Give what the decisions give away on validation people, by every judge."""
     scores: dict[str, float] = {}
     for judge in judges:
-        key, features = judge.key("face_similarity"), found[judge.key("feature")].facts
+        key, features = judge.key("picture_similarity"), found[judge.key("feature")].facts
         if judge.verifier is not None:
             scores[key] = panel[strongest(panel, judge)].facts.validation[key]
             scores[judge.key("feature_similarity")] = features.ways[features.strongest or ""].validation[
@@ -97,7 +97,7 @@ def as_scores(step: StepResult, counts: Counting) -> dict[str, NDArray[np.float6
     """Name what the decisions give away of every test picture as the same of the encoder is named in `scores.npz`."""
     features = counts.features.key("feature_similarity")
     names = {
-        counts.faces.key("face_similarity"): f"inversion {counts.faces.counted}",
+        counts.pictures.key("picture_similarity"): f"inversion {counts.pictures.counted}",
         features: features,
         "accepted": "linkage accepted",
         "pairs": "linkage pairs",
@@ -127,7 +127,7 @@ def summarise(
     arrays = step.arrays
     floors = {name: values for name, values in scores.items() if name.startswith("floor ")}
     features = counts.features.key("feature_similarity")
-    seen = {name: counts.faces.key(name) for name in FACES} | {"feature_similarity": features}
+    seen = {name: counts.pictures.key(name) for name in JUDGED} | {"feature_similarity": features}
     judged = {name: arrays[key] for name, key in seen.items() if key in arrays}
     return Decisions(
         scores={**judge.estimates({**arrays, **judged}), **step.facts.scores},

@@ -201,7 +201,7 @@ def _check_judge(judge: JudgeReport) -> Guard:
             "is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
         )
         return Guard(name="judge", passed=False, message=message)
-    for each in [] if judge.faces is None or judge.true_accept_rate is not None else judge.faces.recognised:
+    for each in [] if judge.pictures is None or judge.true_accept_rate is not None else judge.pictures.recognised:
         rate = each.true_accept_rate
         if rate is not None and rate.high < LEAST_ACCEPTED:
             message = (

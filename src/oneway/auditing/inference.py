@@ -53,7 +53,7 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
     courses: dict[str, Course | None] = {name: course(fitted) for name, fitted in ways.items()}
     errors = {name: fitted.validation_error for name, fitted in ways.items()}
     drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}
-    errors |= {name: 1 - step.facts.validation[judge.key("face_similarity")] for name, step in drawn.items()}
+    errors |= {name: 1 - step.facts.validation[judge.key("picture_similarity")] for name, step in drawn.items()}
     parts = (pack.validation, pack.test)
     seen: dict[str, dict[str, feature.Vectors]] = {
         name: {part.split: feature.predict(access, fitted.network, part) for part in parts}

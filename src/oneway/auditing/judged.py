@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.labels import panel_of, strongest, unseen
-from oneway.auditing.reconstruction import FACES
+from oneway.auditing.reconstruction import JUDGED
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.metrics.pairs import people_needed
-from oneway.report.judging import JudgedFaces, JudgeReport, PredictedFeatures, Recognised
+from oneway.report.judging import JudgedPictures, JudgeReport, PredictedFeatures, Recognised
 from oneway.report.values import AttackResult, Attacks, OrRefused, Refused, Scores
 
 RATES = (1e-2, 1e-3, 1e-4)
@@ -32,7 +32,7 @@ AGAIN = " again "
 class Counting:
     """The judges that count: the worst of faces in reconstructions, and of its own features."""
 
-    faces: Judge
+    pictures: Judge
     features: Judge
 
 
@@ -57,10 +57,10 @@ def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | 
 
         return max(seeing, key=high)
 
-    return Counting(faces=worst(faces_leakage), features=worst(features_leakage))
+    return Counting(pictures=worst(pictures_leakage), features=worst(features_leakage))
 
 
-def faces_leakage(
+def pictures_leakage(
     judge: Judge, scores: PerPicture, control: PerPicture | None, similarity: str | None = None
 ) -> OrRefused[Estimate]:
     """Give the leakage of faces as a judge sees them, or why there is none.
@@ -72,7 +72,7 @@ def faces_leakage(
         similarity: which similarities; by default those that count.
 
     """
-    score, floor = f"inversion {similarity or judge.counted}", f"floor mean_face {judge.key('face_similarity')}"
+    score, floor = f"inversion {similarity or judge.counted}", f"floor mean_picture {judge.key('picture_similarity')}"
     return sees_nobody(judge, control) or share_of(score, scores, control, scores.get(floor), judge.test.identities)
 
 
@@ -149,16 +149,16 @@ def reports(
     for judge in judges:
         if judge.report is None:
             continue
-        key, panel, independent = judge.key("face_similarity"), panel_of(found), None
-        faces = _faces(judge, strongest(panel, judge), scores, control, key)
+        key, panel, independent = judge.key("picture_similarity"), panel_of(found), None
+        seen = _pictures(judge, strongest(panel, judge), scores, control, key)
         if judge.counted != key:
-            independent = _faces(judge, strongest(unseen(panel, judge), judge), scores, control, judge.counted)
+            independent = _pictures(judge, strongest(unseen(panel, judge), judge), scores, control, judge.counted)
         made.append(
             replace(
                 judge.report,
                 trained_with=judge.trained_with,
-                counts=judge is counts.faces,
-                faces=faces,
+                counts=judge is counts.pictures,
+                pictures=seen,
                 independent=independent,
                 features=_features(judge, found[judge.key("feature")], scores, control, judge is counts.features),
             )
@@ -166,18 +166,20 @@ def reports(
     return made
 
 
-def _faces(judge: Judge, attacker: str, scores: PerPicture, control: PerPicture | None, similarity: str) -> JudgedFaces:
+def _pictures(
+    judge: Judge, attacker: str, scores: PerPicture, control: PerPicture | None, similarity: str
+) -> JudgedPictures:
     """Say what a judge sees in the reconstructions of an attacker, whose similarities have that name."""
     ours = every_training(scores, f"inversion {similarity}")
-    floor = scores[f"floor mean_face {judge.key('face_similarity')}"]
+    floor = scores[f"floor mean_picture {judge.key('picture_similarity')}"]
     theirs = None if control is None else control.get(f"inversion {similarity}")
     people = judge.test.identities
-    return JudgedFaces(
+    return JudgedPictures(
         attacker=attacker,
-        face_similarity=_over(ours, judge, "cosine"),
+        picture_similarity=_over(ours, judge, "cosine"),
         floor=mean(floor, people, unit="cosine"),
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
-        leakage=faces_leakage(judge, scores, control, similarity),
+        leakage=pictures_leakage(judge, scores, control, similarity),
         recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
     )
 
@@ -237,7 +239,7 @@ def by_judge(step: StepResult, judges: Sequence[Judge]) -> dict[str, Scores]:
     """Reduce what each judge saw in one attacker's reconstructions over the test people."""
     seen: dict[str, Scores] = {}
     for judge in judges:
-        keyed = {name: judge.key(name) for name in FACES if judge.key(name) in step.arrays}
+        keyed = {name: judge.key(name) for name in JUDGED if judge.key(name) in step.arrays}
         if keyed:
             arrays = {name: step.arrays[key] for name, key in keyed.items()}
             seen[judge.name] = dict(judge.estimates(arrays, step.arrays.get("index")))
@@ -249,17 +251,17 @@ def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], counts: Counting
     by_name = {report.name: report for report in reports}
     return (
         attacks
-        | _with_faces(attacks["inversion"], by_name.get(counts.faces.name), counts.faces)
+        | _with_pictures(attacks["inversion"], by_name.get(counts.pictures.name), counts.pictures)
         | _with_features(attacks["feature"], by_name.get(counts.features.name))
     )
 
 
-def _with_faces(inversion: OrRefused[AttackResult], report: JudgeReport | None, judge: Judge) -> Attacks:
-    faces = None if report is None else report.independent or report.faces
+def _with_pictures(inversion: OrRefused[AttackResult], report: JudgeReport | None, judge: Judge) -> Attacks:
+    faces = None if report is None else report.independent or report.pictures
     if isinstance(inversion, Refused) or faces is None:
         return {}
     recognised = next(each.share for each in faces.recognised if each.false_accept_rate == FALSE_ACCEPT_RATE)
-    seen: Scores = {"face_similarity": faces.face_similarity}
+    seen: Scores = {"picture_similarity": faces.picture_similarity}
     if recognised is not None:
         seen["recognised"] = recognised
     return {
@@ -270,7 +272,7 @@ def _with_faces(inversion: OrRefused[AttackResult], report: JudgeReport | None, 
                 name: replace(way, scores=way.scores | way.judged[judge.name]) for name, way in inversion.ways.items()
             },
             strongest=inversion.strongest | dict.fromkeys(seen, faces.attacker),
-            validation=inversion.ways[faces.attacker].validation[judge.key("face_similarity")],
+            validation=inversion.ways[faces.attacker].validation[judge.key("picture_similarity")],
         )
     }
 

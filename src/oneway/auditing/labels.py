@@ -18,7 +18,7 @@ def strongest(found: Mapping[str, StepResult], judge: Judge) -> str:
 
     The latter counts without a verifier.
     """
-    wanted = judge.key("face_similarity")
+    wanted = judge.key("picture_similarity")
 
     def strength(name: str) -> float:
         validation = found[name].facts.validation

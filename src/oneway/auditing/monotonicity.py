@@ -45,7 +45,7 @@ def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
 
 def _pairs(found: Mapping[str, StepResult], judge: Judge) -> Iterator[tuple[str, str, Scores, Index]]:
     """Give who has more, who has less, by how much the first gets more of each picture, and which pictures."""
-    name, sign = ("face_similarity", 1.0) if judge.verifier is not None else ("mse", -1.0)
+    name, sign = ("picture_similarity", 1.0) if judge.verifier is not None else ("mse", -1.0)
     panel = panel_of(found)
     best = panel[strongest(panel, judge)].arrays[name]
     everything = slice(None)

@@ -65,8 +65,8 @@ def _accepted(
 
     The others are who has several answers and who has the weights, as far as the judge looked at what they drew.
     """
-    panel, key = panel_of(found), judge.key("face_similarity")
-    every = {faces.attacker: faces for faces in (report.independent, report.faces) if faces is not None}
+    panel, key = panel_of(found), judge.key("picture_similarity")
+    every = {faces.attacker: faces for faces in (report.independent, report.pictures) if faces is not None}
     single = SuccessOfAttack(
         judge=judge.name,
         trained_with=False,
@@ -80,7 +80,7 @@ def _accepted(
         yield replace(single, attacker=attacker, trained_with=trained_with, recognised=faces.recognised)
     for name, model in {"averaging": "black box", "optimisation": "white box"}.items():
         step = found[name]
-        if key not in step.arrays or report.faces is None:
+        if key not in step.arrays or report.pictures is None:
             continue
         drew = str(step.facts.facts.get("strongest"))
         trained_with = judge.name in (panel[drew].facts.trained_with if drew in panel else step.facts.trained_with)
@@ -90,7 +90,7 @@ def _accepted(
             threat_model=model,
             answers=int(step.facts.facts.get("draws", 1)),
             attacker=str(step.facts.facts.get("attacker", drew)),
-            recognised=_at_each_rate(found, step, judge, report.faces.recognised),
+            recognised=_at_each_rate(found, step, judge, report.pictures.recognised),
         )
 
 
@@ -98,8 +98,8 @@ def _at_each_rate(
     found: Mapping[str, StepResult], step: StepResult, judge: Judge, like: Sequence[Recognised]
 ) -> list[Recognised]:
     """Give the share of a step's reconstructions that a judge accepts, by the thresholds that it has elsewhere."""
-    key, index = judge.key("face_similarity"), step.arrays.get("index", slice(None))
-    ours, floor = step.arrays[key], found["floors"].arrays[f"mean_face {key}"][index]
+    key, index = judge.key("picture_similarity"), step.arrays.get("index", slice(None))
+    ours, floor = step.arrays[key], found["floors"].arrays[f"mean_picture {key}"][index]
     people = judge.test.identities[index]
     rows = []
     for each in like:

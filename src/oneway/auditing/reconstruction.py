@@ -28,7 +28,7 @@ from oneway.report.values import Facts
 from oneway.storage import runs
 
 DECODER = "decoder.safetensors"
-FACES = ("face_similarity", "recognised")
+JUDGED = ("picture_similarity", "recognised")
 """The scores that a judge gives."""
 SHOWN = 8
 """Test people whose pictures the report shows."""
@@ -46,28 +46,28 @@ def floors(context: AuditContext, _: Place) -> StepResult:
     """Score attackers who know nothing."""
     pack, judge = context.pack, context.judge
     random = np.random.default_rng(context.config.seed).integers(len(pack.public), size=len(pack.test))
-    mean = judge.mean_face
-    seen = None if judge.verifier is None else judge.mean_face_vector
+    mean = judge.mean_picture
+    seen = None if judge.verifier is None else judge.mean_picture_vector
     # One attacker alone needs no floor of features, for which a slow judge looks at every public picture.
     public = None if judge.verifier is None or context.config.alone is not None else judge.known(pack.public)
 
-    def mean_face(part: Validation | Test, names: Collection[str]) -> Scores:
+    def mean_picture(part: Validation | Test, names: Collection[str]) -> Scores:
         vectors = None if seen is None else np.broadcast_to(seen, (len(part), len(seen)))
         return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
 
-    scores = {"mean_face": mean_face(pack.test, tuple(of_reconstructions()))}
+    scores = {"mean_picture": mean_picture(pack.test, tuple(of_reconstructions()))}
     vectors = None if public is None else public[random]
-    scores["random_public_face"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
+    scores["random_public_picture"] = judge.measure(chosen_pictures(random, pack), pack.test, vectors=vectors)
     arrays = {f"{floor} {name}": values for floor, named in scores.items() for name, values in named.items()}
     validation: dict[str, float] = {}
     for each in context.judges:
         if each.verifier is None:
             continue
         if not each.first:
-            for name, values in mean_face_scores(each, pack.test).items():
-                arrays[f"mean_face {each.key(name)}"] = values
-        seen_there = mean_face_scores(each, pack.validation)["face_similarity"]
-        validation[each.key("face_similarity")] = float(seen_there.mean())
+            for name, values in mean_picture_scores(each, pack.test).items():
+                arrays[f"mean_picture {each.key(name)}"] = values
+        seen_there = mean_picture_scores(each, pack.validation)["picture_similarity"]
+        validation[each.key("picture_similarity")] = float(seen_there.mean())
         if context.config.alone is None:
             constant, key = each.known(pack.public).mean(axis=0), each.key("feature_similarity")
             constant /= max(float(np.linalg.norm(constant)), 1e-12)
@@ -76,10 +76,10 @@ def floors(context: AuditContext, _: Place) -> StepResult:
     return StepResult(facts=StepFacts(validation=validation), arrays=arrays)
 
 
-def mean_face_scores(judge: Judge, part: Validation | Test) -> Scores:
+def mean_picture_scores(judge: Judge, part: Validation | Test) -> Scores:
     """Score the mean face by the judge's features alone."""
-    vectors = np.broadcast_to(judge.mean_face_vector, (len(part), len(judge.mean_face_vector)))
-    return judge.measure(repeated_pictures(judge.mean_face, part), part, FACES, vectors=vectors)
+    vectors = np.broadcast_to(judge.mean_picture_vector, (len(part), len(judge.mean_picture_vector)))
+    return judge.measure(repeated_pictures(judge.mean_picture, part), part, JUDGED, vectors=vectors)
 
 
 def inversion(
@@ -103,9 +103,9 @@ def inversion(
     if any(other.start == attacker.name for other in attackers().values()):
         runs.write_tensors(context.steps.path(f"inversion {label}", "decoder.safetensors"), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network
-    validation = _scores(context, place, access, decoder, pack.validation, ("mse", "face_similarity"))
+    validation = _scores(context, place, access, decoder, pack.validation, ("mse", "picture_similarity"))
     test = _scores(context, place, access, decoder, pack.test, tuple(of_reconstructions()))
-    kept = {f"validation {name}": validation[name] for name in ("mse", "face_similarity") if name in validation}
+    kept = {f"validation {name}": validation[name] for name in ("mse", "picture_similarity") if name in validation}
     for judge in context.judges:
         key = judge.key("vectors")
         if key in test:
@@ -142,7 +142,7 @@ def _scores(
         rows = np.arange(index.start, index.start + len(pictures))
         scores: Scores = {}
         for judge in context.judges:
-            wanted = (*(names if judge.first else FACES), "vectors")
+            wanted = (*(names if judge.first else JUDGED), "vectors")
             seen = judge.measure_batch(drawn, pictures, part, rows, wanted)
             scores |= {judge.key(name): values for name, values in seen.items()}
         measured.append(scores)
@@ -175,7 +175,7 @@ def queried(context: AuditContext, place: Place, attacker: Attacker, number: int
     access = context.stolen.access
     chosen = np.sort(np.random.default_rng(context.config.seed).permutation(len(context.pack.public))[:number])
     fitted = attacker.fit(attacker_context(context, place, attacker, access, f"{number} queries", rows=chosen))
-    names = ("mse", "face_similarity", "recognised")
+    names = ("mse", "picture_similarity", "recognised")
     pictures = decoded_pictures(access, fitted.network, context.pack.test, place)
     return StepResult(
         facts=StepFacts(course=course(fitted, number)),
@@ -231,7 +231,7 @@ def _trained_before(context: AuditContext, attacker: Attacker) -> nn.Module | No
 
 def _best_recovered(scores: Scores, test: Test) -> NDArray[np.int64]:
     """Find the test people best recovered, one picture each, the best first."""
-    value = scores.get("face_similarity", -scores["mse"])
+    value = scores.get("picture_similarity", -scores["mse"])
     order = np.argsort(-value, kind="stable")
     first = np.unique(test.identities[order], return_index=True)[1]
     best: NDArray[np.int64] = order[np.sort(first)[:SHOWN]]

@@ -41,7 +41,7 @@ def optimised(context: AuditContext, place: Place, found: Mapping[str, StepResul
     chosen = optimisation.victims(pack.test, config)
     best = strongest(panel_of(found), context.judge)
     panel = found[f"inversion {best}"].arrays
-    name = "face_similarity" if context.judge.verifier is not None else "mse"
+    name = "picture_similarity" if context.judge.verifier is not None else "mse"
     searched = _searched(context, place, linear, pack.validation, tried)
     judged = context.judge.measure(searched, pack.validation, (name,), index=tried)[name]
     gain = float((judged - panel[f"validation {name}"][tried]).mean())

@@ -92,7 +92,7 @@ class Judge:
     @property
     def counted(self) -> str:
         """Name the face similarities that count: of who did not train with it, unless there is no other judge."""
-        return self.key("face_similarity") + (INDEPENDENT if self.trained_with and not self.alone else "")
+        return self.key("picture_similarity") + (INDEPENDENT if self.trained_with and not self.alone else "")
 
     def known(self, part: Public | Validation | Test) -> NDArray[np.float32]:
         """Give the verifier's features of the real pictures of a part: (n, d)."""
@@ -104,17 +104,17 @@ class Judge:
         return self._known[part.split]
 
     @cached_property
-    def mean_face(self) -> Tensor:
+    def mean_picture(self) -> Tensor:
         """The mean of the public pictures, what an attacker draws who knows nothing else: (1, 3, size, size)."""
         return mean_picture(self.test.pack.public, torch.device("cpu"))
 
     @cached_property
-    def mean_face_vector(self) -> NDArray[np.float32]:
+    def mean_picture_vector(self) -> NDArray[np.float32]:
         """The verifier's features of the mean face, with its points where those of public people lie: (d,)."""
         assert self.verifier is not None
         public = self.test.pack.public.landmarks(slice(None))
         places = None if public is None else public.mean(axis=0, keepdims=True)
-        vector: NDArray[np.float32] = vectors_of(self.verifier, self.mean_face, places)[0]
+        vector: NDArray[np.float32] = vectors_of(self.verifier, self.mean_picture, places)[0]
         return vector
 
     def measure(
@@ -171,7 +171,7 @@ class Judge:
             vectors = vectors_of(self.verifier, reconstructed, part.landmarks(rows)) if seen is None else seen
             check_finite(vectors, part, f"the features of {named(self.verifier)} of reconstructions", rows)
             similarity = identity.similarity(vectors, self.known(part)[rows])
-            scores |= {"vectors": vectors, "face_similarity": similarity}
+            scores |= {"vectors": vectors, "picture_similarity": similarity}
             if self.threshold is not None:
                 scores["recognised"] = (similarity > self.threshold).astype(np.float64)
         return {name: scores[name] for name in names if name in scores}
@@ -189,8 +189,8 @@ class Judge:
             return None
         known = self.known(self.test)
         pairs = identity.pairs_of_people(known, self.test.identities)
-        mean_face = float((known @ self.mean_face_vector).mean())
-        similarity = Similarity(same=pairs.same, different=pairs.different, mean_face=mean_face)
+        mean_picture = float((known @ self.mean_picture_vector).mean())
+        similarity = Similarity(same=pairs.same, different=pairs.different, mean_picture=mean_picture)
         rate = self.true_accept_rate(self.threshold)
         return JudgeReport(
             name=self.verifier.name,
@@ -231,10 +231,10 @@ def _blind(rate: Estimate | None, similarity: Similarity) -> str | None:
             f"it accepts {rate} of real pairs of one person at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
             f"accept {LEAST_ACCEPTED:g}"
         )
-    same, different, mean_face = similarity.same, similarity.different, similarity.mean_face
-    if same is not None and different is not None and mean_face - different >= LEAST_APART * (same - different):
+    same, different, mean_picture = similarity.same, similarity.different, similarity.mean_picture
+    if same is not None and different is not None and mean_picture - different >= LEAST_APART * (same - different):
         return (
-            f"it finds the mean face {mean_face:.3f} similar to a person, where two pictures of one person are "
+            f"it finds the mean face {mean_picture:.3f} similar to a person, where two pictures of one person are "
             f"{same:.3f} and of two people {different:.3f}"
         )
     return None

@@ -60,7 +60,7 @@ def _psnr(drawn: Tensor, originals: Tensor) -> NDArray[Any]:
 
 
 _OWN = (
-    Metric(name="face_similarity", title="face similarity", unit="cosine"),
+    Metric(name="picture_similarity", title="face similarity", unit="cosine"),
     Metric(name="recognised", title="recognised at FAR 1e-3", unit="share"),
     Metric(name="ssim", title="SSIM", unit="SSIM", measure=image.ssim),
     Metric(name="psnr", title="PSNR, dB", unit="dB", measure=_psnr),

@@ -55,7 +55,7 @@ class GameConfig:
         pixel: weight of the pixel term in the protector's loss, a mean over pixels with values in 0..1 (the first
             weight of eq. 8); where it and `perceptual` are 0 there is no game and no decoder.
         target: where that term drives the decoder's pictures: `away` from the originals (the paper's), to the
-            `mean_face`, or down in `ssim`; see `losses.protection`.
+            `mean_picture`, or down in `ssim`; see `losses.protection`.
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
             decoder and a fresh attacker does as well as against no protection.
         perceptual: weight of the same term in a perceptual network's distance (the second weight of eq. 8); where
@@ -68,7 +68,7 @@ class GameConfig:
     """
 
     pixel: NotNegative = 0.1
-    target: Target = "mean_face"
+    target: Target = "mean_picture"
     perceptual: NotNegative = 0.0
     perceptual_network: str | None = None
     decoder_steps: Count = 4

@@ -106,17 +106,17 @@ def adversary_steps(
 def protection_term(
     reconstructed: Tensor,
     pictures: Tensor,
-    mean_face: Tensor,
+    mean_picture: Tensor,
     target: losses.Target,
     pixel: float,
     perceptual: float,
     distance: Distance | None,
 ) -> Tensor:
     """Give what the protector minimises beside utility (eq. 8): the weighted pixel and perceptual terms."""
-    term = pixel * losses.protection(reconstructed, pictures, mean_face, target=target)
+    term = pixel * losses.protection(reconstructed, pictures, mean_picture, target=target)
     if perceptual and distance is not None:
         seen: losses.Target = "away" if target == "ssim" else target
-        term = term + perceptual * losses.protection(reconstructed, pictures, mean_face, target=seen, error=distance)
+        term = term + perceptual * losses.protection(reconstructed, pictures, mean_picture, target=seen, error=distance)
     return term
 
 
@@ -128,7 +128,7 @@ def protector_step(
     labels: Tensor,
     *,
     utility_loss: Callable[[Tensor, Tensor], Tensor] = losses.utility,
-    mean_face: Tensor,
+    mean_picture: Tensor,
     pixel: float,
     target: losses.Target,
     perceptual: float = 0.0,
@@ -147,7 +147,7 @@ def protector_step(
     if pixel or perceptual:
         with frozen(adversary.network) as decoder, fabric.autocast():
             reconstructed = decoder(features)
-        loss = utility + protection_term(reconstructed, pictures, mean_face, target, pixel, perceptual, distance)
+        loss = utility + protection_term(reconstructed, pictures, mean_picture, target, pixel, perceptual, distance)
         error = losses.reconstruction(reconstructed.detach(), pictures).mean()
     further = None if penalty is None else penalty(protector.network.encoder, pictures, features)
     if further is not None:

@@ -138,7 +138,7 @@ class Training:
         labels = targets_of(task, pack.private)
         self.private = shared(pack.private, labels, batch_size=config.batch_size, seed=config.seed)
         self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
-        self.mean_face, self.distance = mean_picture(pack.public, fabric.device), distance
+        self.mean_picture, self.distance = mean_picture(pack.public, fabric.device), distance
 
     def run(self, *, progress: bool) -> None:
         """Play until the last step."""
@@ -184,7 +184,7 @@ class Training:
                 pictures,
                 labels,
                 utility_loss=partial(loss_of, self.task),
-                mean_face=self.mean_face,
+                mean_picture=self.mean_picture,
                 pixel=game.pixel * share,
                 target=game.target,
                 perceptual=game.perceptual * share,

@@ -78,8 +78,8 @@ def _slides(rows: list[ExperimentRow], drawn: Mapping[str, Pixels] | None) -> li
     """List the settings that the slider moves through: the paper's weights, then the recommended strengths."""
     slides = []
     for row in rows:
-        shown = {name: row.scores.get(name) for name in ("mean_mcc", "face_similarity", "feature_similarity")}
-        useful, alike = shown["mean_mcc"], shown["face_similarity"]
+        shown = {name: row.scores.get(name) for name in ("mean_mcc", "picture_similarity", "feature_similarity")}
+        useful, alike = shown["mean_mcc"], shown["picture_similarity"]
         if useful is None or alike is None or shown["feature_similarity"] is None:
             continue
         slides.append(

@@ -16,7 +16,7 @@ class Similarity:
 
     same: float | None
     different: float | None
-    mean_face: float
+    mean_picture: float
 
 
 @record
@@ -46,12 +46,12 @@ class Recognised:
 
 @record
 @dataclass(frozen=True, kw_only=True)
-class JudgedFaces:
+class JudgedPictures:
     """What one judge sees in the reconstructions.
 
     Attributes:
         attacker: the strongest, as this judge found on validation people.
-        face_similarity: its mean cosine between reconstructions and originals.
+        picture_similarity: its mean cosine between reconstructions and originals.
         floor: the same of the mean face.
         control: the same from the unprotected encoder.
         leakage: the share of that which is left.
@@ -60,7 +60,7 @@ class JudgedFaces:
     """
 
     attacker: str
-    face_similarity: Estimate
+    picture_similarity: Estimate
     floor: Estimate
     control: Estimate | None
     leakage: OrRefused[Estimate]
@@ -106,7 +106,7 @@ class JudgeReport:
         trained_with: whether attackers trained with it, so that what it sees is an upper bound.
         counts: whether leakage of faces and their figures are by this judge: the worst, of attackers who did not train
             with it, or where it is the only one of all.
-        faces: what it sees in the reconstructions of the strongest attacker.
+        pictures: what it sees in the reconstructions of the strongest attacker.
         independent: the same of the strongest of those who did not train with it; none where nobody did, or where it is
             the only judge.
         features: what is predicted of its features; none where that was left out.
@@ -122,15 +122,15 @@ class JudgeReport:
     blind: str | None = None
     trained_with: bool = False
     counts: bool = True
-    faces: JudgedFaces | None = None
-    independent: JudgedFaces | None = None
+    pictures: JudgedPictures | None = None
+    independent: JudgedPictures | None = None
     features: PredictedFeatures | None = None
 
-    def seen(self) -> list[tuple[str, bool, JudgedFaces]]:
+    def seen(self) -> list[tuple[str, bool, JudgedPictures]]:
         """Give what it sees: of whom, whether that counts, and the figures; those that count first."""
         every = "upper bound: attackers trained with it" if self.trained_with else "no attacker trained with it"
         rows = [
             ("attackers who did not train with it", self.counts, self.independent),
-            (every, self.counts and self.independent is None, self.faces),
+            (every, self.counts and self.independent is None, self.pictures),
         ]
         return [(whose, counts, faces) for whose, counts, faces in rows if faces is not None]

@@ -19,7 +19,7 @@ class Check:
     """One thing that an audit was to hold.
 
     Attributes:
-        name: of what was checked, such as `face_similarity`.
+        name: of what was checked, such as `picture_similarity`.
         passed: whether it held.
         message: the figure and the bound it was held against.
         seconds: how long it took.

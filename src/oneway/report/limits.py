@@ -15,7 +15,7 @@ from oneway.report.values import Refused, scores_of
 
 UNCONVERGED = "unconverged"
 """The number of trained attackers that their budget ended; none may be, unless a limit says otherwise."""
-LEAKAGES = {"face_similarity": "inversion", "feature_similarity": "feature", "linkage": "linkage"}
+LEAKAGES = {"picture_similarity": "inversion", "feature_similarity": "feature", "linkage": "linkage"}
 """The leakages, and the attack that each is of."""
 
 SHARES = ("leakage", "excess")

@@ -35,7 +35,7 @@ def _unbroken(label: str) -> str:
 
 
 LEAKS = {
-    "face_similarity": "the face, redrawn (face similarity)",
+    "picture_similarity": "the face, redrawn (face similarity)",
     "feature_similarity": "the face, as a verifier describes it (feature similarity)",
     "linkage": _unbroken("who it is, matched to a photograph (linkage at FAR 1e-3)"),
 }

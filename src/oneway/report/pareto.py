@@ -13,7 +13,7 @@ from oneway.report.plots import ends_of
 from oneway.report.sweeps import BenchmarkReport
 from oneway.storage.atomic import whole
 
-SHOWN = {"face_similarity": "leakage of faces", "linkage": "leakage of linkage"}
+SHOWN = {"picture_similarity": "leakage of faces", "linkage": "leakage of linkage"}
 Scale = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 MARKS = "osD^v<>PX*hpd"
 

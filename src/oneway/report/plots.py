@@ -23,7 +23,7 @@ GROUPS = (("neither", "#9aa3ad"), ("{second}", "#e0a526"), ("{first}", "#3b6fb6"
 def draw_tradeoff(rows: Rows, path: Path) -> None:
     """Draw utility against face and feature similarity, a curve for each protection, the paper's as a dashed one."""
     figure, panels = _panels(2)
-    for panel, metric in zip(panels, ("face_similarity", "feature_similarity"), strict=True):
+    for panel, metric in zip(panels, ("picture_similarity", "feature_similarity"), strict=True):
         for protection, colour in COLOURS.items():
             points = [(row, alike, _useful(row)) for row, alike in _measured(rows, protection, metric)]
             if points:
@@ -45,7 +45,7 @@ def draw_layers(rows: Rows, path: Path) -> None:
     """Draw face similarity and utility over the cuts, a line for each protection, the paper's dashed."""
     figure, panels = _panels(2)
     cuts = list(dict.fromkeys(row.at for row in rows))
-    for panel, metric in zip(panels, ("face_similarity", "mean_mcc"), strict=True):
+    for panel, metric in zip(panels, ("picture_similarity", "mean_mcc"), strict=True):
         for protection, colour in COLOURS.items():
             points = _measured(rows, protection, metric)
             x = [cuts.index(row.at) for row, _ in points]

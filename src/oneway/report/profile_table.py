@@ -97,7 +97,7 @@ def _renewed(found: Renewability) -> Iterator[str]:
             if across.get(name) is not None
         ]
         yield f"renewability, features linked to those by {found.other}: {'; '.join(figures)}"
-    name = "face_similarity" if any("face_similarity" in way.scores for way in found.drawn.values()) else "mse"
+    name = "picture_similarity" if any("picture_similarity" in way.scores for way in found.drawn.values()) else "mse"
     drawn = [f"{whose} {_plain(way.scores.get(name))}" for whose, way in found.drawn.items()]
     yield f"renewability, drawn by ridge regression, {metrics()[name].title}: {'; '.join(drawn)}"
 

@@ -86,12 +86,13 @@ class AuditReport:
         victim: what was audited.
         utility: of its task; none where that is unknown.
         verdict: in words.
-        leakage: of `face_similarity`, `feature_similarity` and `linkage`: 0 as one who knows nothing, 1 as against no
-            protection.
+        leakage: of `picture_similarity`, `feature_similarity` and `linkage`: 0 as one who knows nothing, 1 as against
+            no protection.
         excess: of the same, above what the task's decisions alone give away: 0 as these, 1 as against no protection.
         attacks: by name.
         queries: how many pairs of a picture and its features it takes.
-        floors: who knows nothing: `mean_face`, `random_public_face`, `mean_feature`, `constant_prediction`, `chance`.
+        floors: who knows nothing: `mean_picture`, `random_public_picture`, `mean_feature`, `constant_prediction`,
+            `chance`.
         decisions: what the task's decisions alone give away.
         validation: what the leakages are made of, on validation people: a setting is chosen by these.
         control: the unprotected encoder beside it.
@@ -105,7 +106,7 @@ class AuditReport:
 
     """
 
-    schema: Literal[8] = SCHEMA
+    schema: Literal[9] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None

@@ -17,8 +17,8 @@ TITLES = {
 }
 SHOWN = {
     "mean_mcc": "mean MCC",
-    "face_similarity": "face similarity",
-    "strongest_face_similarity": "the same, strongest attacker",
+    "picture_similarity": "face similarity",
+    "strongest_picture_similarity": "the same, strongest attacker",
     "feature_similarity": "feature similarity",
     "ssim": "SSIM",
     "psnr": "PSNR, dB",

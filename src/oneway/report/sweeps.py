@@ -46,7 +46,7 @@ class BenchmarkRow:
         leakage: on test people; refused for the control, which has none to compare with.
         excess: the same above what the task's decisions alone give away.
         strongest: the inversion attacker that counts for faces.
-        face_similarity: that it reaches.
+        picture_similarity: that it reaches.
         linked: true accept rate of linkage at a false accept rate of 1e-3.
         verdict: of its audit.
         unconverged: the attackers that their budget ended.
@@ -64,7 +64,7 @@ class BenchmarkRow:
     leakage: Shares
     excess: Shares
     strongest: str | None
-    face_similarity: Estimate | None
+    picture_similarity: Estimate | None
     linked: Estimate | None
     verdict: Level
     unconverged: list[str]
@@ -86,7 +86,7 @@ class BenchmarkReport:
 
     """
 
-    schema: Literal[8] = SCHEMA
+    schema: Literal[9] = SCHEMA
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
@@ -173,7 +173,7 @@ class EffectReport:
 class ExperimentReport:
     """An experiment of the paper's, beside the paper's figures."""
 
-    schema: Literal[8] = SCHEMA
+    schema: Literal[9] = SCHEMA
     kind: Literal["experiment"] = "experiment"
     experiment: str
     rows: list[ExperimentRow]

@@ -42,7 +42,7 @@ def audit_table(report: AuditReport) -> Table:
         | dict.fromkeys(_inferred(report.attacks), 0.0)
         | {
             name: value
-            for floor in ("mean_face", "constant_prediction", "mean_feature", "chance")
+            for floor in ("mean_picture", "constant_prediction", "mean_feature", "chance")
             for name, value in report.floors.get(floor, {}).items()
         }
     )
@@ -77,14 +77,14 @@ def audit_table(report: AuditReport) -> Table:
 
 def _seen_by(judge: JudgeReport) -> str:
     """Say in a line or two what a judge sees in the reconstructions."""
-    if judge.faces is None:
+    if judge.pictures is None:
         return f"judge {judge.name}: saw no reconstruction"
     lines = []
     for how, counts, faces in judge.seen():
         recognised = ", ".join(
             f"{each.share} at FAR {each.false_accept_rate:g}" for each in faces.recognised if each.share is not None
         )
-        said = f"judge {judge.name} ({how}{'; counts' if counts else ''}): face similarity {faces.face_similarity}"
+        said = f"judge {judge.name} ({how}{'; counts' if counts else ''}): face similarity {faces.picture_similarity}"
         lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}")
     if judge.features is not None:
         known = "known to attackers; counts" if judge.features.counts else "known to attackers"

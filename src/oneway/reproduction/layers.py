@@ -38,9 +38,9 @@ def effects(found: list[Line]) -> list[Effect]:
         Effect(claim=f"protection at {line.at}", metric=metric, before=f"{line.at} none", after=line.id)
         for line in known
         if line.protection != "none"
-        for metric in ("face_similarity", "mean_mcc", "lda_score")
+        for metric in ("picture_similarity", "mean_mcc", "lda_score")
     ]
     return claims + [
-        Effect(claim=f"{before} to {after}, unprotected", metric="face_similarity", before=before, after=after)
+        Effect(claim=f"{before} to {after}, unprotected", metric="picture_similarity", before=before, after=after)
         for before, after in itertools.pairwise(unprotected)
     ]

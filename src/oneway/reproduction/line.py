@@ -79,16 +79,16 @@ def row(line: Line, store: Store) -> ExperimentRow:
     report = store.audited(line.setting)
     inversion = report.attacks["inversion"]
     assert isinstance(inversion, AttackResult)
-    strongest = inversion.strongest.get("face_similarity", inversion.strongest["mse"])
+    strongest = inversion.strongest.get("picture_similarity", inversion.strongest["mse"])
     drawn = inversion.ways[line.attacker or strongest].scores
     scores: Scores = {"mean_mcc": store.trained(line.setting).utility.value}
-    scores |= {name: drawn.get(name) for name in ("face_similarity", "ssim", "psnr", "recognised")}
+    scores |= {name: drawn.get(name) for name in ("picture_similarity", "ssim", "psnr", "recognised")}
     if line.attacker is not None:
-        scores["strongest_face_similarity"] = inversion.scores.get("face_similarity")
+        scores["strongest_picture_similarity"] = inversion.scores.get("picture_similarity")
     for name in ("feature_similarity", "tar_at_far_1e-3", "lda_score"):
         scores[name] = scores_of(report.attacks[metrics()[name].attack]).get(name)
-    faces, features = report.floors["mean_face"], report.floors.get("mean_feature", {})
-    floor: Floors = {name: faces[name] for name in ("face_similarity", "ssim", "psnr") if name in faces}
+    faces, features = report.floors["mean_picture"], report.floors.get("mean_feature", {})
+    floor: Floors = {name: faces[name] for name in ("picture_similarity", "ssim", "psnr") if name in faces}
     return ExperimentRow(
         id=line.id,
         title=line.title,

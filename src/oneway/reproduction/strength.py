@@ -68,7 +68,7 @@ def effects(found: list[Line]) -> list[Effect]:
     for first, second, _, _ in GROUPS:
         for protection in ("paper", "recommended"):
             after = _id(second, protection)
-            for metric in ("face_similarity", "feature_similarity", "mean_mcc"):
+            for metric in ("picture_similarity", "feature_similarity", "mean_mcc"):
                 if after in there:
                     claim = f"protection, {there[after].title}"
                     claims.append(Effect(claim=claim, metric=metric, before=first, after=after))
@@ -78,7 +78,8 @@ def effects(found: list[Line]) -> list[Effect]:
         ("one attribute leaves less to draw from", "1", "9"),
     ]
     claims += [
-        Effect(claim=claim, metric="face_similarity", before=before, after=after) for claim, before, after in stronger
+        Effect(claim=claim, metric="picture_similarity", before=before, after=after)
+        for claim, before, after in stronger
     ]
     return [effect for effect in claims if {effect.before, effect.after} <= there.keys()]
 

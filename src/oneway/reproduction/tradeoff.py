@@ -64,5 +64,5 @@ def effects(found: list[Line]) -> list[Effect]:
     return [
         Effect(claim=f"weight {before} to {after}", metric=metric, before=before, after=after)
         for before, after in pairs
-        for metric in ("mean_mcc", "face_similarity", "feature_similarity")
+        for metric in ("mean_mcc", "picture_similarity", "feature_similarity")
     ]

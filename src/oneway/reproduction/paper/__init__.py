@@ -11,7 +11,7 @@ from oneway.report.sweeps import Change, EffectReport, ExperimentRow
 
 METRICS = {
     "mean_mcc": "mean MCC",
-    "face_similarity": "face similarity",
+    "picture_similarity": "face similarity",
     "feature_similarity": "feature similarity",
     "ssim": "SSIM",
     "psnr": "PSNR, dB",
