@@ -1,0 +1,96 @@
+"""The examples of docs/examples run as they stand, commands and Python: their budgets alone are made small."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from oneway import cli
+
+pytestmark = pytest.mark.whole
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def coloured(path: Path, side: int, value: int, generator: np.random.Generator) -> None:
+    """Write smooth random colours, of which a corner says what the picture is of."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    pixels[:3, :3] = 25 * value
+    Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR).save(path)
+
+
+def cifar10(root: Path) -> None:
+    """A few pictures of each class, in the folders of train and test."""
+    generator = np.random.default_rng(0)
+    for value, name in enumerate(CLASSES):
+        for part, count in (("train", 20), ("test", 6)):
+            for shot in range(count):
+                coloured(root / "cifar10" / part / name / f"{shot:04d}.jpg", 32, value, generator)
+
+
+def utkface(root: Path) -> None:
+    """A few pictures of each age group, and their table."""
+    generator = np.random.default_rng(0)
+    rows = ["image,age_group,gender"]
+    for number in range(300):
+        group, gender = number % 10, number // 10 % 2
+        coloured(root / "utkface" / "images" / f"{number:03d}.jpg", 64, group, generator)
+        rows.append(f"{number:03d}.jpg,{group},{gender}")
+    (root / "utkface" / "labels.csv").write_text("\n".join(rows))
+
+
+def nothing(root: Path) -> None:
+    """It draws its own."""
+
+
+DATA: dict[str, Callable[[Path], None]] = {
+    "cifar10": cifar10,
+    "dataset": nothing,
+    "utkface": utkface,
+    "vit": cifar10,
+}
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """Give the language of each fenced block, and what it holds, in order."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def brief(command: list[str]) -> list[str]:
+    """Make the budget of a command small."""
+    further = {"audit": ["--set", "steps=2"], "prepare": ["--jobs", "1"]}.get(command[0], [])
+    return shlex.split(re.sub(r"--steps \d+", "--steps 2", shlex.join(command))) + further
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.md")} == set(DATA)
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_an_example_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    DATA[name](tmp_path)
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, Any] = {"__name__": "__main__"}
+    for language, text in blocks((EXAMPLES / f"{name}.md").read_text()):
+        if language == "python":
+            small = re.sub(r"steps=\d+", "steps=2", text)
+            capsys.readouterr()
+            exec(compile(small, f"{name}.md", "exec"), known)
+            assert capsys.readouterr().out.strip(), text
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
+            _, *command = shlex.split(line)
+            cli.main(brief(command))
+            place = Path(command[command.index("--out") + 1])
+            assert (place / ("pack.json" if command[0] == "prepare" else "results.json")).is_file()
