@@ -12,6 +12,7 @@ from oneway.auditing.judged import by_judge
 from oneway.auditing.labels import panel_of, trainings
 from oneway.auditing.labels import strongest as strongest_of
 from oneway.auditing.measures import known_attacker
+from oneway.auditing.reconstruction import JUDGED
 from oneway.auditing.steps import StepResult
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
@@ -70,9 +71,7 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
             seconds=step.facts.seconds,
         )
     strongest = {
-        name: by_face if name in ("picture_similarity", "recognised") else by_error
-        for name in of_reconstructions()
-        if name in steps[by_error].arrays
+        name: by_face if name in JUDGED else by_error for name in of_reconstructions() if name in steps[by_error].arrays
     }
     return AttackResult(
         scores={name: _over_seeds(steps, ways, attacker, name) for name, attacker in strongest.items()},

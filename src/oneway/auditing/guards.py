@@ -16,7 +16,7 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.judge import FALSE_ACCEPT_RATE, LEAST_ACCEPTED
 from oneway.judges.vectors import vectors_of
-from oneway.judges.verifier import Verifier
+from oneway.judges.verifier import Verifier, of_pictures
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.identity import similarity
 from oneway.models import batch_invariance
@@ -79,8 +79,8 @@ def check_disjoint(pack: Pack) -> list[Guard]:
                 f"{pack.path}: person {name!r} is both {first} and {second} ({len(shared)} people in all), so an audit "
                 "would measure memory; prepare the pack again, with its identities"
             )
-    if pack.num_unknown():
-        return [Guard(name="people", passed=None, message=_unknown(pack))]
+    if (unsure := _unsure(pack)) is not None:
+        return [Guard(name="people", passed=None, message=unsure)]
     return [_passed("people", "no person is in two of the public, validation and test parts")]
 
 
@@ -93,14 +93,19 @@ def doubts(pack: Pack, found: Duplicates) -> list[str]:
     """Say what of a pack makes its figures say less than they seem to, so that no verdict is `low`."""
     share = found.pictures["test"] / len(pack.test)
     doubled = f"{share:.1%} of the test pictures are in another part as well, equal or nearly so"
-    return [*([_unknown(pack)] if pack.num_unknown() else []), *([doubled] if share > DOUBLED else [])]
+    unsure = _unsure(pack)
+    return [*([] if unsure is None else [unsure]), *([doubled] if share > DOUBLED else [])]
 
 
-def _unknown(pack: Pack) -> str:
-    return (
-        f"{pack.num_unknown()} of {len(pack.pixels)} pictures do not say whom they show, so nobody can tell whether a "
-        "person is in two parts, which encoder and attackers may then know from their training"
-    )
+def _unsure(pack: Pack) -> str | None:
+    """Say why nobody can tell whether a person is in two parts, where that is so."""
+    apart = "a person is in two parts, which encoder and attackers may then know from their training"
+    number, unknown = len(pack.pixels), pack.num_unknown()
+    if unknown:
+        return f"{unknown} of {number} pictures do not say whom they show, so nobody can tell whether {apart}"
+    if len(np.unique(pack.people)) == number:
+        return f"no two of {number} pictures are said to show one person, so nobody can tell whether {apart}"
+    return None
 
 
 def check_features(access: Access, pack: Pack) -> list[Guard]:
@@ -167,6 +172,12 @@ def check_distinct(verifiers: Sequence[Verifier], pack: Pack) -> None:
     """
     if len(verifiers) < 2:
         return
+    kinds = {of_pictures(verifier): verifier.name for verifier in verifiers}
+    if len(kinds) > 1:
+        raise InputError(
+            f"the verifier {kinds[True]!r} tells pictures apart and {kinds[False]!r} people, so the worst of both "
+            "would be of neither; give judges of one kind, and audit by the others in another folder"
+        )
     few = slice(0, ASKED_OF_JUDGES)
     pictures, places = load(pack.public, few), pack.public.landmarks(few)
     seen = [(verifier, vectors_of(verifier, pictures, places)) for verifier in verifiers]

@@ -150,9 +150,11 @@ def reports(
         if judge.report is None:
             continue
         key, panel, independent = judge.key("picture_similarity"), panel_of(found), None
-        seen = _pictures(judge, strongest(panel, judge), scores, control, key)
+        seen = _pictures(judge, strongest(panel, judge), panel, scores, control, key)
         if judge.counted != key:
-            independent = _pictures(judge, strongest(unseen(panel, judge), judge), scores, control, judge.counted)
+            independent = _pictures(
+                judge, strongest(unseen(panel, judge), judge), panel, scores, control, judge.counted
+            )
         made.append(
             replace(
                 judge.report,
@@ -167,13 +169,20 @@ def reports(
 
 
 def _pictures(
-    judge: Judge, attacker: str, scores: PerPicture, control: PerPicture | None, similarity: str
+    judge: Judge,
+    attacker: str,
+    panel: Mapping[str, StepResult],
+    scores: PerPicture,
+    control: PerPicture | None,
+    similarity: str,
 ) -> JudgedPictures:
     """Say what a judge sees in the reconstructions of an attacker, whose similarities have that name."""
     ours = every_training(scores, f"inversion {similarity}")
     floor = scores[f"floor mean_picture {judge.key('picture_similarity')}"]
     theirs = None if control is None else control.get(f"inversion {similarity}")
-    people = judge.test.identities
+    people, first = judge.test.identities, None
+    if judge.of_pictures:
+        first = mean(panel[attacker].arrays[judge.key("found_first")], people, unit="share")
     return JudgedPictures(
         attacker=attacker,
         picture_similarity=_over(ours, judge, "cosine"),
@@ -181,6 +190,7 @@ def _pictures(
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
         leakage=pictures_leakage(judge, scores, control, similarity),
         recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
+        found_first=first,
     )
 
 
@@ -264,6 +274,8 @@ def _with_pictures(inversion: OrRefused[AttackResult], report: JudgeReport | Non
     seen: Scores = {"picture_similarity": faces.picture_similarity}
     if recognised is not None:
         seen["recognised"] = recognised
+    if faces.found_first is not None:
+        seen["found_first"] = faces.found_first
     return {
         "inversion": replace(
             inversion,

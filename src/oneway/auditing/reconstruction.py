@@ -28,7 +28,7 @@ from oneway.report.values import Facts
 from oneway.storage import runs
 
 DECODER = "decoder.safetensors"
-JUDGED = ("picture_similarity", "recognised")
+JUDGED = ("picture_similarity", "recognised", "found_first")
 """The scores that a judge gives."""
 SHOWN = 8
 """Test people whose pictures the report shows."""
@@ -175,7 +175,7 @@ def queried(context: AuditContext, place: Place, attacker: Attacker, number: int
     access = context.stolen.access
     chosen = np.sort(np.random.default_rng(context.config.seed).permutation(len(context.pack.public))[:number])
     fitted = attacker.fit(attacker_context(context, place, attacker, access, f"{number} queries", rows=chosen))
-    names = ("mse", "picture_similarity", "recognised")
+    names = ("mse", *JUDGED)
     pictures = decoded_pictures(access, fitted.network, context.pack.test, place)
     return StepResult(
         facts=StepFacts(course=course(fitted, number)),

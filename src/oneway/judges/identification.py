@@ -19,6 +19,7 @@ from oneway.config import Count, Positive, Several, Whole, checked, from_dict, r
 from oneway.data.batches import Batches
 from oneway.data.packed import Pack, Part
 from oneway.errors import DivergedError, InputError
+from oneway.judges.embedding import is_embedding, open_embedding
 from oneway.judges.named import is_named, open_named
 from oneway.judges.preprocessing import Preprocessing
 from oneway.judges.vectors import GROUP
@@ -231,7 +232,8 @@ def open_verifier(
 
     Args:
         pack: whose faces it will be given.
-        path: an ONNX file, a file that `oneway verifier` wrote, or the name of a judge that another package adds;
+        path: an ONNX file, a file that `oneway verifier` wrote, the name of a judge that another package adds, or for
+            pictures that show no people any network and its weights, `vgg16:FILE` or `timm:NAME,option=value:FILE`;
             without one, the pack's own is used, which is trained on its identities the first time that anything is
             asked of it.
         preprocessing: how an ONNX file takes pictures; by default as the JSON file beside it says, or as the network is
@@ -249,11 +251,14 @@ def open_verifier(
     if path is not None:
         if is_named(path):
             return open_named(str(path), pack)
+        if is_embedding(path):
+            return open_embedding(str(path), pack)
         if Path(path).suffix.lower() != ".onnx":
             if not Path(path).exists():
                 named = "".join(f", or {name}" for name in points(GROUP))
                 raise InputError(
-                    f"verifier {str(path)!r} does not exist; give an ONNX file, a file made by `oneway verifier`{named}"
+                    f"verifier {str(path)!r} does not exist; give an ONNX file, a file made by `oneway verifier`, or "
+                    f"vgg16:FILE or timm:NAME:FILE for pictures of anything{named}"
                 )
             return load(Path(path))
         opened = OnnxVerifier(Path(path), preprocessing, others=pack.public)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.data.batches import mean_picture
+from oneway.data.batches import load, mean_picture
 from oneway.data.finite import check_finite
 from oneway.data.packed import Part, Public, Test, Validation
 from oneway.errors import InputError
 from oneway.judges.cache import known_features
 from oneway.judges.vectors import named, vectors_of
-from oneway.judges.verifier import Verifier
+from oneway.judges.verifier import Verifier, of_pictures
 from oneway.metrics import identity
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 from oneway.metrics.image import affine
@@ -30,6 +32,10 @@ INDEPENDENT = " independent"
 """After the name of a score: by attackers who did not train with the judge, where others did."""
 LEAST_ACCEPTED = 0.1
 """Share of real pairs of one person that a judge must accept at that rate: by fewer it is taken for blind."""
+LEAST_FOUND = 0.5
+"""Share of slightly changed test pictures whose originals a judge of pictures must find first, or it is blind."""
+CHANGED = 1000
+"""Test pictures at most that are changed slightly."""
 LEAST_APART = 0.5
 """Part of the way from strangers to pairs of one person that the mean face must stay below, or the judge is blind."""
 Scores = dict[str, NDArray[Any]]
@@ -79,6 +85,11 @@ class Judge:
     def name(self) -> str:
         """Its verifier's name, for people; empty without one."""
         return "" if self.verifier is None else self.verifier.name
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it tells pictures apart, whatever they show, instead of people."""
+        return of_pictures(self.verifier)
 
     def threshold_at(self, false_accept_rate: float) -> float | None:
         """Give the similarity that so large a share of pairs of validation people exceeds; none if they are too few."""
@@ -172,6 +183,8 @@ class Judge:
             check_finite(vectors, part, f"the features of {named(self.verifier)} of reconstructions", rows)
             similarity = identity.similarity(vectors, self.known(part)[rows])
             scores |= {"vectors": vectors, "picture_similarity": similarity}
+            if self.of_pictures:
+                scores["found_first"] = identity.found_first(vectors, self.known(part), rows)
             if self.threshold is not None:
                 scores["recognised"] = (similarity > self.threshold).astype(np.float64)
         return {name: scores[name] for name in names if name in scores}
@@ -189,21 +202,30 @@ class Judge:
             return None
         known = self.known(self.test)
         pairs = identity.pairs_of_people(known, self.test.identities)
+        same = float(self.changed.similarity.mean()) if self.of_pictures else pairs.same
         mean_picture = float((known @ self.mean_picture_vector).mean())
-        similarity = Similarity(same=pairs.same, different=pairs.different, mean_picture=mean_picture)
+        similarity = Similarity(same=same, different=pairs.different, mean_picture=mean_picture)
         rate = self.true_accept_rate(self.threshold)
+        first = self._of_changed(self.changed.first) if self.of_pictures else None
         return JudgeReport(
             name=self.verifier.name,
             fingerprint=self.verifier.fingerprint,
+            of_pictures=self.of_pictures,
+            found_first=first,
             false_accept_rate=FALSE_ACCEPT_RATE,
             threshold=self.threshold,
             true_accept_rate=rate,
             similarity=similarity,
-            blind=_blind(rate, similarity),
+            blind=_blind(rate, similarity, first),
         )
 
     def true_accept_rate(self, at: float | None) -> Estimate | None:
-        """Estimate the share of real pairs of one test person above a similarity; nothing, if nobody appears twice."""
+        """Estimate the share of real pairs above a similarity: of one test person; nothing, if nobody appears twice.
+
+        Of a judge of pictures it is of pairs of a picture and the same changed slightly.
+        """
+        if self.of_pictures:
+            return None if at is None else self._of_changed(self.changed.similarity > at)
         people = self.test.identities
         if at is None or self.test.num_people == len(people):
             return None
@@ -211,10 +233,52 @@ class Judge:
         totals = by_person(np.stack([pairs.accepted[0], pairs.pairs], axis=1), people)
         return estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
 
+    @cached_property
+    def changed(self) -> _Changed:
+        """What it says of test pictures that are changed slightly: `slightly_changed`."""
+        assert self.verifier is not None
+        rows = np.unique(np.linspace(0, len(self.test) - 1, CHANGED).astype(np.int64))
+        known, vectors = self.known(self.test), []
+        for start in range(0, len(rows), 64):
+            part = rows[start : start + 64]
+            pictures = slightly_changed(load(self.test, part))
+            vectors.append(vectors_of(self.verifier, pictures, self.test.landmarks(part)))
+        seen = np.concatenate(vectors)
+        first = identity.found_first(seen, known, rows)
+        return _Changed(rows=rows, similarity=identity.similarity(seen, known[rows]), first=first)
+
+    def _of_changed(self, values: NDArray[Any]) -> Estimate:
+        return mean(values.astype(np.float64), self.test.identities[self.changed.rows], unit="share")
+
     @property
     def blind(self) -> str | None:
         """Why the verifier cannot tell who is shown; nothing where it can, or there is none, or it cannot be said."""
         return None if self.report is None else self.report.blind
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Changed:
+    """Of test pictures at `rows`, changed slightly: how similar they are, and whether the original is found first."""
+
+    rows: NDArray[np.int64]
+    similarity: NDArray[np.float64]
+    first: NDArray[np.float64]
+
+
+def slightly_changed(pictures: Tensor) -> Tensor:
+    """Shift pictures down and to the right by a sixteenth of their side, cut as much off all edges, brighten by 15 %.
+
+    What is cut out is scaled to the size that it had. It stands for a second photograph of the same thing.
+
+    Args:
+        pictures: (n, 3, size, size) in 0..1.
+
+    """
+    size = pictures.shape[-1]
+    by = max(1, round(size / 16))
+    cut = pictures[..., : size - 2 * by, : size - 2 * by]  # what shifted pictures have inside their edges
+    scaled = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
+    return (1.15 * scaled).clamp(0, 1)
 
 
 def identified(verifier: Verifier | None) -> Named:
@@ -224,15 +288,27 @@ def identified(verifier: Verifier | None) -> Named:
     return Named(name=verifier.name, fingerprint=verifier.fingerprint)
 
 
-def _blind(rate: Estimate | None, similarity: Similarity) -> str | None:
-    """Say why a verifier of these figures cannot tell who is shown."""
-    if rate is not None and rate.low < LEAST_ACCEPTED:
+def _blind(rate: Estimate | None, similarity: Similarity, first: Estimate | None) -> str | None:
+    """Say why a verifier of these figures cannot tell who, or of pictures which picture, is shown."""
+    if first is not None and first.low < LEAST_FOUND:
+        return f"it finds the original first of {first} of slightly changed pictures, and must find {LEAST_FOUND:g}"
+    if first is not None and rate is not None and rate.low < LEAST_ACCEPTED:
+        return (
+            f"it accepts {rate} of slightly changed pictures at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
+            f"accept {LEAST_ACCEPTED:g}"
+        )
+    if first is None and rate is not None and rate.low < LEAST_ACCEPTED:
         return (
             f"it accepts {rate} of real pairs of one person at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
             f"accept {LEAST_ACCEPTED:g}"
         )
     same, different, mean_picture = similarity.same, similarity.different, similarity.mean_picture
     if same is not None and different is not None and mean_picture - different >= LEAST_APART * (same - different):
+        if first is not None:
+            return (
+                f"it finds the mean picture {mean_picture:.3f} similar to a picture, where the same slightly changed "
+                f"is {same:.3f} and another {different:.3f}"
+            )
         return (
             f"it finds the mean face {mean_picture:.3f} similar to a person, where two pictures of one person are "
             f"{same:.3f} and of two people {different:.3f}"

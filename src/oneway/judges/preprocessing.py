@@ -45,6 +45,7 @@ class Preprocessing:
         centred: whether the mean feature of the pack's public people is subtracted from every feature before they are
             compared, for a network to which all faces are alike.
         output: which output holds the features, where there are several.
+        of_pictures: whether the network tells pictures apart, whatever they show, instead of people.
 
     Raises:
         InputError: for a value that cannot be.
@@ -60,6 +61,7 @@ class Preprocessing:
     side: Count | None = None
     centred: bool = False
     output: str | None = None
+    of_pictures: bool = False
 
     def __post_init__(self) -> None:
         points = np.array(self.template if all(len(point) == 2 for point in self.template) else [])

@@ -51,6 +51,14 @@ class Verifier(Protocol):
         """
 
 
+def of_pictures(verifier: Verifier | None) -> bool:
+    """Say whether a judge tells pictures apart, whatever they show, instead of people.
+
+    It says so itself, by an attribute `of_pictures`; a verifier without one is of faces.
+    """
+    return bool(getattr(verifier, "of_pictures", False))
+
+
 class OnnxVerifier:
     """A face-verification network in an ONNX file: pictures n x 3 x side x side, or colours last, to one vector each.
 
@@ -75,6 +83,7 @@ class OnnxVerifier:
         self.preprocessing = preprocessing or stated(path, self._hash)
         self._side, self._last = _taken(f"verifier {str(path)!r}", self._graph.input, self.preprocessing.side)
         self._output = chosen_output(f"verifier {str(path)!r}", self._graph.outputs, self.preprocessing.output)
+        self.of_pictures = self.preprocessing.of_pictures
         self._place = [output.name for output in self._graph.outputs].index(self._output)
         self._others = others if self.preprocessing.centred else None
         if self.preprocessing.centred and others is None:
@@ -87,7 +96,8 @@ class OnnxVerifier:
     def fingerprint(self) -> str:
         """A sha256 over the file, its weights, how it takes pictures, and the people by whom it is centred."""
         others = None if self._others is None else [self._others.pack.hash, len(self._others)]
-        told = [self._hash, to_dict(self.preprocessing), others]
+        taken = {name: value for name, value in to_dict(self.preprocessing).items() if name != "of_pictures"}
+        told = [self._hash, taken, others]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
@@ -175,9 +185,9 @@ def _taken(name: str, taken: Any, side: int | None) -> tuple[int, bool]:
 class TorchVerifier:
     """A torch module from pictures in 0..1 to features of any length; it needs no landmarks."""
 
-    def __init__(self, network: nn.Module, name: str) -> None:
+    def __init__(self, network: nn.Module, name: str, *, of_pictures: bool = False) -> None:
         self._network = network.eval()
-        self.name = name
+        self.name, self.of_pictures = name, of_pictures
 
     @property
     def fingerprint(self) -> str:

@@ -20,6 +20,21 @@ def similarity(first: Features, second: Features) -> NDArray[np.float64]:
     return cosine
 
 
+def found_first(seen: Features, known: Features, rows: People) -> NDArray[np.float64]:
+    """Say of each seen picture whether, of all known ones, the most similar is the one that it is of: (n,), 0 or 1.
+
+    Args:
+        seen: (n, d) unit vectors.
+        known: (m, d) of the m pictures that are searched.
+        rows: (n,) which of these each is of.
+
+    """
+    first: NDArray[np.float64] = np.zeros(len(seen))
+    for part, cosines in pairs.blocks(seen, known):
+        first[part] = cosines.argmax(axis=1) == rows[part]
+    return first
+
+
 def threshold(features: Features, people: People, *, false_accept_rate: float) -> float | None:
     """Find the similarity that a share `false_accept_rate` of the pairs of different people exceeds.
 

@@ -62,6 +62,7 @@ def _psnr(drawn: Tensor, originals: Tensor) -> NDArray[Any]:
 _OWN = (
     Metric(name="picture_similarity", title="face similarity", unit="cosine"),
     Metric(name="recognised", title="recognised at FAR 1e-3", unit="share"),
+    Metric(name="found_first", title="original found first", unit="share"),
     Metric(name="ssim", title="SSIM", unit="SSIM", measure=image.ssim),
     Metric(name="psnr", title="PSNR, dB", unit="dB", measure=_psnr),
     Metric(name="mse", title="MSE", unit="MSE", safer="high", measure=image.mse, limited=False),

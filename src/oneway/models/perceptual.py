@@ -17,7 +17,7 @@ from oneway.errors import InputError
 from oneway.models.library import arguments
 from oneway.models.weights import COUNTER
 
-VGG = "vgg16"
+VGG, TIMM = "vgg16", "timm:"
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG_LAYERS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22, "relu5_3": 29}
 """The paper's conv1 to conv5: the last layer before each pooling, by its place in torchvision's `vgg16().features`."""
@@ -87,10 +87,10 @@ def open_perceptual(weights: str | Path) -> Perceptual:
 
     Args:
         weights: `vgg16` (the paper's: ImageNet weights, which torchvision downloads), a safetensors file of
-            torchvision's VGG-16, or a backbone of timm and a safetensors file of its weights, as in
-            `resnet18:FILE`; arguments of the backbone follow its name, as in
-            `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`. Pictures are normalised as timm says of the backbone.
-            A file may lack the weights of the last layers: the layers before them are used.
+            torchvision's VGG-16, which may be written `vgg16:FILE`, or a backbone of timm and a safetensors file of its
+            weights, as in `timm:resnet18:FILE`, where `timm:` may be left out; arguments of the backbone follow its
+            name, as in `timm:mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`. Pictures are normalised as timm says of
+            the backbone. A file may lack the weights of the last layers: the layers before them are used.
 
     Raises:
         InputError: if there is no such file or backbone, or the weights do not fit it.
@@ -104,19 +104,19 @@ def open_perceptual(weights: str | Path) -> Perceptual:
                 f"the weights of {VGG} cannot be downloaded ({error}); give a safetensors file of them instead"
             ) from error
         return _vgg(network, VGG)
-    backbone, colon, path = str(weights).partition(":")
-    if isinstance(weights, Path) or not colon or Path(weights).is_file():
-        tensors = _read(Path(weights))
+    backbone, colon, path = str(weights).removeprefix(TIMM).partition(":")
+    if isinstance(weights, Path) or not colon or backbone == VGG or Path(weights).is_file():
+        tensors = _read(Path(path if backbone == VGG else weights))
         with torch.device("meta"):  # most of its weights are a classifier's, not wanted here
             network = vgg16(init_weights=False)
         network.features.to_empty(device="cpu")
         if missing := [name for name in network.features.state_dict() if f"features.{name}" not in tensors]:
             raise InputError(
                 f"{weights} lacks features.{missing[0]}, so it is no VGG-16 of torchvision's; "
-                f"for another network put its name in timm before it, as in resnet18:{weights}"
+                f"for another network put its name in timm before it, as in timm:resnet18:{path or weights}"
             )
         _load(network.features, {name.removeprefix("features."): tensor for name, tensor in tensors.items()}, weights)
-        return _vgg(network, f"{VGG}:{Path(weights).name}")
+        return _vgg(network, f"{VGG}:{Path(path or weights).name}")
     name, *options = backbone.split(",")
     return _timm(name, options, Path(path))
 

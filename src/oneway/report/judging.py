@@ -12,7 +12,10 @@ from oneway.report.values import OrRefused
 @record
 @dataclass(frozen=True, kw_only=True)
 class Similarity:
-    """Mean cosine of a judge's features of two pictures of one test person, of two, and of the mean face and one."""
+    """Mean cosine of a judge's features of two pictures of one test person, of two, and of the mean face and one.
+
+    Of a judge of pictures: of a picture and the same slightly changed, of two, and of the mean picture and one.
+    """
 
     same: float | None
     different: float | None
@@ -56,6 +59,8 @@ class JudgedPictures:
         control: the same from the unprotected encoder.
         leakage: the share of that which is left.
         recognised: at each false accept rate.
+        found_first: share of the reconstructions to which, of all test pictures, the original is the most similar, as a
+            judge of pictures sees them; by chance it is one of all test pictures.
 
     """
 
@@ -65,6 +70,7 @@ class JudgedPictures:
     control: Estimate | None
     leakage: OrRefused[Estimate]
     recognised: list[Recognised]
+    found_first: Estimate | None = None
 
 
 @record
@@ -100,7 +106,11 @@ class JudgeReport:
         fingerprint: by which it is told from others; none for one that cannot be.
         false_accept_rate: share of pairs of different validation people above the threshold.
         threshold: that cosine; none where they are too few to find it.
-        true_accept_rate: share of pairs of pictures of one test person above it.
+        true_accept_rate: share of pairs of pictures of one test person above it; of a judge of pictures, of pairs of a
+            picture and the same slightly changed (shifted, cropped and brightened).
+        of_pictures: whether it tells pictures apart, whatever they show, instead of people.
+        found_first: share of slightly changed test pictures to which, of all test pictures, the original is the most
+            similar; of judges of pictures alone.
         similarity: of its features.
         blind: why it cannot tell who is shown; none where it can, or nobody can say.
         trained_with: whether attackers trained with it, so that what it sees is an upper bound.
@@ -119,6 +129,8 @@ class JudgeReport:
     threshold: float | None
     true_accept_rate: Estimate | None
     similarity: Similarity
+    of_pictures: bool = False
+    found_first: Estimate | None = None
     blind: str | None = None
     trained_with: bool = False
     counts: bool = True

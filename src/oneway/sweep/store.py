@@ -14,6 +14,7 @@ from oneway.auditing.guards import check_people
 from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
+from oneway.judges.embedding import is_embedding, with_file
 from oneway.judges.identification import OWN, open_verifier
 from oneway.judges.judge import identified
 from oneway.judges.named import is_named
@@ -196,7 +197,9 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
 
 def absolute(path: Path | None) -> Path | None:
     """Give a path that means the same in every process; the name of another package's judge does already."""
-    return path if path is None or is_named(path) else path.absolute()
+    if path is None or is_named(path):
+        return path
+    return Path(with_file(str(path), Path.absolute)) if is_embedding(path) else path.absolute()
 
 
 def _own(pack: Path) -> Path | None:
