@@ -35,6 +35,8 @@ def as_written_by_0_1_0(config: ProtectConfig, *, noise: float, bottleneck: int)
     for name in ("noise", "bottleneck"):
         del content["network"][name]
     content["game"] |= {"noise": noise, "bottleneck": bottleneck} | GONE
+    if content["game"]["target"] == "mean_picture":
+        content["game"]["target"] = "mean_face"
     return content
 
 

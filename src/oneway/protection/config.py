@@ -170,7 +170,7 @@ def read(content: Any, where: str = "") -> ProtectConfig:
 def current(content: Any) -> Any:
     """Turn the JSON of a configuration of 0.1.0 into today's.
 
-    There the task was a list of `attributes`. The bottleneck and the noise were settings of the game, and where none
+    There the task was a list of `attributes`, and the target `mean_picture` was called `mean_face`. The bottleneck and the noise were settings of the game, and where none
     was played they did nothing; settings that are gone stay, and are refused, unless they are what they were by
     default.
     """
@@ -179,6 +179,8 @@ def current(content: Any) -> Any:
     game = content.get("game") if isinstance(content, dict) else None
     if isinstance(game, dict) and isinstance(content.get("network", {}), dict):
         game = {name: value for name, value in game.items() if name not in GONE or value != GONE[name]}
+        if game.get("target") == "mean_face":
+            game["target"] = "mean_picture"
         old = {name: game[name] for name in ("bottleneck", "noise") if name in game}
         played = any(
             isinstance(game.get(weight), int | float) and game[weight] > 0 for weight in ("pixel", "perceptual")
