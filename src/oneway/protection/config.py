@@ -170,9 +170,9 @@ def read(content: Any, where: str = "") -> ProtectConfig:
 def current(content: Any) -> Any:
     """Turn the JSON of a configuration of 0.1.0 into today's.
 
-    There the task was a list of `attributes`, and the target `mean_picture` was called `mean_face`. The bottleneck and the noise were settings of the game, and where none
-    was played they did nothing; settings that are gone stay, and are refused, unless they are what they were by
-    default.
+    There the task was a list of `attributes`, and the target `mean_picture` was called `mean_face`. The bottleneck and
+    the noise were settings of the game, and where none was played they did nothing; settings that are gone stay, and
+    are refused, unless they are what they were by default.
     """
     if isinstance(content, dict) and "attributes" in content and "task" not in content:
         content = {"task" if name == "attributes" else name: value for name, value in content.items()}
