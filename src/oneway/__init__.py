@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oneway.protection.train import protect as protect
     from oneway.report.reports import AuditReport as AuditReport
     from oneway.runtime import RuntimeConfig as RuntimeConfig
+    from oneway.shipping.export import export as export
 
 _HOMES = {
     "AuditConfig": "oneway.auditing.config",
@@ -46,6 +47,7 @@ _HOMES = {
     "RuntimeConfig": "oneway.runtime",
     "attack": "oneway.auditing.attack",
     "audit": "oneway.auditing.audit",
+    "export": "oneway.shipping.export",
     "load_encoder": "oneway.protection.loaded",
     "open_verifier": "oneway.judges.identification",
     "prepare": "oneway.data.prepare",

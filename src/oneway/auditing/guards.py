@@ -145,6 +145,7 @@ def check_range(kind: str, pixels: str | None) -> list[Guard]:
     """Say which range of pixels the victim is given."""
     told = {
         "onnx": f"declared: {pixels}",
+        "bundle": "bytes, as its contract says",
         "features": "not needed: stored features only",
         "run": "0..1, as it was trained",
         "module": "0..1, the convention for modules",

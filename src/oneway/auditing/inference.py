@@ -151,7 +151,7 @@ def informed(context: AuditContext, place: Place) -> StepResult:
 def bounded(context: AuditContext, place: Place) -> StepResult:
     """Bound the error of unbiased attackers from below, where the encoder's noise is known."""
     encoder, config = context.victim.encoder, context.config
-    if not isinstance(encoder, Noisy) or not context.stolen.noisy:
+    if not isinstance(encoder, Noisy) or not (context.victim.white and context.stolen.noisy):
         return refused(_unbounded(context))
     chosen = optimisation.victims(context.pack.test, replace(config.optimisation, num_pictures=BOUNDED))
     dfil = fisher_leakage(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from oneway.attacks.access import Access, BlackBox, FeatureDump, Renoised, WhiteBox
 from oneway.attacks.pairs import Pairs
-from oneway.data.batches import load
+from oneway.data.batches import load, to_pictures
 from oneway.data.dump import read_dump
 from oneway.data.finite import check_finite
 from oneway.data.packed import Pack, Part, Public
@@ -31,16 +31,18 @@ from oneway.progress import track
 from oneway.protection.run import Run, predict_logits
 from oneway.report.values import Utility
 from oneway.runtime import lay_out
+from oneway.shipping.contract import bundle_hash
+from oneway.shipping.sent import Sent
 from oneway.storage import runs
 from oneway.storage.atomic import new_array, whole
-from oneway.tasks.task import told_by
+from oneway.tasks.task import labels_of, told_by, utility_of
 
 RECORD_BYTES = 8 * 2**30
 """Features of the public pictures that take more than this on disk are asked for again instead of kept."""
 PARTS = ("public", "validation", "test")
 CLEAN = "clean"
 """Where features before the noise are kept."""
-Kind = Literal["run", "module", "onnx", "features"]
+Kind = Literal["run", "module", "onnx", "bundle", "features"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,35 @@ def from_onnx(path: Path, pack: Pack, pixels: str | None, output: str | None) ->
         identity={"onnx": path.name, "pixels": pixels, "output": output, "hash": encoder.graph.fingerprint},
         pack=pack,
         encoder=encoder,
+    )
+
+
+def from_bundle(path: Path, pack: Pack, *, seed: int) -> Victim:
+    """Take the bytes that a bundle sends as a black box; `seed` decides the noise behind its server's answers."""
+    encoder = Sent(path, pack.size)
+    task = encoder.task
+    test = pack.test
+    with seeded(encoder, seed, "outputs"):
+        logits = {part.split: _decided(encoder, part) for part in (pack.public, pack.validation, test)}
+    labelled = set(task.columns) <= set(pack.attributes)
+    return Victim(
+        name=path.absolute().name,
+        kind="bundle",
+        identity={"bundle": path.absolute().name, "hash": bundle_hash(path)},
+        pack=pack,
+        encoder=encoder,
+        task=task.columns if labelled else None,
+        utility=utility_of(task, logits["test"], labels_of(task, test), test.identities) if labelled else None,
+        decisions={split: told_by(task, found) for split, found in logits.items()},
+    )
+
+
+@torch.no_grad()
+def _decided(encoder: Sent, part: Part) -> NDArray[np.float32]:
+    """Give what a bundle's server decides of every picture of a part, as logits (n, d)."""
+    starts = range(0, len(part), 256)
+    return np.concatenate(
+        [encoder.logits(encoder(to_pictures(part.images(slice(start, start + 256))))) for start in starts]
     )
 
 

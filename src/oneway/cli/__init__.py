@@ -15,6 +15,7 @@ import tyro
 from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
+from oneway.cli.ship import card, export, verify_bundle
 from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
@@ -25,6 +26,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "protect": protect,
     "attack": attack,
     "audit": audit,
+    "export": export,
+    "card": card,
+    "verify-bundle": verify_bundle,
     "benchmark": benchmark,
     "recommend": recommend,
     "experiment": experiment,
@@ -81,7 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console(stderr=True).print(marked("error:", f" {_one_line(error)}", style="bold red"), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
-        way = {"demo": "give the same command again to continue", "verifier": "give the same command to start again"}
+        way = {
+            "demo": "give the same command again to continue",
+            **dict.fromkeys(("verifier", "export", "card"), "give the same command to start again"),
+        }
         hint = way.get(given[0], "add --resume to the same command to continue")
         console(stderr=True).print(f"stopped; {hint}")
         if given[0] in KEPT:

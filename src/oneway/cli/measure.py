@@ -100,7 +100,7 @@ def audit(
     nothing) and, with --control, beside the same attack on an unprotected encoder. docs/audit.md says how to read it.
 
     Args:
-        victim: The folder of a finished `oneway protect`, or an ONNX file.
+        victim: The folder of a finished `oneway protect`, the bundle of an `oneway export`, or an ONNX file.
         out: The new audit's folder.
         features: Stored features (npz, Parquet, safetensors, or a folder of them) instead of an encoder.
         data: The pack to audit on; a run's own by default.
@@ -125,6 +125,7 @@ def audit(
     from oneway.protection.run import Run
     from oneway.report.junit import write_junit
     from oneway.report.limits import check_limits, read_limits
+    from oneway.shipping.contract import is_bundle
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     config = override(AuditConfig(), pairs(set))
@@ -134,7 +135,7 @@ def audit(
     out = required(out, "--out")
     pack = None if data is None else Pack.open(data)
     opened: Run | Path | None = victim
-    if victim is not None and victim.suffix.lower() != ".onnx":
+    if victim is not None and victim.suffix.lower() != ".onnx" and not is_bundle(victim):
         opened = Run.open(victim, pack)
         pack = opened.pack
     if pack is None:

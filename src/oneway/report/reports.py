@@ -41,7 +41,7 @@ class Subject:
     """
 
     name: str
-    kind: Literal["run", "module", "onnx", "features"]
+    kind: Literal["run", "module", "onnx", "bundle", "features"]
     threat_models: list[str]
     noisy: bool
     features: list[int]

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from oneway.config import AsTuple, Count, Names, Positive, Share, Whole, checked, from_dict
+from oneway.data.picture import Fit
 from oneway.errors import InputError
 from oneway.storage.inputs import file_hash, read_object
 
 FORMAT: Final = 1
 """Of the contract; one of another number is refused."""
 CONTRACT, DEVICE, SERVER, CLIENT, PARITY = "contract.json", "device.onnx", "server.onnx", "client.py", "parity.json"
-CARD, PAGE = "card.json", "card.html"
+BROWSER, CARD, PAGE, MATERIALS = "client.mjs", "card.json", "card.html", "sbom.json"
 AGAIN = "make the bundle again with `oneway export`"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
@@ -35,6 +36,8 @@ class Picture:
     Attributes:
         size: pixels a side.
         crop: in words, what of a photograph the pictures of the pack show.
+        fit: how a photograph becomes a square before it is scaled; none where the pictures were cut out otherwise, so
+            that a device must cut them so too: by its `points`, if there are any.
         points: where the five points of a face lie in it (eyes, nose, corners of the mouth), as fractions (x, y) of
             its side; none where they lie elsewhere in every picture, or the pack has none.
 
@@ -42,7 +45,27 @@ class Picture:
 
     size: Count
     crop: str
+    fit: Fit | None = None
     points: Annotated[tuple[Point, Point, Point, Point, Point], AsTuple] | None = None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the encoder was trained on.
+
+    Attributes:
+        pack: its name.
+        hash: of its pictures and labels.
+        pictures: of the people it was trained on.
+        people: how many.
+
+    """
+
+    pack: str
+    hash: str
+    pictures: Count
+    people: Count
 
 
 @checked
@@ -168,6 +191,7 @@ class Contract:
     Attributes:
         format: of this file.
         oneway: the version that wrote it.
+        training: what the encoder was trained on.
         picture: what the device takes.
         numbers: that it sends of each picture: `vector` of device.onnx, float32 (n, numbers), is these without noise.
         noise: what is added to them; none for an encoder that adds none.
@@ -181,6 +205,7 @@ class Contract:
 
     format: Literal[1] = FORMAT
     oneway: str
+    training: Training
     picture: Picture
     numbers: Count
     noise: Noise | None
@@ -258,6 +283,11 @@ def read_contract(folder: Path) -> Contract:
             "install that version"
         )
     return from_dict(Contract, content, f"{path}: ", AGAIN)
+
+
+def is_bundle(folder: Path) -> bool:
+    """Say whether a folder is a bundle, whole or not."""
+    return (folder / CONTRACT).exists()
 
 
 def bundle_hash(folder: Path) -> str:

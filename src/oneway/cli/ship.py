@@ -1,0 +1,87 @@
+"""The commands that take an encoder to where it is used: a bundle, its card, whether it is still what was made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from oneway.console import console, marked
+
+
+def export(
+    run: Positional[Path],
+    /,
+    *,
+    out: Path,
+    data: Path | None = None,
+    bits: Literal[8, 4] = 8,
+    key: Path | None = None,
+) -> None:
+    """Make a bundle of a finished run: ONNX files for the device and the server, the contract between them, a client.
+
+    It is compared with the run on every test picture, and written only if it says the same. docs/shipping.md says
+    what is in it. What its bytes give away is not known until it is audited: run `oneway audit` on it.
+
+    Args:
+        run: The folder of a finished `oneway protect`.
+        out: The new bundle's folder.
+        data: The run's pack, if it has moved.
+        bits: Of each number that is sent, after the noise.
+        key: A private key (PEM, Ed25519) to sign the contract by.
+    """
+    from oneway.data.packed import Pack
+    from oneway.protection.run import Run
+    from oneway.shipping.contract import bundle_hash, read_contract
+    from oneway.shipping.export import export as make
+
+    opened = Run.open(run, None if data is None else Pack.open(data))
+    parity = make(opened, out, bits=bits, key=key)
+    contract, said = read_contract(out), console()
+    said.print(
+        f"{out}: bundle {bundle_hash(out)[:12]}; each picture becomes {contract.numbers} numbers, "
+        f"{contract.num_bytes} bytes",
+        soft_wrap=True,
+    )
+    for line in parity.lines:
+        said.print(line, soft_wrap=True)
+    said.print(f"now audit the bytes that it sends: oneway audit {out} --data {opened.pack.path}", soft_wrap=True)
+
+
+def card(bundle: Positional[Path], /, *, audit: Path, key: Path | None = None) -> None:
+    """Give a bundle its card, card.html and card.json: what it does, what leaks, who is assumed to hold what.
+
+    Args:
+        bundle: The folder of an `oneway export`.
+        audit: The folder of an `oneway audit` of this bundle; no other says what its bytes give away.
+        key: A private key (PEM, Ed25519) to sign the card by.
+    """
+    from oneway.shipping.attach import attach
+    from oneway.shipping.contract import PAGE
+
+    made = attach(bundle, audit, key=key)
+    console().print(marked(made.verdict.level, f": {made.verdict.sentence}"))
+    console().print(f"card: {bundle / PAGE}", soft_wrap=True)
+
+
+def verify_bundle(bundle: Positional[Path], /, *, key: Path | None = None) -> None:
+    """Check that a bundle is what was made: every file by its hash, nothing outside; exit code 3 if not.
+
+    Args:
+        bundle: The folder of an `oneway export`.
+        key: The public key (PEM, Ed25519) that contract and card must be signed by; without one, who changes a file
+            can change its hash too.
+    """
+    from oneway.shipping.contract import CARD, bundle_hash
+    from oneway.shipping.verify import verify
+
+    wrong = verify(bundle, key)
+    for each in wrong:
+        console().print(marked("FAILED", f": {each}"), soft_wrap=True)
+    if wrong:
+        sys.exit(3)
+    audited = "its card is of these bytes" if (bundle / CARD).exists() else "it has no card: it was not audited"
+    signed = "not held to a signature" if key is None else f"signed by {key.name}"
+    console().print(f"{bundle}: bundle {bundle_hash(bundle)[:12]} is whole; {audited}; {signed}", soft_wrap=True)
