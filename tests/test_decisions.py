@@ -70,6 +70,20 @@ def test_they_are_attacked_as_stored_decisions_are(
     assert any(reason.startswith("of what this encoder gives away") for reason in ours.verdict.reasons)
 
 
+def test_the_panel_draws_from_them_too_where_it_is_asked_for(
+    run: oneway.Run, people: oneway.Pack, judge: Verifier, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, attackers=("identity",), brief=True, steps=30)
+    given: dict[str, Any] = {"data": people, "verifier": judge, "images": False, "progress": False}
+    solved = oneway.audit(run, out=tmp_path / "solved", config=config, **given)
+    panel = oneway.audit(run, out=tmp_path / "panel", config=replace(config, decided_by="panel"), **given)
+    assert panel.seconds.keys() - solved.seconds.keys() == {"decisions identity"}
+    # On the validation people, by whom the strongest is chosen, more attackers never get less.
+    assert panel.validation["picture_similarity"].decisions >= solved.validation["picture_similarity"].decisions
+    assert panel.validation["picture_similarity"].score == solved.validation["picture_similarity"].score
+    assert panel.attacks == solved.attacks, "the features are attacked as before"
+
+
 def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
     people: oneway.Pack, judge: Verifier, run: oneway.Run, tmp_path: Path
 ) -> None:
@@ -90,7 +104,7 @@ def test_few_decisions_link_people_as_often_as_they_tell_them_apart(
         config=CONFIG,
         steps=steps,
     )
-    found = steps.take("decisions", lambda place: attack_decisions(context, place)).facts.scores["tar_at_far_1e-2"]
+    found = steps.take("decisions", lambda place: attack_decisions(context, place, {})).facts.scores["tar_at_far_1e-2"]
     assert found is not None
     low, high = (best_rate(labels["test"], people.test.identities, rate) for rate in (0.005, 0.02))
     assert low < found.value < high
@@ -110,7 +124,7 @@ def test_decisions_that_are_all_alike_are_refused() -> None:
     outputs = {split: np.ones((4, 2), dtype=np.float32) for split in ("public", "validation", "test")}
     context: Any = SimpleNamespace(victim=SimpleNamespace(decisions=outputs))
     place: Any = None
-    assert attack_decisions(context, place) == refused("the task decides alike for every public picture")
+    assert attack_decisions(context, place, {}) == refused("the task decides alike for every public picture")
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])

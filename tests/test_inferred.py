@@ -131,7 +131,7 @@ def test_numbers_that_are_decided_are_attacked_as_they_are_and_bits_with_a_jitte
     context: Any = Context(victim=SimpleNamespace(decisions=decisions), config=AuditConfig())
     place: Any = SimpleNamespace(fabric=SimpleNamespace(device=torch.device("cpu")))
     with pytest.raises(StopIteration):
-        attack_decisions(context, place)
+        attack_decisions(context, place, {})
     attacked = given["access"].features(pack.test, slice(None)).numpy()
     np.testing.assert_array_equal(attacked[:, 3], decisions["test"][:, 3])
     apart = attacked[:, :3] - (2 * decisions["test"][:, :3] - 1)

@@ -16,7 +16,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
 from oneway.auditing.foretell import foretell
-from oneway.auditing.measures import measure, panel_to_train
+from oneway.auditing.measures import decisions_panel, measure, panel_to_train
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import require_fingerprint, without
 from oneway.auditing.renewal import open_other
@@ -164,11 +164,9 @@ def audit(
 
 def _tell(context: AuditContext) -> None:
     """Say how long the audit will take, before it begins."""
-    left = {
-        label: attacker
-        for label, attacker in panel_to_train(context).items()
-        if not context.steps.taken(f"inversion {label}")
-    }
+    drawing = {f"inversion {label}": attacker for label, attacker in panel_to_train(context).items()}
+    drawing |= {f"decisions {label}": attacker for label, attacker in decisions_panel(context).items()}
+    left = {name: attacker for name, attacker in drawing.items() if not context.steps.taken(name)}
     most = duration(foretell(context, left))
     note(
         f"{len(left)} attackers to fit and to judge: at most about {most} here, less where they converge, and some "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,9 @@ class AuditConfig:
             the last is left out. For each of these one more trains without it, and with the next in its place. What a
             judge sees of who trained with it is an upper bound; the strongest of the others counts, and of the judges
             the worst. Networks of two families carry over to a third, where one does not.
+        decided_by: who attacks the task's decisions alone: the `solved` attackers, in minutes; or the `panel`, those
+            who train with judges too, which takes about as long as these take on the features, and lets the excess
+            compare like with like. By the former it errs on the high side.
         steps: the most steps that any attacker is trained for, more or fewer than the budget that each has by default;
             one that converges ends before.
         renewed: another encoder for the same people, such as one of another seed: the folder of a run, an ONNX file
@@ -69,6 +72,7 @@ class AuditConfig:
     brief: bool = False
     alone: InversionConfig | None = None
     surrogates: Whole = 2
+    decided_by: Literal["solved", "panel"] = "solved"
     steps: Count | None = None
     renewed: str | None = None
     pixels: Range | None = None

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from oneway.attacks.access import FeatureDump
 from oneway.attacks.fit import Place
-from oneway.attacks.panel import SOLVED
+from oneway.attacks.panel import SOLVED, Attacker
 from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
 from oneway.auditing.judged import Counting
-from oneway.auditing.labels import panel_of, strongest
+from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.auditing.victim import Stolen
@@ -28,38 +28,35 @@ JITTER = 0.03
 no threshold lets in one of a thousand pairs where one of a hundred is equal."""
 
 
-def attack_decisions(context: AuditContext, place: Place) -> StepResult:
+def drawn_from_decisions(context: AuditContext, place: Place, attacker: Attacker, label: str) -> StepResult:
+    """Let one inversion attacker of the panel draw from the task's decisions alone."""
+    inner = _as_stolen(context, place)
+    return inner if isinstance(inner, StepResult) else reconstruction.inversion(inner, place, attacker, label)
+
+
+def attack_decisions(context: AuditContext, place: Place, further: Mapping[str, StepResult]) -> StepResult:
     """Attack the task's decisions, a bit for each attribute or class, or a number, as if these were the features.
 
-    Faces are drawn from them by the solved attackers alone; the other attacks are those on features.
+    Args:
+        context: the audit.
+        place: where it computes.
+        further: what attackers of the panel drew of them, by label, beside the solved ones, who draw here; the other
+            attacks are those on features.
+
     """
-    decisions = context.victim.decisions
-    if decisions is None:
-        return refused("what the encoder's task decides is not known")
-    public = decisions["public"]
-    vary = (public != public[:1]).any(axis=0)
-    if not vary.any():
-        return refused("the task decides alike for every public picture")
-    drawn_from = np.random.default_rng(context.config.seed)
-    bits = np.isin(public[:, vary], (0, 1)).all(axis=0)
-    features: dict[str, NDArray[np.generic]] = {}
-    for split, told in decisions.items():
-        signs = np.where(bits, 2.0 * told[:, vary] - 1, told[:, vary])
-        ties = np.where(bits, JITTER, 0.0)  # numbers have none
-        features[split] = (signs + ties * drawn_from.standard_normal(signs.shape)).astype(np.float32)
-    dump = FeatureDump(features, place.fabric.device)
-    stolen = Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
-    inner = replace(context, stolen=stolen)
+    inner = _as_stolen(context, place)
+    if isinstance(inner, StepResult):
+        return inner
     attackers = [replace(attacker, seed=context.config.seed) for attacker in SOLVED]
     found = {
         f"inversion {attacker.name}": reconstruction.inversion(inner, place, attacker, attacker.name)
         for attacker in attackers
-    }
+    } | {f"inversion {label}": step for label, step in further.items()}
     panel = panel_of(found)
     first = panel[strongest(panel, context.judge)].arrays
     drawn = {name: first[name] for name in of_reconstructions() if name in first}
     for judge in context.judges:
-        best = panel[strongest(panel, judge)].arrays
+        best = panel[strongest(_counted(panel, judge), judge)].arrays
         drawn |= {judge.key(name): best[judge.key(name)] for name in JUDGED if judge.key(name) in best}
     if context.config.alone is not None:
         return StepResult(arrays=drawn)
@@ -78,6 +75,32 @@ def attack_decisions(context: AuditContext, place: Place) -> StepResult:
     return StepResult(facts=facts, arrays={**drawn, **seen, **linkage.arrays})
 
 
+def _counted(panel: Mapping[str, StepResult], judge: Judge) -> Mapping[str, StepResult]:
+    """Keep the attackers whose drawings count as a judge sees them: who did not train with it, if there is another."""
+    return panel if judge.alone else unseen(panel, judge)
+
+
+def _as_stolen(context: AuditContext, place: Place) -> AuditContext | StepResult:
+    """Let the task's decisions be what was stolen, or say why there are none."""
+    decisions = context.victim.decisions
+    if decisions is None:
+        return refused("what the encoder's task decides is not known")
+    public = decisions["public"]
+    vary = (public != public[:1]).any(axis=0)
+    if not vary.any():
+        return refused("the task decides alike for every public picture")
+    drawn_from = np.random.default_rng(context.config.seed)
+    bits = np.isin(public[:, vary], (0, 1)).all(axis=0)
+    features: dict[str, NDArray[np.generic]] = {}
+    for split, told in decisions.items():
+        signs = np.where(bits, 2.0 * told[:, vary] - 1, told[:, vary])
+        ties = np.where(bits, JITTER, 0.0)  # numbers have none
+        features[split] = (signs + ties * drawn_from.standard_normal(signs.shape)).astype(np.float32)
+    dump = FeatureDump(features, place.fabric.device)
+    stolen = Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
+    return replace(context, stolen=stolen)
+
+
 def _validated(
     judges: Sequence[Judge], panel: Mapping[str, StepResult], found: Mapping[str, StepResult]
 ) -> dict[str, float]:
@@ -86,7 +109,7 @@ def _validated(
     for judge in judges:
         key, features = judge.key("picture_similarity"), found[judge.key("feature")].facts
         if judge.verifier is not None:
-            scores[key] = panel[strongest(panel, judge)].facts.validation[key]
+            scores[key] = panel[strongest(_counted(panel, judge), judge)].facts.validation[key]
             scores[judge.key("feature_similarity")] = features.ways[features.strongest or ""].validation[
                 "feature_similarity"
             ]

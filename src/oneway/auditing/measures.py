@@ -12,7 +12,7 @@ from oneway.attacks.panel import SOLVED, Attacker, attackers, trained
 from oneway.auditing import inference, labels, reconstruction, renewal, white_box
 from oneway.auditing.attributes import inferred
 from oneway.auditing.context import AuditContext
-from oneway.auditing.decisions import attack_decisions
+from oneway.auditing.decisions import attack_decisions, drawn_from_decisions
 from oneway.auditing.steps import StepResult, refused
 from oneway.judges.judge import Judge
 
@@ -51,7 +51,10 @@ def measure(context: AuditContext) -> dict[str, StepResult]:
         unless(alone, judge.key("feature"), inference.predicted, judge, found)
     unless(alone, "linkage", inference.linked, found)
     unless(alone, "scatter", inference.scattered)
-    take("decisions", attack_decisions)
+    deciding = decisions_panel(context)
+    for label, attacker in deciding.items():
+        take(f"decisions {label}", drawn_from_decisions, attacker, label)
+    take("decisions", attack_decisions, {label: found[f"decisions {label}"] for label in deciding})
     unless(brief, "inference", inferred)
     unless(brief, "information", inference.informed)
     unless(brief, "bound", inference.bounded)
@@ -98,6 +101,12 @@ def panel_to_train(context: AuditContext) -> Panel:
             label = name if len(groups) == 1 else f"{name} with {', '.join(group)}"
             panel[label] = replace(attackers()[name], seed=config.seed, trains_with=group)
     return panel
+
+
+def decisions_panel(context: AuditContext) -> Panel:
+    """List the attackers by label who draw from the task's decisions beside the solved ones."""
+    known = context.victim.decisions is not None and context.config.decided_by == "panel"
+    return {label: each for label, each in panel_to_train(context).items() if known and each.surrogate}
 
 
 def trained_again(context: AuditContext, found: Mapping[str, StepResult], panel: Panel) -> Panel:
