@@ -22,20 +22,25 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 import oneway
+from conftest import AUDIT
 from oneway.config import to_dict
 from oneway.data.batches import to_pictures
 from oneway.data.picture import decode
 from oneway.models.seeded import seeded
 from oneway.protection.run import build
 from oneway.shipping import export as exporting
+from oneway.shipping.attach import attach
 from oneway.shipping.contract import (
     BROWSER,
+    CARD,
     CLIENT,
     CONTRACT,
     DEVICE,
     MATERIALS,
+    PAGE,
     SERVER,
     Quantisation,
+    bundle_hash,
     read_contract,
 )
 from oneway.shipping.export import export, fitted
@@ -378,6 +383,33 @@ def test_everything_that_is_wrong_is_named(copy: Path) -> None:
     (copy / CLIENT).unlink()
     with pytest.raises(oneway.InputError, match=r"1 more: oneway verify-bundle copy"):
         Sent(copy, 32)
+
+
+def test_a_card_is_of_an_audit_of_these_bytes(
+    bundle: Path, shipped: oneway.Run, copy: Path, once: Once, tmp_path: Path
+) -> None:
+    audited = once(
+        "bundle-audit",
+        lambda path: oneway.audit(bundle, data=shipped.pack, out=path, config=AUDIT, progress=False),
+    )
+    card = attach(copy, audited)
+    assert card.bundle == bundle_hash(copy) == bundle_hash(bundle)
+    assert card.utility is not None
+    assert card.utility.value.value == pytest.approx(read_parity(bundle).bundle.value.value, abs=0.1)
+    assert verify(copy) == []
+    page = (copy / PAGE).read_text()
+    for told in (card.verdict.sentence, bundle_hash(copy), "Who is assumed to hold what", "32 bytes"):
+        assert told in page
+    before = (copy / CARD).read_bytes()
+    _edited(copy / PAGE)
+    assert "is not the file that the card names" in verify(copy)[0]
+    attach(copy, audited)
+    assert (copy / CARD).read_bytes() == before
+    content = json.loads((copy / CONTRACT).read_text())
+    (copy / CONTRACT).write_text(json.dumps(content | {"oneway": "0.0.9"}))
+    assert "is of another bundle" in verify(copy)[0]
+    with pytest.raises(oneway.InputError, match=r"is no audit of the bytes that .* but of another one"):
+        attach(copy, audited)
 
 
 def test_signatures(bundle: Path, copy: Path, tmp_path: Path) -> None:

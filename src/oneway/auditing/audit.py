@@ -22,7 +22,7 @@ from oneway.auditing.question import require_fingerprint, without
 from oneway.auditing.renewal import open_other
 from oneway.auditing.steps import FOLDER, Steps
 from oneway.auditing.surrogates import Surrogates, open_surrogates
-from oneway.auditing.victim import Victim, from_dump, from_module, from_onnx, from_run, steal
+from oneway.auditing.victim import Victim, from_bundle, from_dump, from_module, from_onnx, from_run, steal
 from oneway.config import to_dict
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
@@ -38,6 +38,7 @@ from oneway.report.page import write_page
 from oneway.report.reports import AuditReport
 from oneway.report.values import SCHEMA
 from oneway.runtime import launch
+from oneway.shipping.contract import is_bundle
 from oneway.storage import runs
 from oneway.storage.atomic import whole
 from oneway.storage.claims import check_claim, claim, tidy
@@ -63,7 +64,8 @@ def audit(
     """Say what someone learns who steals an encoder's features: run every attack, and judge by the strongest.
 
     Args:
-        victim: a torch module, a finished protect run or its folder, or an ONNX file.
+        victim: a torch module, a finished protect run or its folder, an ONNX file, or the folder of a bundle, whose
+            bytes are attacked as they are sent.
         features: stored features instead, as `data.dump` describes them.
         data: the pack to audit on; a run's own by default.
         cut: the layer of a torch module after which features leave the device; all of it by default.
@@ -230,6 +232,10 @@ def _open(
         if isinstance(victim, nn.Module):
             return from_module(victim, cut, pack, fabric, config.output)
         return from_onnx(Path(str(victim)), pack, config.pixels, config.output)
+    if is_bundle(Path(victim)):
+        if pack is None:
+            raise InputError("a bundle holds no pictures, and is audited on a pack; name it with --data")
+        return from_bundle(Path(victim), pack, seed=config.seed)
     return from_run(Run.open(victim, pack), fabric, network, seed=config.seed)
 
 
