@@ -80,7 +80,7 @@ def test_only_an_attacker_that_lost_to_a_weaker_one_is_marked_as_badly_trained()
     found = chosen(linear=attacker(0.012, 0.2), mirror=attacker(0.010, 0.3), residual_2=attacker(0.011, 0.3))
     flags = {name: way.flags for name, way in found.ways.items()}
     assert flags["linear"] == flags["mirror"] == []
-    assert flags["residual-2"] == ["lost to the weaker mirror on validation people: it has not been trained well"]
+    assert flags["residual-2"] == ["lost to the weaker mirror on validation pictures: it has not been trained well"]
 
 
 def test_a_near_loss_is_no_loss() -> None:
@@ -92,7 +92,7 @@ def test_an_attacker_out_of_budget_or_at_the_floor_is_marked() -> None:
     found = chosen(mirror=attacker(0.061, 0.0, converged=False))
     flags = found.ways["mirror"].flags
     assert any("ended by its budget" in flag for flag in flags)
-    assert any("no better than the mean face" in flag for flag in flags)
+    assert any("no better than the mean picture" in flag for flag in flags)
 
 
 def share(low: float, value: float, high: float) -> Estimate:
@@ -106,7 +106,7 @@ def test_more_access_that_gets_more_is_told() -> None:
         "averaging": AttackResult(scores={"picture_similarity": share(0.15, 0.2, 0.25)}, facts={"draws": 16}),
     }
     (reason,) = _further(attacks, share(0.1, 0.15, 0.2))
-    assert "has the encoder's weights gets more: face similarity 0.600" in reason
+    assert "has the encoder's weights gets more: similarity 0.600" in reason
     attacks["averaging"] = AttackResult(scores={"picture_similarity": share(0.3, 0.4, 0.5)}, facts={"draws": 16})
     assert "16 answers for one picture" in _further(attacks, share(0.1, 0.15, 0.2))[1]
     attacks["optimisation"] = Refused(refused="the encoder's weights were not given")

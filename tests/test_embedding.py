@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +13,17 @@ import oneway
 from oneway.auditing import guards
 from oneway.auditing.audit import open_judges
 from oneway.auditing.surrogates import Surrogates
+from oneway.auditing.verdict import TITLES, verdict
 from oneway.data.batches import load
-from oneway.judges.judge import Judge, slightly_changed
+from oneway.data.description import Duplicates
+from oneway.judges.blindness import slightly_changed
+from oneway.judges.judge import Judge
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import TorchVerifier, of_pictures
+from oneway.metrics.estimate import Estimate
 from oneway.metrics.identity import found_first
-from oneway.models.perceptual import open_perceptual
+from oneway.models.perceptual import Distance, open_perceptual
+from oneway.runtime import launch
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +154,30 @@ def test_what_is_found_first_is_a_score_of_judges_of_pictures_alone(people: onew
     assert floor["found_first"].sum() == 1  # by chance one of all
 
 
-def test_nobody_twice_is_unknown_and_never_low(people: oneway.Pack, tmp_path: Path) -> None:
+def test_the_perceptual_distance_is_the_mean_over_stages(people: oneway.Pack, spec: str) -> None:
+    network = open_perceptual(spec)
+    judge = Judge(people.test, people.validation, None, distance=Distance(network, launch(oneway.RuntimeConfig())))
+    pictures = load(people.test, slice(0, 3))
+    dark = 0.5 * pictures
+    scores = judge.measure([(dark, pictures)], people.test)["perceptual_distance"]
+    with torch.no_grad():
+        stages = [
+            ((one - other) ** 2).flatten(1).mean(dim=1)
+            for one, other in zip(network(dark), network(pictures), strict=True)
+        ]
+    np.testing.assert_allclose(scores, torch.stack(stages).mean(dim=0).numpy(), rtol=0.05)  # bf16 where there is
+    assert judge.measure([(pictures, pictures)], people.test)["perceptual_distance"].max() == 0
+
+
+def test_nobody_twice_is_unknown_and_never_low(people: oneway.Pack) -> None:
     alone = replace(people)
     alone.__dict__["people"] = np.arange(len(people.pixels))
     (guard,) = guards.check_disjoint(alone)
     assert guard.passed is None
     assert "no two of" in guard.message
     assert guards.check_disjoint(people)[0].passed
+    none = Duplicates(dict.fromkeys(people.counts, 0), ())
+    (doubt,) = guards.doubts(alone, none)
+    shares = dict.fromkeys(TITLES, Estimate(value=0.0, low=0.0, high=0.0, n=100, unit="leakage"))
+    assert verdict(shares, None).level == "low"
+    assert verdict(shares, None, doubts=[doubt]).level == "partial"

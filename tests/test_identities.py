@@ -84,8 +84,8 @@ def test_unknown_people_are_neither_apart_nor_together(tmp_path: Path) -> None:
     for changed, unknown in ((source, 37), (replace(source, identities=None), 400)):
         pack = oneway.prepare(changed, tmp_path / f"{unknown}", size=16, jobs=1, progress=False)
         apart, enough = check_people(pack)
-        assert (apart.name, apart.passed, enough.passed) == ("people", None, None)
-        assert apart.message.startswith(f"{unknown} of 400 pictures do not say whom they show")
+        assert (apart.name, apart.passed, enough.passed) == ("groups", None, None)
+        assert apart.message.startswith(f"{unknown} of 400 pictures do not say to which group they belong")
         assert "every interval is too narrow" in enough.message
         assert doubts(pack, NONE) == [apart.message]
 

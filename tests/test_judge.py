@@ -319,5 +319,5 @@ def test_a_judge_that_says_nothing_is_refused(pack: Pack, make: Callable[[Tensor
 def test_what_needs_a_judge_is_unknown_without_one() -> None:
     (guard,) = check_judges([])
     assert (guard.name, guard.passed) == ("judge", None)
-    assert "whether people are recognised is unknown" in guard.message
+    assert "whether anything is recognised is unknown" in guard.message
     assert "unknown" in verifier_line(None)

@@ -129,7 +129,7 @@ def test_a_bar_says_how_far_it_is(
 ) -> None:
     known_features(verifier, pack.test, tmp_path)
     total = len(pack.test)
-    assert f"recognise the test people: {total}/{total}" in capsys.readouterr().err
+    assert f"recognise the test pictures: {total}/{total}" in capsys.readouterr().err
     known_features(verifier, pack.test, tmp_path)
     assert capsys.readouterr().err == ""
 

@@ -314,7 +314,9 @@ def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
                 yield from look(part)
 
     reasons = list(look(results))
-    assert len(reasons) == 9 + 3 + 2 + 3, "attacks, leakages, queries and decisions, and what a standard asks"
+    assert len(reasons) == 9 + 3 + 3 + 2 + 3, (
+        "attacks, leakages, excesses, queries and decisions, and what a standard asks"
+    )
     for reason in reasons:
         if not reason.startswith("decisions"):  # a mark that is not there
             assert f"ot measured: {reason}" in text
@@ -449,7 +451,7 @@ def test_pictures_are_embedded_as_they_are(tmp_path: Path, pictures: Pictures) -
 def test_left_out_faces_are_said_to_be(tmp_path: Path, pictures: Pictures) -> None:
     page = read(tmp_path, audited())
     assert page.all("img") == []
-    assert "pictures of test people are not put into this page unless it is asked for" in page.text
+    assert "test pictures are not put into this page unless it is asked for" in page.text
     assert "--images" in page.text
     assert "Left out" not in read(tmp_path, audited(), pictures).text
     few = Pictures(people={"original": pictures.people["original"], "mirror": pictures.people["mirror"]})

@@ -72,6 +72,8 @@ def assemble(
     if isinstance(decisions, Decisions):
         decisions = replace(decisions, scores=decisions.scores | _told(found["inference"], victim.pack))
     decided = as_scores(found["decisions"], counts)
+    test = victim.pack.test
+    of_pictures = judges[0].of_pictures or (judges[0].verifier is None and test.num_unknown == len(test))
     beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
@@ -86,6 +88,7 @@ def assemble(
             features=list(context.stolen.access.shape),
             picture_size=victim.pack.size,
             task=None if victim.task is None else list(victim.task),
+            of_pictures=of_pictures,
         ),
         utility=victim.utility,
         attacks=attacks,
@@ -94,7 +97,7 @@ def assemble(
         validation=_validation(found, attacks, counts),
         control=None if control is None else control.beside(counts),
         judges=seen,
-        iso24745=profile(found, context, seen, attacks, floors["chance"], control),
+        iso24745=None if of_pictures else profile(found, context, seen, attacks, floors["chance"], control),
         unconverged=late,
         guards=passed + judging + guards.check_convergence(late) + beside,
         untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),

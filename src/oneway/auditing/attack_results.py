@@ -59,9 +59,9 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
         flags = [] if step.course.converged else ["ended by its budget: a longer attack may get more"]
         weaker = [other for other in steps if _weaker(other, name) and error(name) > LOST * error(other)]
         if weaker:
-            flags.append(f"lost to the weaker {weaker[0]} on validation people: it has not been trained well")
+            flags.append(f"lost to the weaker {weaker[0]} on validation pictures: it has not been trained well")
         if error(name) >= floor:
-            flags.append("no better than the mean face")
+            flags.append("no better than the mean picture")
         ways[name] = Way(
             scores=estimates_of(judges[0], step),
             judged=by_judge(step, judges),

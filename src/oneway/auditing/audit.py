@@ -29,7 +29,7 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.judge import Judge, identified
 from oneway.judges.verifier import Verifier
-from oneway.models.perceptual import open_perceptual
+from oneway.models.perceptual import Distance, open_perceptual
 from oneway.progress import note
 from oneway.protection.run import Run
 from oneway.report.asked import Asked, Data, Question
@@ -99,8 +99,7 @@ def audit(
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
-    if config.perceptual is not None:
-        open_perceptual(config.perceptual)
+    distance = None if config.perceptual is None else Distance(open_perceptual(config.perceptual), fabric)
     images = images or opened.pack.drawn
     other = open_other(config, opened, fabric, network)
     settings = runs.named(config) | ({} if other is None else {"renewed": _told(other)})
@@ -122,7 +121,7 @@ def audit(
         )
         again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, progress=progress)
         beside = _control(Path(control), opened, asked, again)
-    judges = open_judges(opened.pack, verifiers, surrogates, progress=progress)
+    judges = open_judges(opened.pack, verifiers, surrogates, progress=progress, distance=distance)
     with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
             for judge in asked.judges:
@@ -194,7 +193,12 @@ def _several(verifier: Verifier | Sequence[Verifier] | None) -> tuple[Verifier, 
 
 
 def open_judges(
-    pack: Pack, verifiers: Sequence[Verifier], surrogates: Surrogates, *, progress: bool
+    pack: Pack,
+    verifiers: Sequence[Verifier],
+    surrogates: Surrogates,
+    *,
+    progress: bool,
+    distance: Distance | None = None,
 ) -> tuple[Judge, ...]:
     """Make the judges of an audit, at least one, which may have no verifier."""
     return tuple(
@@ -206,6 +210,7 @@ def open_judges(
             first=place == 0,
             trained_with=each is not None and each.name in surrogates.networks,
             alone=len(verifiers) == 1,
+            distance=distance if place == 0 else None,
         )
         for place, each in enumerate(verifiers or (None,))
     )

@@ -27,7 +27,7 @@ STANDS_FIRST = {
         "inversion",
         "mean_picture",
         "picture_similarity",
-        "Face similarity of the best reconstruction",
+        "Similarity of the best reconstruction",
     ),
     "ssim": ("inversion", "mean_picture", None, "Structural similarity of the best reconstruction"),
     "feature_similarity": ("feature", "mean_feature", "feature_similarity", "Similarity to the verifier's features"),
@@ -167,7 +167,7 @@ def _further(attacks: Attacks, panel: Estimate | None) -> list[str]:
         more = scores_of(attacks[name]).get("picture_similarity")
         if panel is not None and more is not None and more.low > panel.high:
             reasons.append(
-                f"{attacker} gets more: face similarity {more} instead of {panel.value:.3f}; the leakage above does "
+                f"{attacker} gets more: similarity {more} instead of {panel.value:.3f}; the leakage above does "
                 "not count that"
             )
     return reasons
@@ -209,16 +209,16 @@ def untested(
     if config.seeds == 1:
         missing.append("other initial weights of the strongest attacker, which was trained once: --set seeds=3")
     if config.renewed is None and config.alone is None:
-        missing.append("features of the same people by a renewed encoder, beside these: --set renewed=OTHER_RUN")
+        missing.append("features of the same pictures by a renewed encoder, beside these: --set renewed=OTHER_RUN")
     if lacking is not None:
         missing.append(f"attackers who train with every judge but one: {lacking}")
     if judge.verifier is None:
-        missing.append("identity in reconstructions: there is no verifier")
+        missing.append("what a judge sees in reconstructions: there is no verifier")
     if control is None:
         missing.append("a control: the same attacks on an unprotected encoder")
     return [
         *missing,
-        "generative priors (a GAN or diffusion model of faces) that fill in what the features lack",
+        "generative priors (a GAN or diffusion model) that fill in what the features lack",
         "attackers with more, or other, public pictures than the pack's",
         "an attacker who changes the encoder, or its training data",
     ]

@@ -28,9 +28,9 @@ class AuditConfig:
         attackers: names of inversion attackers, see `attacks.panel`; the strongest counts.
         seeds: how often the strongest is trained, from other initial weights; the best of these counts, and the
             intervals of what it gets, and of the leakage of faces, reach over those of all.
-        perceptual: a network for the perceptual attacker: `vgg16`, a safetensors file of VGG-16, or a timm backbone,
-            its options and its file, such as `mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see
-            `models.perceptual`.
+        perceptual: a network for the perceptual attacker, and for the perceptual distance of reconstructions: `vgg16`,
+            a safetensors file of VGG-16, or a timm backbone, its options and its file, such as
+            `timm:mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see `models.perceptual`.
         queries: numbers of queries at which the query curve is measured, beside all of them, by a solved
             attacker or the mirror, whichever is strongest.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.

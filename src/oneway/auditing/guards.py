@@ -14,7 +14,8 @@ from oneway.data.batches import load
 from oneway.data.duplicates import Duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.judges.judge import FALSE_ACCEPT_RATE, LEAST_ACCEPTED
+from oneway.judges.blindness import LEAST_ACCEPTED
+from oneway.judges.judge import FALSE_ACCEPT_RATE
 from oneway.judges.vectors import vectors_of
 from oneway.judges.verifier import Verifier, of_pictures
 from oneway.metrics.estimate import Estimate
@@ -55,11 +56,12 @@ def check_people(pack: Pack, *, judged: bool = True) -> list[Guard]:
         message = f"{num_people} test people: fewer than {LEAST_PEOPLE} give intervals that say little"
         enough = Guard(name="test people", passed=False, message=message)
     if pack.test.num_unknown:
+        name = "test pictures" if pack.test.num_unknown == len(pack.test) else "test people"
         message = (
-            f"{pack.test.num_unknown} of {len(pack.test)} test pictures do not say whom they show and count as one "
-            f"person each: if they show fewer than {num_people} people in all, every interval is too narrow"
+            f"{pack.test.num_unknown} of {len(pack.test)} test pictures do not say to which group they belong and "
+            f"count as one each: if there are fewer than {num_people} groups in all, every interval is too narrow"
         )
-        enough = Guard(name="test people", passed=None, message=message)
+        enough = Guard(name=name, passed=None, message=message)
     return [*disjoint, enough]
 
 
@@ -80,7 +82,7 @@ def check_disjoint(pack: Pack) -> list[Guard]:
                 "would measure memory; prepare the pack again, with its identities"
             )
     if (unsure := _unsure(pack)) is not None:
-        return [Guard(name="people", passed=None, message=unsure)]
+        return [Guard(name="groups", passed=None, message=unsure)]
     return [_passed("people", "no person is in two of the public, validation and test parts")]
 
 
@@ -99,12 +101,14 @@ def doubts(pack: Pack, found: Duplicates) -> list[str]:
 
 def _unsure(pack: Pack) -> str | None:
     """Say why nobody can tell whether a person is in two parts, where that is so."""
-    apart = "a person is in two parts, which encoder and attackers may then know from their training"
+    apart = "one is in two parts, which encoder and attackers may then know from their training"
     number, unknown = len(pack.pixels), pack.num_unknown()
     if unknown:
-        return f"{unknown} of {number} pictures do not say whom they show, so nobody can tell whether {apart}"
+        return (
+            f"{unknown} of {number} pictures do not say to which group they belong, so nobody can tell whether {apart}"
+        )
     if len(np.unique(pack.people)) == number:
-        return f"no two of {number} pictures are said to show one person, so nobody can tell whether {apart}"
+        return f"no two of {number} pictures are said to be of one group, so nobody can tell whether {apart}"
     return None
 
 
@@ -194,12 +198,12 @@ def check_distinct(verifiers: Sequence[Verifier], pack: Pack) -> None:
 def check_judges(judges: Sequence[JudgeReport]) -> list[Guard]:
     """Mark verifiers that cannot tell who is shown, or of which that cannot be said, and that are not independent."""
     if not judges:
-        message = "there is no verifier, so whether people are recognised is unknown; give one (docs/judges.md)"
+        message = "there is no verifier, so whether anything is recognised is unknown; give one (docs/judges.md)"
         return [Guard(name="judge", passed=None, message=message)]
     checked = [_check_judge(judge) for judge in judges]
     if all(judge.trained_with and judge.independent is None for judge in judges):
         message = (
-            "attackers trained with every judge, so what these see of faces is an upper bound; give a further "
+            "attackers trained with every judge, so what these see of drawings is an upper bound; give a further "
             "--verifier, which no attacker trains with"
         )
         checked.append(Guard(name="independent judge", passed=None, message=message))
@@ -208,9 +212,10 @@ def check_judges(judges: Sequence[JudgeReport]) -> list[Guard]:
 
 def _check_judge(judge: JudgeReport) -> Guard:
     if judge.blind is not None:
+        drawn = "pictures" if judge.of_pictures else "faces"
         message = (
-            f"the verifier {judge.name} cannot tell who is shown: {judge.blind}; so leakage of faces and of features "
-            "is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
+            f"the verifier {judge.name} cannot tell {judge.told_apart}: {judge.blind}; so leakage of {drawn} and of "
+            "features is refused: judge with a better verifier, or state how this one takes pictures (docs/judges.md)"
         )
         return Guard(name="judge", passed=False, message=message)
     for each in [] if judge.pictures is None or judge.true_accept_rate is not None else judge.pictures.recognised:
@@ -223,9 +228,13 @@ def _check_judge(judge: JudgeReport) -> Guard:
             )
             return Guard(name="judge", passed=False, message=message)
     if judge.true_accept_rate is None:
-        message = f"how well the verifier {judge.name} tells people apart is unknown: there are too few to say"
+        those = "pictures" if judge.of_pictures else "people"
+        message = f"how well the verifier {judge.name} tells {those} apart is unknown: there are too few to say"
         return Guard(name="judge", passed=None, message=message)
     told = f"accepts {judge.true_accept_rate} of real pairs at a false accept rate of 1e-3"
+    if judge.of_pictures:
+        told = f"accepts {judge.true_accept_rate} of slightly changed pictures at a false accept rate of 1e-3"
+        told += f", and finds the original first of {judge.found_first}"
     return _passed("judge", f"{judge.name} {told}")
 
 

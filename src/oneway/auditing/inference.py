@@ -119,8 +119,8 @@ def best_way(stolen: Mapping[str, Split], photographs: Mapping[str, Split], pack
 def alone(test: Test) -> str:
     """Say why no two test pictures are of one person, as far as is known."""
     if test.num_unknown:
-        unknown = f"whom {test.num_unknown} of {len(test)} test pictures show is unknown"
-        return f"{unknown}, and no known person appears twice"
+        unknown = f"to which group {test.num_unknown} of {len(test)} test pictures belong is unknown"
+        return f"{unknown}, and none that is known appears twice"
     return "no test person appears twice"
 
 

@@ -87,7 +87,7 @@ def sees_nobody(judge: Judge, control: PerPicture | None) -> Refused | None:
     """Say why what a judge sees is no share of a control, if it sees nobody."""
     if control is None or judge.blind is None:
         return None
-    return Refused(refused=f"the verifier cannot tell who is shown: {judge.blind}")
+    return Refused(refused=f"the verifier cannot tell {judge.told_apart}: {judge.blind}")
 
 
 def share_of(

@@ -12,8 +12,8 @@ LOW, OPEN = 0.25, 0.5
 LINKED = 0.1
 """Share of the pairs of one person linked above which a verdict is `open` where no leakage is known."""
 TITLES = {
-    "picture_similarity": "the face in the reconstruction",
-    "feature_similarity": "the face verifier's features",
+    "picture_similarity": "the reconstruction",
+    "feature_similarity": "the judge's features",
     "linkage": "linking stolen features to photographs",
 }
 

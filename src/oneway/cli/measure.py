@@ -41,7 +41,8 @@ def attack(
         data: The run's pack, if it has moved.
         control: Folder of the same attack on the unprotected run, or of that run, to stand beside the results.
         verifier: Judge of faces: an ONNX file, a file made by `oneway verifier`, or the name of one that a package
-            adds; by default the pack's own, which is trained on its identities the first time.
+            adds; for pictures of anything a network and its weights, vgg16:FILE or timm:NAME:FILE; by default the
+            pack's own, which is trained on its identities the first time.
         steps: The attacker's budget; it stops earlier when it no longer gets better.
         device: Where to train.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
@@ -106,9 +107,10 @@ def audit(
         data: The pack to audit on; a run's own by default.
         control: The unprotected run, or the audit of an unprotected encoder, to compare with.
         verifier: Judge of faces: an ONNX file, a file made by `oneway verifier`, or the name of one that a package
-            adds; by default the pack's own, which is trained on its identities the first time. Give it several times
-            for several judges: attackers train with the first ones but never the last, and the worst counts that a
-            judge sees of attackers who did not train with it.
+            adds; for pictures of anything a network and its weights, vgg16:FILE or timm:NAME:FILE; by default the
+            pack's own, which is trained on its identities the first time. Give it several times for several judges:
+            attackers train with the first ones but never the last, and the worst counts that a judge sees of attackers
+            who did not train with it.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.

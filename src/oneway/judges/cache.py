@@ -17,7 +17,7 @@ from oneway.data.finite import check_finite
 from oneway.data.packed import Part
 from oneway.errors import InputError
 from oneway.judges.vectors import named, vectors_of
-from oneway.judges.verifier import Verifier
+from oneway.judges.verifier import Verifier, of_pictures
 from oneway.progress import note, track
 from oneway.storage.atomic import whole
 from oneway.storage.inputs import read_array
@@ -65,9 +65,8 @@ def known_features(
         log.warning("the verifier's features of the %s pictures are not kept: %s", part.split, error)
     else:
         if first and progress:
-            note(
-                f"templates of the pack's faces are kept in {path.parent}, for later audits; share the pack without it"
-            )
+            kept_here = "features of the pack's pictures" if of_pictures(verifier) else "templates of the pack's faces"
+            note(f"{kept_here} are kept in {path.parent}, for later audits; share the pack without it")
     return features
 
 
@@ -81,7 +80,7 @@ def _keep(path: Path, features: NDArray[np.float32]) -> None:
 
 def _compute(verifier: Verifier, part: Part, progress: bool) -> NDArray[np.float32]:
     found = []
-    with track(f"recognise the {part.split} people", len(part), enabled=progress) as advance:
+    with track(f"recognise the {part.split} pictures", len(part), enabled=progress) as advance:
         for start in range(0, len(part), _BATCH):
             found.append(_seen(verifier, part, slice(start, start + _BATCH)))
             advance(len(found[-1]))

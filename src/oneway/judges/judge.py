@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.data.batches import load, mean_picture
+from oneway.data.batches import mean_picture
 from oneway.data.finite import check_finite
 from oneway.data.packed import Part, Public, Test, Validation
 from oneway.errors import InputError
+from oneway.judges.blindness import Changed, blind, look_at_changed
 from oneway.judges.cache import known_features
 from oneway.judges.vectors import named, vectors_of
 from oneway.judges.verifier import Verifier, of_pictures
@@ -24,20 +23,13 @@ from oneway.metrics import identity
 from oneway.metrics.estimate import Estimate, by_person, estimate, mean
 from oneway.metrics.image import affine
 from oneway.metrics.registry import metrics, of_reconstructions
+from oneway.models.perceptual import Distance
 from oneway.report.asked import Named
 from oneway.report.judging import JudgeReport, Similarity
 
 FALSE_ACCEPT_RATE = 1e-3
 INDEPENDENT = " independent"
 """After the name of a score: by attackers who did not train with the judge, where others did."""
-LEAST_ACCEPTED = 0.1
-"""Share of real pairs of one person that a judge must accept at that rate: by fewer it is taken for blind."""
-LEAST_FOUND = 0.5
-"""Share of slightly changed test pictures whose originals a judge of pictures must find first, or it is blind."""
-CHANGED = 1000
-"""Test pictures at most that are changed slightly."""
-LEAST_APART = 0.5
-"""Part of the way from strangers to pairs of one person that the mean face must stay below, or the judge is blind."""
 Scores = dict[str, NDArray[Any]]
 Batched = Iterable[tuple[Tensor, Tensor]]
 
@@ -53,6 +45,7 @@ class Judge:
         first: whether it is the only judge, or the first of several.
         trained_with: whether attackers train with it, so that what it sees of these is an upper bound.
         alone: whether there is no other.
+        distance: of pictures in a perceptual network; without one there is no perceptual distance.
 
     Attributes:
         threshold: the similarity above which the verifier takes two pictures for one person; none where the
@@ -73,9 +66,11 @@ class Judge:
         first: bool = True,
         trained_with: bool = False,
         alone: bool = True,
+        distance: Distance | None = None,
     ) -> None:
         self.test, self.validation, self.verifier, self._progress = test, validation, verifier, progress
         self.first, self.trained_with, self.alone = first, trained_with, alone
+        self.distance = distance
         self.threshold: float | None = None
         self._known: dict[str, NDArray[np.float32]] = {}
         if verifier is not None:
@@ -178,6 +173,8 @@ class Judge:
             for name, metric in asked.items()
             if metric.measure is not None
         }
+        if self.distance is not None and "perceptual_distance" in names:
+            scores["perceptual_distance"] = self.distance(reconstructed, pictures).double().cpu().numpy()
         if self.verifier is not None:
             vectors = vectors_of(self.verifier, reconstructed, part.landmarks(rows)) if seen is None else seen
             check_finite(vectors, part, f"the features of {named(self.verifier)} of reconstructions", rows)
@@ -216,7 +213,7 @@ class Judge:
             threshold=self.threshold,
             true_accept_rate=rate,
             similarity=similarity,
-            blind=_blind(rate, similarity, first),
+            blind=blind(rate, similarity, first, FALSE_ACCEPT_RATE),
         )
 
     def true_accept_rate(self, at: float | None) -> Estimate | None:
@@ -234,21 +231,18 @@ class Judge:
         return estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
 
     @cached_property
-    def changed(self) -> _Changed:
-        """What it says of test pictures that are changed slightly: `slightly_changed`."""
+    def changed(self) -> Changed:
+        """What it says of test pictures that are changed slightly."""
         assert self.verifier is not None
-        rows = np.unique(np.linspace(0, len(self.test) - 1, CHANGED).astype(np.int64))
-        known, vectors = self.known(self.test), []
-        for start in range(0, len(rows), 64):
-            part = rows[start : start + 64]
-            pictures = slightly_changed(load(self.test, part))
-            vectors.append(vectors_of(self.verifier, pictures, self.test.landmarks(part)))
-        seen = np.concatenate(vectors)
-        first = identity.found_first(seen, known, rows)
-        return _Changed(rows=rows, similarity=identity.similarity(seen, known[rows]), first=first)
+        return look_at_changed(self.verifier, self.test, self.known(self.test))
 
     def _of_changed(self, values: NDArray[Any]) -> Estimate:
         return mean(values.astype(np.float64), self.test.identities[self.changed.rows], unit="share")
+
+    @property
+    def told_apart(self) -> str:
+        """What it is to tell."""
+        return "pictures apart" if self.of_pictures else "who is shown"
 
     @property
     def blind(self) -> str | None:
@@ -256,64 +250,11 @@ class Judge:
         return None if self.report is None else self.report.blind
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Changed:
-    """Of test pictures at `rows`, changed slightly: how similar they are, and whether the original is found first."""
-
-    rows: NDArray[np.int64]
-    similarity: NDArray[np.float64]
-    first: NDArray[np.float64]
-
-
-def slightly_changed(pictures: Tensor) -> Tensor:
-    """Shift pictures down and to the right by a sixteenth of their side, cut as much off all edges, brighten by 15 %.
-
-    What is cut out is scaled to the size that it had. It stands for a second photograph of the same thing.
-
-    Args:
-        pictures: (n, 3, size, size) in 0..1.
-
-    """
-    size = pictures.shape[-1]
-    by = max(1, round(size / 16))
-    cut = pictures[..., : size - 2 * by, : size - 2 * by]  # what shifted pictures have inside their edges
-    scaled = F.interpolate(cut, size=(size, size), mode="bilinear", antialias=True)
-    return (1.15 * scaled).clamp(0, 1)
-
-
 def identified(verifier: Verifier | None) -> Named:
     """Say which verifier it is."""
     if verifier is None:
         return Named(name=None, fingerprint=None)
     return Named(name=verifier.name, fingerprint=verifier.fingerprint)
-
-
-def _blind(rate: Estimate | None, similarity: Similarity, first: Estimate | None) -> str | None:
-    """Say why a verifier of these figures cannot tell who, or of pictures which picture, is shown."""
-    if first is not None and first.low < LEAST_FOUND:
-        return f"it finds the original first of {first} of slightly changed pictures, and must find {LEAST_FOUND:g}"
-    if first is not None and rate is not None and rate.low < LEAST_ACCEPTED:
-        return (
-            f"it accepts {rate} of slightly changed pictures at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
-            f"accept {LEAST_ACCEPTED:g}"
-        )
-    if first is None and rate is not None and rate.low < LEAST_ACCEPTED:
-        return (
-            f"it accepts {rate} of real pairs of one person at a false accept rate of {FALSE_ACCEPT_RATE:g}, and must "
-            f"accept {LEAST_ACCEPTED:g}"
-        )
-    same, different, mean_picture = similarity.same, similarity.different, similarity.mean_picture
-    if same is not None and different is not None and mean_picture - different >= LEAST_APART * (same - different):
-        if first is not None:
-            return (
-                f"it finds the mean picture {mean_picture:.3f} similar to a picture, where the same slightly changed "
-                f"is {same:.3f} and another {different:.3f}"
-            )
-        return (
-            f"it finds the mean face {mean_picture:.3f} similar to a person, where two pictures of one person are "
-            f"{same:.3f} and of two people {different:.3f}"
-        )
-    return None
 
 
 def _check(features: NDArray[np.float32], part: Part, verifier: Verifier) -> None:

@@ -65,6 +65,7 @@ _OWN = (
     Metric(name="found_first", title="original found first", unit="share"),
     Metric(name="ssim", title="SSIM", unit="SSIM", measure=image.ssim),
     Metric(name="psnr", title="PSNR, dB", unit="dB", measure=_psnr),
+    Metric(name="perceptual_distance", title="perceptual distance", unit="distance", safer="high", limited=False),
     Metric(name="mse", title="MSE", unit="MSE", safer="high", measure=image.mse, limited=False),
     Metric(name="ssim_affine", title="SSIM, colours corrected", unit="SSIM", measure=image.ssim, corrected=True),
     Metric(name="psnr_affine", title="PSNR, colours corrected", unit="dB", measure=_psnr, corrected=True),

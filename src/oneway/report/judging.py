@@ -138,6 +138,11 @@ class JudgeReport:
     independent: JudgedPictures | None = None
     features: PredictedFeatures | None = None
 
+    @property
+    def told_apart(self) -> str:
+        """What it is to tell."""
+        return "pictures apart" if self.of_pictures else "who is shown"
+
     def seen(self) -> list[tuple[str, bool, JudgedPictures]]:
         """Give what it sees: of whom, whether that counts, and the figures; those that count first."""
         every = "upper bound: attackers trained with it" if self.trained_with else "no attacker trained with it"

@@ -35,9 +35,9 @@ def _unbroken(label: str) -> str:
 
 
 LEAKS = {
-    "picture_similarity": "the face, redrawn (face similarity)",
-    "feature_similarity": "the face, as a verifier describes it (feature similarity)",
-    "linkage": _unbroken("who it is, matched to a photograph (linkage at FAR 1e-3)"),
+    "picture_similarity": "the {face}, redrawn ({similarity})",
+    "feature_similarity": "the {face}, as a judge describes it (feature similarity)",
+    "linkage": _unbroken("{who} it is, matched to {same} (linkage at FAR 1e-3)"),
 }
 """What can leak, and the score that its share is of."""
 
@@ -75,7 +75,14 @@ def page(report: AuditReport, pictures: Pictures | None) -> str:
         pictures: faces to embed; without any the page says that they were left out.
 
     """
-    return environment().get_template("page.html.jinja").render(report=report, pictures=pictures)
+    the = report.words
+    named = {
+        "the": the,
+        "titles": {name: the.title(title) for name, title in _titles().items()},
+        "scores": {name: the.title(label) for name, label in _labels("inversion").items()},
+        "leaks": {name: told.format(**vars(the)) for name, told in LEAKS.items()},
+    }
+    return environment().get_template("page.html.jinja").render(report=report, pictures=pictures, **named)
 
 
 def write_page(report: AuditReport, pictures: Pictures | None, path: Path) -> None:
@@ -110,16 +117,19 @@ def environment() -> Environment:
         "share_scale": figure.Axis(-0.1, 1.1, 12),
         "verifier_line": verifier_line,
         "scores_of": scores_of,
-        "titles": {name: _unbroken(metric.title) for name, metric in metrics().items()},
+        "titles": _titles(),
         "scores": _labels("inversion"),
         "held": held,
         "seen": seen,
         "left_out": left_out,
         "linked": {name: label for name, label in _labels("linkage").items() if metrics()[name].unit == "share"},
         "linkable": {name: label for name, label in _labels("linkage").items() if metrics()[name].unit != "share"},
-        "leaks": LEAKS,
     }
     return environment
+
+
+def _titles() -> dict[str, str]:
+    return {name: _unbroken(metric.title) for name, metric in metrics().items()}
 
 
 def _is_estimate(value: object) -> bool:

@@ -20,6 +20,7 @@ from oneway.report.asked import Provenance
 from oneway.report.judging import JudgeReport
 from oneway.report.profile import Profile
 from oneway.report.values import SCHEMA, Attacks, Decisions, Floors, Guard, OrRefused, Queries, Utility, Verdict
+from oneway.report.words import OF_PEOPLE, OF_PICTURES, Words
 from oneway.storage.inputs import regular
 from oneway.storage.runs import RESULTS
 
@@ -37,6 +38,8 @@ class Subject:
         features: their shape.
         picture_size: pixels a side.
         task: the attributes that it decides; none where they are unknown.
+        of_pictures: whether nothing is said of people: judges tell pictures apart, or there is none and no picture says
+            whom it shows.
 
     """
 
@@ -47,6 +50,7 @@ class Subject:
     features: list[int]
     picture_size: int
     task: list[str] | None
+    of_pictures: bool = False
 
 
 @record
@@ -131,6 +135,11 @@ class AuditReport:
     def judge(self) -> JudgeReport | None:
         """The judge of faces that counts; none where there is no verifier."""
         return next((judge for judge in self.judges if judge.counts), None)
+
+    @property
+    def words(self) -> Words:
+        """How it names what its pictures show."""
+        return OF_PICTURES if self.victim.of_pictures else OF_PEOPLE
 
     def __str__(self) -> str:
         from oneway.console import as_text

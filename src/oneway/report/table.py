@@ -16,6 +16,7 @@ from oneway.report.reports import AuditReport
 from oneway.report.reproduction import columns
 from oneway.report.sweeps import BenchmarkReport, ExperimentReport, Shares
 from oneway.report.values import INFERRED, Attacks, OrRefused, Queries, Refused, Scores, Utility, refusals, scores_of
+from oneway.report.words import OF_PEOPLE, OF_PICTURES
 
 UTILITY = "utility"
 """The task's figure, among those of attacks."""
@@ -56,15 +57,16 @@ def audit_table(report: AuditReport) -> Table:
         if shares:
             named[title] = shares
     table = Table(
-        title="What attackers get from the test people (value, 95 % interval; leakage: floor 0 %, control 100 %; "
-        "excess: decisions 0 %)",
+        title=f"What attackers get from the test {report.words.people} (value, 95 % interval; leakage: floor 0 %, "
+        "control 100 %; excess: decisions 0 %)",
         caption_justify="left",
     )
     table.add_column("")
     for name in named:
         table.add_column(name, justify="right")
     title = "" if report.utility is None else report.utility.title
-    labels = {UTILITY: f"utility: {title} ↑"} | {name: metric.label for name, metric in metrics().items()}
+    named_so = {name: report.words.title(metric.label) for name, metric in metrics().items()}
+    labels = {UTILITY: f"utility: {title} ↑"} | named_so
     labels |= {name: f"inferred: {name.removeprefix(INFERRED)} ↓" for name in _inferred(report.attacks)}
     for key, label in labels.items():
         if named["this encoder"].get(key) is not None and not key.endswith("_affine") and key != "rank_5":
@@ -79,13 +81,14 @@ def _seen_by(judge: JudgeReport) -> str:
     """Say in a line or two what a judge sees in the reconstructions."""
     if judge.pictures is None:
         return f"judge {judge.name}: saw no reconstruction"
-    lines = []
+    lines, alike = [], (OF_PICTURES if judge.of_pictures else OF_PEOPLE).similarity
     for how, counts, faces in judge.seen():
         recognised = ", ".join(
             f"{each.share} at FAR {each.false_accept_rate:g}" for each in faces.recognised if each.share is not None
         )
-        said = f"judge {judge.name} ({how}{'; counts' if counts else ''}): face similarity {faces.picture_similarity}"
-        lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}")
+        said = f"judge {judge.name} ({how}{'; counts' if counts else ''}): {alike} {faces.picture_similarity}"
+        found = "" if faces.found_first is None else f"; original found first {faces.found_first}"
+        lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}{found}")
     if judge.features is not None:
         known = "known to attackers; counts" if judge.features.counts else "known to attackers"
         lines.append(
@@ -173,9 +176,16 @@ def verifier_line(judge: JudgeReport | None) -> str:
             "where people are known to appear more than once)"
         )
     if judge.blind is not None:
-        return f"verifier {judge.name} cannot tell who is shown: {judge.blind}; as a judge it is worth nothing"
+        return f"verifier {judge.name} cannot tell {judge.told_apart}: {judge.blind}; as a judge it is worth nothing"
     if judge.true_accept_rate is None or judge.threshold is None:
-        return f"verifier {judge.name}: too few people to say how good it is, so nothing is counted as recognised"
+        few = "pictures" if judge.of_pictures else "people"
+        return f"verifier {judge.name}: too few {few} to say how good it is, so nothing is counted as recognised"
+    if judge.of_pictures:
+        return (
+            f"{judge.name} finds the original first of {judge.found_first} of test pictures that are shifted, cropped "
+            f"and brightened slightly, and accepts {judge.true_accept_rate} of them at a false accept rate of "
+            f"{judge.false_accept_rate:g} (threshold {judge.threshold:.3f})"
+        )
     return (
         f"verifier {judge.name} accepts {judge.true_accept_rate} of real pairs of one test person at a false accept "
         f"rate of {judge.false_accept_rate:g} (threshold {judge.threshold:.3f})"
