@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import oneway
 from oneway.auditing import guards
@@ -61,6 +62,15 @@ def test_attackers_train_through_it(people: oneway.Pack, spec: str) -> None:
     (surrogate(pictures, None) * torch.linspace(-1, 1, 512)).sum().backward()
     assert pictures.grad is not None
     assert float(pictures.grad.abs().max()) > 0
+
+
+def test_a_file_without_the_last_layers_is_one_network_each_time(
+    people: oneway.Pack, spec: str, tmp_path: Path
+) -> None:
+    weights = load_file(spec.rpartition(":")[2])
+    save_file({name: tensor for name, tensor in weights.items() if "layer4" not in name}, tmp_path / "part.safetensors")
+    part = f"timm:resnet10t:{tmp_path / 'part.safetensors'}"
+    assert verifier_of(people, part).fingerprint == verifier_of(people, part).fingerprint
 
 
 def test_two_packs_have_judges_of_two_fingerprints(people: oneway.Pack, spec: str) -> None:

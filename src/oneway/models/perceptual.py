@@ -165,6 +165,9 @@ def _timm(name: str, options: list[str], path: Path) -> Perceptual:
             f"{path} lacks {lacking}, with which timm's {name} begins; name the convolutional backbone that it is of"
         )
     _load(network, own, path)
+    for key, tensor in network.state_dict().items():
+        if key not in own:
+            tensor.zero_()  # of layers after those that are used; drawn at random, no two openings would be one network
     settings = network.pretrained_cfg
     return Perceptual(network, f"{name}:{path.name}", settings["mean"], settings["std"])
 
