@@ -27,7 +27,7 @@ RANKS = (
     {"judges", "tasks"},
     {"attacks", "protection"},
     {"shipping"},
-    {"auditing"},
+    {"auditing", "serving"},
     {"sweep", "demo"},
     {"reproduction"},
     {"cli"},

@@ -15,7 +15,7 @@ import tyro
 from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
-from oneway.cli.ship import card, export, verify_bundle
+from oneway.cli.ship import card, export, serve, verify_bundle
 from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
@@ -29,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "card": card,
     "verify-bundle": verify_bundle,
+    "serve": serve,
     "benchmark": benchmark,
     "recommend": recommend,
     "experiment": experiment,
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         way = {
             "demo": "give the same command again to continue",
-            **dict.fromkeys(("verifier", "export", "card"), "give the same command to start again"),
+            **dict.fromkeys(("verifier", "export", "card", "serve"), "give the same command to start again"),
         }
         hint = way.get(given[0], "add --resume to the same command to continue")
         console(stderr=True).print(f"stopped; {hint}")

@@ -1,4 +1,4 @@
-"""The commands that take an encoder to where it is used: a bundle, its card, whether it is still what was made."""
+"""The commands that take an encoder to where it is used: a bundle, its card, its server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from oneway.cli.options import Settings, pairs
 from oneway.console import console, marked
+from oneway.errors import InputError
 
 
 def export(
@@ -85,3 +87,35 @@ def verify_bundle(bundle: Positional[Path], /, *, key: Path | None = None) -> No
     audited = "its card is of these bytes" if (bundle / CARD).exists() else "it has no card: it was not audited"
     signed = "not held to a signature" if key is None else f"signed by {key.name}"
     console().print(f"{bundle}: bundle {bundle_hash(bundle)[:12]} is whole; {audited}; {signed}", soft_wrap=True)
+
+
+def serve(
+    bundle: Positional[Path],
+    /,
+    *,
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    token_file: Path | None = None,
+    set: Settings = (),
+) -> None:
+    """Answer over HTTP by a bundle: the bytes that its devices send, to decisions. Nothing is stored.
+
+    POST /decide takes bytes as the bundle's client.py sends them (`client.py ask PICTURE --url URL`); /openapi.json
+    describes it all, and docs/serving.md says what is refused.
+
+    Args:
+        bundle: The folder of an `oneway export`; every file is held to its contract first.
+        port: The port to listen at; 0 lets the system choose.
+        host: The address to listen at; by default only this machine reaches it. TLS is for a proxy before it.
+        token_file: A file with the token that clients must send; without one, whoever reaches it is answered.
+        set: A bound: --set batch=64 (messages of one request), requests (at a time), seconds (for a body to arrive,
+            and for answers to be finished at the end), remembered (ids of requests).
+    """
+    from oneway.config import override
+
+    try:
+        from oneway.serving.config import ServeConfig
+        from oneway.serving.server import serve as run
+    except ModuleNotFoundError as error:
+        raise InputError(f"the server needs {error.name}, which is not installed; install oneway[serve]") from error
+    run(bundle, host=host, port=port, token_file=token_file, config=override(ServeConfig(), pairs(set)))

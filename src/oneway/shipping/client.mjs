@@ -2,11 +2,13 @@
 //
 //   const client = await open(ort, "bundle/");
 //   const bytes = await client.encode(pixels);       // Uint8Array, what leaves the device
-//   const answer = await ask("https://server", bytes);
+//   const answer = await client.ask("https://server", bytes);
 
 // Open the bundle at an address that ends in a slash.
 export async function open(ort, address) {
-  const contract = await (await fetch(`${address}contract.json`)).json();
+  const agreed = await (await fetch(`${address}contract.json`)).arrayBuffer();
+  const contract = JSON.parse(new TextDecoder().decode(agreed));
+  const bundle = hex(await crypto.subtle.digest("SHA-256", agreed));
   const session = await ort.InferenceSession.create(`${address}device.onnx`);
   const size = contract.picture.size;
   return {
@@ -20,12 +22,15 @@ export async function open(ort, address) {
       const { vector } = await session.run({ picture });
       return message(vector.data, contract);
     },
+    ask: (url, bytes, token) => ask(url, bytes, bundle, token),
   };
 }
 
-// Send a message, or several one after the other, and give the answer.
-export async function ask(url, bytes) {
-  const headers = { "Content-Type": "application/octet-stream" };
+// Send a message of a bundle, named by the sha256 of its contract.json, and give the answer.
+export async function ask(url, bytes, bundle, token) {
+  const request = hex(crypto.getRandomValues(new Uint8Array(16)));
+  const headers = { "Content-Type": "application/octet-stream", "Oneway-Bundle": bundle, "Oneway-Request": request };
+  if (token) headers.Authorization = `Bearer ${token}`;
   const answer = await fetch(`${url.replace(/\/$/, "")}/decide`, { method: "POST", headers, body: bytes });
   if (!answer.ok) throw new Error(`${answer.status}: ${await answer.text()}`);
   return answer.json();
@@ -67,4 +72,8 @@ function even(number) {
   const down = Math.floor(number);
   const over = number - down;
   return over < 0.5 || (over === 0.5 && down % 2 === 0) ? down : down + 1;
+}
+
+function hex(bytes) {
+  return Array.from(new Uint8Array(bytes), (each) => each.toString(16).padStart(2, "0")).join("");
 }

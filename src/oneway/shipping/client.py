@@ -3,13 +3,12 @@
 It needs numpy, Pillow and onnxruntime, and the files beside it: contract.json and device.onnx.
 """
 
-from __future__ import annotations
-
 import argparse
+import hashlib
 import json
 import math
 import os
-import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,8 @@ from PIL import Image, ImageOps
 HERE = Path(__file__).resolve().parent
 
 
-def square(photograph: Path, agreed: dict[str, Any], points: list[float] | None = None) -> Any:
-    """Cut what the contract says out of a photograph: (size, size, 3), uint8.
-
-    `points` are x and y in pixels of the eyes, the nose and the corners of the mouth, as the photograph is seen.
-    """
+def square(photograph: Path, agreed: Any, points: list[float] | None = None) -> Any:
+    """Cut what the contract says out of a photograph as it is seen, by its points if given: (size, size, 3), uint8."""
     size, fit, goal = agreed["size"], agreed["fit"], agreed["points"]
     with Image.open(photograph) as opened:
         seen = ImageOps.exif_transpose(opened)
@@ -38,8 +34,7 @@ def square(photograph: Path, agreed: dict[str, Any], points: list[float] | None 
         raise SystemExit(f"error: {photograph} must be cut first: {agreed['crop']}; or give the --points of the face")
     if fit == "pad":
         picture = ImageOps.contain(picture, (size, size), Image.Resampling.BILINEAR)
-        lacking = [size - side for side in (picture.height, picture.width)]
-        around = [(lack // 2, lack - lack // 2) for lack in lacking]
+        around = [(lack // 2, lack - lack // 2) for lack in (size - picture.height, size - picture.width)]
         return np.pad(np.asarray(picture), [*around, (0, 0)], mode="edge")
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -71,7 +66,7 @@ def normal(count: int) -> Any:
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
 
 
-def message(numbers: Any, contract: dict[str, Any]) -> bytes:
+def message(numbers: Any, contract: Any) -> bytes:
     """Add noise to the numbers of one picture, round them to the levels that were agreed, and pack these."""
     if contract["noise"] is not None:
         numbers = numbers + contract["noise"]["deviation"] * normal(len(numbers))
@@ -81,8 +76,7 @@ def message(numbers: Any, contract: dict[str, Any]) -> bytes:
     if bits == 8:
         return bytes(levels)
     halves = np.append(levels, np.zeros(len(levels) % 2, np.int8)).view(np.uint8) & 15
-    packed: bytes = (halves[::2] | (halves[1::2] << 4)).tobytes()
-    return packed
+    return bytes(halves[::2] | (halves[1::2] << 4))
 
 
 def encode(photograph: Path, points: list[float] | None = None) -> bytes:
@@ -93,6 +87,18 @@ def encode(photograph: Path, points: list[float] | None = None) -> bytes:
     return message(session.run(["vector"], {"picture": picture[None]})[0][0], contract)
 
 
+def ask(sent: bytes, url: str, token: Path | None = None) -> str:
+    """Give a server's answer to a message, in JSON; what it refuses, it says why."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token.read_text(encoding='ascii').strip()}"}
+    headers |= {"Content-Type": "application/octet-stream", "Oneway-Request": os.urandom(16).hex()}
+    headers["Oneway-Bundle"] = hashlib.sha256((HERE / "contract.json").read_bytes()).hexdigest()
+    try:
+        request = urllib.request.Request(f"{url.rstrip('/')}/decide", data=sent, headers=headers)
+        return str(urllib.request.urlopen(request, timeout=30).read().decode())
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"error: {error.code}: {error.read().decode()}") from None
+
+
 def main() -> None:
     """Encode into a file, or ask a server."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,18 +106,13 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("out", type=Path, nargs="?", help="file for the bytes, of encode")
     parser.add_argument("--url", help="of the server, of ask")
+    parser.add_argument("--token-file", type=Path, help="holds the server's token, of ask")
     parser.add_argument("--points", type=float, nargs=10, help="x and y of eyes, nose and mouth corners, in pixels")
     given = parser.parse_args()
     if (given.out if given.command == "encode" else given.url) is None:
         parser.error("encode needs OUT, and ask needs --url")
     sent = encode(given.picture, given.points)
-    if given.command == "encode":
-        given.out.write_bytes(sent)
-        return
-    headers = {"Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(f"{given.url.rstrip('/')}/decide", data=sent, headers=headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        sys.stdout.write(answer.read().decode())
+    print(ask(sent, given.url, given.token_file) if given.command == "ask" else f"{given.out.write_bytes(sent)} bytes")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from oneway.errors import InputError
-from oneway.shipping.card import read_card
 from oneway.shipping.contract import (
     AGAIN,
     CARD,
@@ -112,6 +111,8 @@ def _outside(path: Path) -> str | None:
 
 def _card(folder: Path) -> list[str]:
     """Say in what the card is not one of this bundle."""
+    from oneway.shipping.card import read_card  # which imports torch, and a server needs no card
+
     try:
         card = read_card(folder)
     except InputError as error:

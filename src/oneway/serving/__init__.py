@@ -1,0 +1,1 @@
+"""What runs where the numbers arrive: a reference server that answers by a bundle, and keeps nothing."""

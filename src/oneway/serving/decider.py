@@ -1,0 +1,54 @@
+"""The server's half of a bundle, opened: levels to answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from oneway.errors import InputError
+from oneway.shipping.contract import AGAIN, CONTRACT, SERVER, Numbers, bundle_hash
+from oneway.shipping.verify import checked_contract
+
+
+class Decider:
+    """Answers by server.onnx what the contract asks; safe to be asked by several threads.
+
+    Args:
+        folder: the bundle's, whose every file is held to its contract.
+
+    Attributes:
+        contract: what was agreed.
+        bundle: the sha256 of contract.json, by which a message names the bundle that it was made with.
+        agreed: contract.json itself.
+
+    Raises:
+        InputError: if the bundle is damaged, or its server.onnx does not answer what the contract says.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.contract = checked_contract(folder)
+        self.bundle, self.agreed = bundle_hash(folder), (folder / CONTRACT).read_bytes()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # requests are answered side by side instead
+        path = folder / SERVER
+        try:
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            top = self.contract.quantisation.top
+            self.answers(np.array([[0], [top], [-top]], np.int8).repeat(self.contract.numbers, axis=1))
+        except Exception as error:  # onnxruntime raises its own untyped errors
+            raise InputError(f"{path} does not answer as the contract says ({error}); {AGAIN}") from error
+
+    def answers(self, levels: Numbers) -> list[dict[str, dict[str, object]]]:
+        """Decide by levels (n, numbers): by column, for each message."""
+        values, decisions = self._session.run(["values", "decisions"], {"levels": levels})
+        expected = ((len(levels), self.contract.num_values), (len(levels), len(self.contract.columns)))
+        if (values.shape, decisions.shape) != expected or not (
+            np.isfinite(values).all() and np.isfinite(decisions).all()
+        ):
+            raise ValueError(f"values {values.shape} and decisions {decisions.shape} of {len(levels)} messages")
+        return self.contract.answers(values, decisions)

@@ -1,0 +1,99 @@
+"""The server as a process: a socket, an application, an end without losses."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from oneway.console import console
+from oneway.errors import InputError
+from oneway.serving.app import make_app
+from oneway.serving.config import ServeConfig
+from oneway.serving.decider import Decider
+from oneway.storage.inputs import regular
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SPARE = 256
+"""Connections that may wait between requests, beside those that are answered."""
+
+
+def serve(
+    bundle: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token_file: Path | None = None,
+    config: ServeConfig | None = None,
+) -> None:
+    """Answer by a bundle until the process is interrupted or told to end; what was begun is finished then.
+
+    Args:
+        bundle: its folder, whose every file is held to its contract first.
+        host: the address to listen at.
+        port: the port; 0 lets the system choose.
+        token_file: holds the token that clients must send; anyone is answered without it.
+        config: bounds.
+
+    Raises:
+        InputError: if the bundle is damaged, the token is none, or the address cannot be had.
+
+    """
+    config = config or ServeConfig()
+    token = None if token_file is None else read_token(token_file)
+    decider = Decider(bundle)
+    listening = _listen(host, port)
+    where, said = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}", console()
+    said.print(f"{bundle}: bundle {decider.bundle[:12]} answers at {where}/decide; Ctrl-C ends it", soft_wrap=True)
+    if host not in LOOPBACK and token is None:
+        said.print("anyone who reaches this address is answered: --token-file holds a token that clients must send")
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(decider, config, token),
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=config.requests + SPARE,
+            timeout_graceful_shutdown=math.ceil(config.seconds),
+        )
+    )
+    with listening:
+        server.run(sockets=[listening])
+
+
+def read_token(path: Path) -> bytes:
+    """Read the token that clients must send.
+
+    Raises:
+        InputError: if there is none, or one that could be guessed or not be sent.
+
+    """
+    try:
+        token = regular(path).read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        raise InputError(f"--token-file {path} does not exist; make one: openssl rand -hex 32 > {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--token-file {path} cannot be read as ASCII ({error}); give one line of it") from error
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,4096}", token):
+        raise InputError(
+            f"--token-file {path} must hold one token of 16 or more letters, digits or ._~+/=-; make one: "
+            f"openssl rand -hex 32 > {path}"
+        )
+    return token.encode()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the address before anything else is said."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"--host {host} --port {port} cannot be listened at ({error}); choose another --port, or end what holds it"
+        ) from error
