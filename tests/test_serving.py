@@ -33,6 +33,7 @@ from oneway.serving import refusal
 from oneway.serving.app import make_app
 from oneway.serving.config import ServeConfig
 from oneway.serving.decider import Decider
+from oneway.serving.gathering import Gathering
 from oneway.serving.refusal import REASONS, Remembered, is_picture
 from oneway.serving.server import read_token
 from oneway.shipping.contract import CLIENT, SERVER
@@ -319,6 +320,38 @@ def test_too_many_requests_are_told_to_come_again(decider: Decider) -> None:
     assert (third.status, third.headers["retry-after"]) == (503, "1")
     assert "2 requests are being answered" in third.json["error"]
     assert [each.status for each in others] == [200, 200, 200]
+
+
+def test_what_arrives_at_once_is_answered_together_and_to_each_its_own(
+    decider: Decider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_at_once: list[int] = []
+    real = decider.answers
+
+    def answers(levels: np.ndarray) -> Any:
+        asked_at_once.append(len(levels))
+        if (levels[:, 0] == 99).any():
+            raise RuntimeError("broken")
+        return real(levels)
+
+    monkeypatch.setattr(decider, "answers", answers)
+    sent = [messages(rows, seed) % 90 for seed, rows in enumerate([1, 3, 1, 4, 2, 2, 1])]
+
+    async def all_at_once(parts: list[np.ndarray]) -> list[Any]:
+        gathering = Gathering(decider, 4)
+        found = await asyncio.gather(*[gathering.answers(part) for part in parts], return_exceptions=True)
+        return [*found, await gathering.answers(sent[0])]
+
+    for told, own in zip(asyncio.run(all_at_once(sent)), [*sent, sent[0]], strict=True):
+        assert len(told) == len(own)
+        ages = [each["age"]["decision"] for each in told]
+        np.testing.assert_allclose(ages, [each["age"]["decision"] for each in real(own)], atol=1e-5)
+    assert sum(asked_at_once) == sum(map(len, sent)) + 1
+    assert max(asked_at_once) == 4
+    assert len(asked_at_once) < len(sent)
+    *failed, after = asyncio.run(all_at_once([np.full((1, NUMBERS), 99, np.int8)] * 3))
+    assert [type(each) for each in failed] == [RuntimeError] * 3
+    assert len(after) == 1, "and the next is answered"
 
 
 def test_what_breaks_is_said_without_its_data(decider: Decider, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import Annotated, get_args
 
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -19,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from oneway.serving.config import ServeConfig
 from oneway.serving.decider import Decider
+from oneway.serving.gathering import Gathering
 from oneway.serving.meters import Meters
 from oneway.serving.refusal import (
     BYTES,
@@ -87,7 +85,7 @@ def make_app(decider: Decider, config: ServeConfig | None = None, token: bytes |
     """
     config = config or ServeConfig()
     meters = Meters(decider)
-    known, threads = Remembered(config.remembered), CapacityLimiter(os.cpu_count() or 1)
+    known, gathering = Remembered(config.remembered), Gathering(decider, config.batch)
     guards = [] if token is None else [Depends(Token(token).check)]
     app = FastAPI(
         title="oneway",
@@ -136,7 +134,7 @@ def make_app(decider: Decider, config: ServeConfig | None = None, token: bytes |
             body = await _body(request, config.batch * decider.contract.num_bytes, config.seconds)
             levels = read_messages(decider.contract, body, batch)
             known.take(identity)
-            content = await run_sync(lambda: _encoded({"answers": decider.answers(levels)}), limiter=threads)
+            content = _encoded({"answers": await gathering.answers(levels)})
         meters.answered(batch, time.perf_counter() - begun)
         return _response(content)
 

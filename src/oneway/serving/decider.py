@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from oneway.errors import InputError
 from oneway.shipping.contract import AGAIN, CONTRACT, SERVER, Numbers, bundle_hash
 from oneway.shipping.verify import checked_contract
 
+Answered = list[dict[str, dict[str, object]]]
+"""For each message, by column, what is decided."""
+
 
 class Decider:
-    """Answers by server.onnx what the contract asks; safe to be asked by several threads.
+    """Answers by server.onnx what the contract asks.
 
     Args:
         folder: the bundle's, whose every file is held to its contract.
@@ -34,7 +38,7 @@ class Decider:
         self.bundle, self.agreed = bundle_hash(folder), (folder / CONTRACT).read_bytes()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # requests are answered side by side instead
+        options.intra_op_num_threads = max(1, (os.cpu_count() or 1) - 1)  # one is busy with requests
         path = folder / SERVER
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -43,7 +47,7 @@ class Decider:
         except Exception as error:  # onnxruntime raises its own untyped errors
             raise InputError(f"{path} does not answer as the contract says ({error}); {AGAIN}") from error
 
-    def answers(self, levels: Numbers) -> list[dict[str, dict[str, object]]]:
+    def answers(self, levels: Numbers) -> Answered:
         """Decide by levels (n, numbers): by column, for each message."""
         values, decisions = self._session.run(["values", "decisions"], {"levels": levels})
         expected = ((len(levels), self.contract.num_values), (len(levels), len(self.contract.columns)))
