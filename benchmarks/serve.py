@@ -44,9 +44,9 @@ class Counted:
     repeated: int = 0
 
 
-def start(bundle: Path, port: int) -> subprocess.Popen[str]:
+def start(bundle: Path, port: int, *options: str) -> subprocess.Popen[str]:
     """Start the server, and wait until it listens."""
-    command = [sys.executable, "-u", "-m", "oneway", "serve", str(bundle), "--port", str(port)]
+    command = [sys.executable, "-u", "-m", "oneway", "serve", str(bundle), "--port", str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     print(process.stdout.readline().strip(), file=sys.stderr)
@@ -90,7 +90,7 @@ def worked(process: subprocess.Popen[str]) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measure(bundle: Path, clients: int, seconds: float, restart: bool) -> dict[str, object]:
+async def measure(bundle: Path, clients: int, seconds: float, restart: bool, *options: str) -> dict[str, object]:
     contract, counted = read_contract(bundle), Counted()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -102,7 +102,7 @@ async def measure(bundle: Path, clients: int, seconds: float, restart: bool) -> 
         f"Content-Length: {contract.num_bytes}\r\n"
         f"Oneway-Bundle: {hashlib.sha256((bundle / CONTRACT).read_bytes()).hexdigest()}\r\n"
     )
-    process = start(bundle, port)
+    process = start(bundle, port, *options)
     try:
         begun, load = time.monotonic(), os.getloadavg()[0]
         end = begun + seconds
@@ -113,7 +113,7 @@ async def measure(bundle: Path, clients: int, seconds: float, restart: bool) -> 
             await asyncio.sleep(seconds * 0.4)
             process.kill()
             process.wait()
-            process = await asyncio.to_thread(start, bundle, port)
+            process = await asyncio.to_thread(start, bundle, port, *options)
             begun_at, seen = worked(process), len(counted.seconds)
         await asyncio.sleep(max(0, end - time.monotonic() - 0.5))
         last, busy = resident(process), (worked(process) - begun_at) / max(1, len(counted.seconds) - seen)
@@ -147,8 +147,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--restart", action="store_true", help="kill the server halfway, and start it again")
-    given = parser.parse_args()
-    print(json.dumps(asyncio.run(measure(given.bundle, given.clients, given.seconds, given.restart)), indent=1))
+    parser.epilog = "All else is given to the server, for instance --set remembered=1000."
+    given, options = parser.parse_known_args()
+    print(
+        json.dumps(asyncio.run(measure(given.bundle, given.clients, given.seconds, given.restart, *options)), indent=1)
+    )
 
 
 if __name__ == "__main__":
