@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from oneway.config import to_dict
 from oneway.shipping import client
 from oneway.shipping.contract import (
+    BROWSER,
     CLIENT,
     CONTRACT,
     DEVICE,
@@ -71,8 +72,9 @@ def write_bundle(folder: Path, bits: int = 8) -> Contract:
     ]
     taken = helper.make_tensor_value_info("levels", TensorProto.INT8, ["n", NUMBERS])
     _save(folder / SERVER, nodes, taken, {"values": 4, "decisions": 3}, arrays)
-    (folder / CLIENT).write_bytes(Path(client.__file__).read_bytes())
-    for name in set(NEEDED) - {DEVICE, SERVER, CLIENT}:
+    for name in (CLIENT, BROWSER):
+        (folder / name).write_bytes(Path(client.__file__).with_name(name).read_bytes())
+    for name in set(NEEDED) - {DEVICE, SERVER, CLIENT, BROWSER}:
         (folder / name).write_text("{}", encoding="utf-8")
     contract = Contract(
         oneway="0.1.0",

@@ -70,7 +70,7 @@ FLAGS = {
     "export": {"--out", "--data", "--bits", "--key"},
     "card": {"--audit", "--key"},
     "verify-bundle": {"--key"},
-    "serve": {"--port", "--host", "--token-file", "--set"},
+    "serve": {"--port", "--host", "--token-file", "--web", "--set"},
     "benchmark": {
         "--out",
         "--cut",

@@ -96,6 +96,7 @@ def serve(
     port: int = 8000,
     host: str = "127.0.0.1",
     token_file: Path | None = None,
+    web: Path | None = None,
     set: Settings = (),
 ) -> None:
     """Answer over HTTP by a bundle: the bytes that its devices send, to decisions. Nothing is stored.
@@ -108,6 +109,8 @@ def serve(
         port: The port to listen at; 0 lets the system choose.
         host: The address to listen at; by default only this machine reaches it. TLS is for a proxy before it.
         token_file: A file with the token that clients must send; without one, whoever reaches it is answered.
+        web: A folder with onnxruntime-web's files (its dist, from npm): with them the page at / runs the device's
+            half in a browser.
         set: A bound: --set batch=64 (messages of one request), requests (at a time), seconds (for a body to arrive,
             and for answers to be finished at the end), remembered (ids of requests).
     """
@@ -118,4 +121,4 @@ def serve(
         from oneway.serving.server import serve as run
     except ModuleNotFoundError as error:
         raise InputError(f"the server needs {error.name}, which is not installed; install oneway[serve]") from error
-    run(bundle, host=host, port=port, token_file=token_file, config=override(ServeConfig(), pairs(set)))
+    run(bundle, host=host, port=port, token_file=token_file, web=web, config=override(ServeConfig(), pairs(set)))

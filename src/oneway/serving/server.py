@@ -14,6 +14,7 @@ from oneway.errors import InputError
 from oneway.serving.app import make_app
 from oneway.serving.config import ServeConfig
 from oneway.serving.decider import Decider
+from oneway.serving.page import add_page
 from oneway.storage.inputs import regular
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -27,6 +28,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     token_file: Path | None = None,
+    web: Path | None = None,
     config: ServeConfig | None = None,
 ) -> None:
     """Answer by a bundle until the process is interrupted or told to end; what was begun is finished then.
@@ -36,6 +38,7 @@ def serve(
         host: the address to listen at.
         port: the port; 0 lets the system choose.
         token_file: holds the token that clients must send; anyone is answered without it.
+        web: a folder with onnxruntime-web's files, with which the page at / runs the device's half in a browser.
         config: bounds.
 
     Raises:
@@ -45,6 +48,8 @@ def serve(
     config = config or ServeConfig()
     token = None if token_file is None else read_token(token_file)
     decider = Decider(bundle)
+    app = make_app(decider, config, token)
+    add_page(app, bundle, web)
     listening = _listen(host, port)
     where, said = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}", console()
     said.print(f"{bundle}: bundle {decider.bundle[:12]} answers at {where}/decide; Ctrl-C ends it", soft_wrap=True)
@@ -52,7 +57,7 @@ def serve(
         said.print("anyone who reaches this address is answered: --token-file holds a token that clients must send")
     server = uvicorn.Server(
         uvicorn.Config(
-            make_app(decider, config, token),
+            app,
             access_log=False,
             log_level="error",
             server_header=False,
