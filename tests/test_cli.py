@@ -71,6 +71,7 @@ FLAGS = {
     "card": {"--audit", "--key"},
     "verify-bundle": {"--key"},
     "serve": {"--port", "--host", "--token-file", "--web", "--set"},
+    "watch": {"--features", "--canary", "--false-alarms", "--json", "--metrics"},
     "benchmark": {
         "--out",
         "--cut",

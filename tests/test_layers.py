@@ -27,7 +27,7 @@ RANKS = (
     {"judges", "tasks"},
     {"attacks", "protection"},
     {"shipping"},
-    {"auditing", "serving"},
+    {"auditing", "serving", "watching"},
     {"sweep", "demo"},
     {"reproduction"},
     {"cli"},

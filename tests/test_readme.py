@@ -86,6 +86,7 @@ def test_the_readme_shows_commands() -> None:
         "export",
         "card",
         "serve",
+        "watch",
         "benchmark",
         "recommend",
         "experiment",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from conftest import AUDIT
 from oneway.config import to_dict
 from oneway.data.batches import to_pictures
 from oneway.data.picture import decode
+from oneway.models.onnx import Graph
 from oneway.models.seeded import seeded
 from oneway.protection.run import build
 from oneway.shipping import export as exporting
@@ -46,12 +48,14 @@ from oneway.shipping.contract import (
 from oneway.shipping.export import export, fitted
 from oneway.shipping.graphs import Device, Server, columns_of, noise_of, write_device, write_server
 from oneway.shipping.parity import Parity, read_parity
+from oneway.shipping.reference import read_reference
 from oneway.shipping.sent import Sent, logits_of, task_of
 from oneway.shipping.verify import verify
 from oneway.tasks.attributes import Attributes
 from oneway.tasks.multiclass import Multiclass
 from oneway.tasks.regression import Regression
 from oneway.tasks.several import Several
+from oneway.watching.watch import watch
 from test_contract import contract
 
 pytestmark = pytest.mark.whole
@@ -436,3 +440,18 @@ def test_signatures(bundle: Path, copy: Path, tmp_path: Path) -> None:
     for path, said in ((tmp_path / "other", "another kind"), (ours, "no private key"), (tmp_path / "no", "be read")):
         with pytest.raises(oneway.InputError, match=said):
             read_private(path)
+
+
+def test_a_bundle_knows_what_it_sends(bundle: Path, shipped: oneway.Run, tmp_path: Path) -> None:
+    contract, told = read_contract(bundle), read_reference(bundle, read_contract(bundle))
+    assert told.people == shipped.pack.validation.num_people
+    assert told.noise == pytest.approx(np.hypot(0.5, contract.quantisation.step / math.sqrt(12)), rel=0.02)
+    pictures, names = shipped.pack.test.images(slice(None)), shipped.pack.test.names
+    device, drawn = Graph(bundle / DEVICE, "device"), np.random.default_rng(0)
+    nearer = pictures.repeat(2, axis=1)[:, 16:48].repeat(2, axis=2)[:, :, 16:48]
+    for crop, alarms in ((pictures, set()), (nearer, {"mean"})):
+        vectors = device.run(np.ascontiguousarray(crop), "vector")
+        levels = contract.quantisation.levels(vectors + 0.5 * drawn.normal(size=vectors.shape))
+        np.savez(tmp_path / "today.npz", names=np.array(names), features=levels)
+        found = {each.name for each in watch(bundle, tmp_path / "today.npz").alarms}
+        assert found >= alarms if alarms else not found

@@ -15,7 +15,7 @@ import tyro
 from oneway.cli.compare import benchmark, experiment, recommend
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit
-from oneway.cli.ship import card, export, serve, verify_bundle
+from oneway.cli.ship import card, export, serve, verify_bundle, watch
 from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "card": card,
     "verify-bundle": verify_bundle,
     "serve": serve,
+    "watch": watch,
     "benchmark": benchmark,
     "recommend": recommend,
     "experiment": experiment,
@@ -88,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         way = {
             "demo": "give the same command again to continue",
-            **dict.fromkeys(("verifier", "export", "card", "serve"), "give the same command to start again"),
+            **dict.fromkeys(("verifier", "export", "card", "serve", "watch"), "give the same command to start again"),
         }
         hint = way.get(given[0], "add --resume to the same command to continue")
         console(stderr=True).print(f"stopped; {hint}")

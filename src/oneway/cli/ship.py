@@ -1,4 +1,4 @@
-"""The commands that take an encoder to where it is used: a bundle, its card, its server."""
+"""The commands that take an encoder to where it is used: a bundle, its card, its server, and what it receives."""
 
 from __future__ import annotations
 
@@ -122,3 +122,45 @@ def serve(
     except ModuleNotFoundError as error:
         raise InputError(f"the server needs {error.name}, which is not installed; install oneway[serve]") from error
     run(bundle, host=host, port=port, token_file=token_file, web=web, config=override(ServeConfig(), pairs(set)))
+
+
+def watch(
+    bundle: Positional[Path],
+    /,
+    *,
+    features: Path,
+    canary: Path | None = None,
+    false_alarms: float = 0.001,
+    json: Path | None = None,
+    metrics: Path | None = None,
+) -> None:
+    """Watch a bundle in use: is what a server receives still what was audited? Exit code 3 if not.
+
+    It keeps statistics, never what was received. docs/watching.md says what each alarm means.
+
+    Args:
+        bundle: The folder of an `oneway export`.
+        features: What was received of whoever sends: a folder of .bin files or one, or a dump (npz, Parquet,
+            safetensors).
+        canary: The same of pictures that you know, several answers for each, in one .bin file or under one name;
+            PERSON/PICTURE names people too.
+        false_alarms: Share of watches of honest answers that raise an alarm, all checks together.
+        json: File for the report.
+        metrics: File for Prometheus, which its node exporter collects.
+    """
+    from oneway.config import to_dict
+    from oneway.storage.runs import write_json
+    from oneway.watching.report import write_metrics
+    from oneway.watching.watch import watch as look
+
+    report, said = look(bundle, features, canary=canary, false_alarms=false_alarms), console()
+    if json is not None:
+        write_json(json, to_dict(report))
+    if metrics is not None:
+        write_metrics(report, metrics)
+    for check in report.checks:
+        said.print(marked("ALARM" if check.alarm else "passed", f": {check.name}: {check.sentence}"), soft_wrap=True)
+    for name, reason in report.unchecked.items():
+        said.print(f"not checked: {name}: {reason}", soft_wrap=True)
+    if report.alarms:
+        sys.exit(3)

@@ -49,7 +49,7 @@ def read_dump(path: Path | str, pack: Pack) -> dict[str, Features]:
     places = {name: place for place, (name, _) in enumerate(wanted)}
     features: Features | None = None
     seen: set[str] = set()
-    for file in _files(path):
+    for file in dump_files(path):
         with reading(file):
             shard = READERS[file.suffix.lower()](file)
             _check_names(file, shard, seen)
@@ -107,7 +107,13 @@ def read_whole(stored: Features) -> NDArray[np.float32]:
     )
 
 
-def _files(path: Path) -> list[Path]:
+def dump_files(path: Path) -> list[Path]:
+    """Give the files of a dump.
+
+    Raises:
+        InputError: if there is none.
+
+    """
     known = ", ".join(READERS)
     if not path.exists():
         raise InputError(f"{path} does not exist; give a file of features or a folder of them ({known})")

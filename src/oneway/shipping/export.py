@@ -42,6 +42,7 @@ from oneway.shipping.contract import (
 from oneway.shipping.graphs import Device, Server, columns_of, noise_of, write_device, write_server
 from oneway.shipping.materials import bill
 from oneway.shipping.parity import Parity, compare
+from oneway.shipping.reference import write_reference
 from oneway.shipping.signature import read_private, sign
 from oneway.storage import runs
 from oneway.storage.atomic import check_place
@@ -83,7 +84,8 @@ def export(
     opened = run if isinstance(run, Run) else Run.open(run)
     loaded = load_encoder(opened.path, network=network)
     columns, deviation = columns_of(loaded.task), noise_of(loaded.protector.encoder)
-    quantisation = fitted(_noisy(loaded, opened.pack.private), bits)
+    sent = _noisy(loaded, opened.pack.private)
+    quantisation = fitted(sent, bits)
     device = Device(loaded.protector.encoder).eval()
     server = Server(loaded.protector.classifier, loaded.task, loaded.shape, quantisation).eval()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -107,6 +109,7 @@ def export(
         parity = compare(folder, contract, device, server, opened.pack.test)
         parity.check()
         runs.write_json(folder / PARITY, to_dict(parity))
+        write_reference(folder, contract, opened.pack.validation, sent)
         (folder / MATERIALS).write_text(bill(contract, out.name, _hashes(folder)), encoding="utf-8")
         files = _hashes(folder)
         runs.write_json(folder / CONTRACT, to_dict(replace(contract, files=files)))

@@ -1,0 +1,1 @@
+"""Whether what is received is still what was audited: statistics of it, held to those of the bundle."""
