@@ -22,6 +22,8 @@ LEAST: Final = 100
 """Answers, below which a mean is not yet spread as its bounds assume."""
 RATE: Final = 0.001
 """Share of watches of honest answers that raise an alarm, unless another is asked for."""
+CHECKS: Final = 8
+"""That are made where nothing lacks."""
 NOISELESS: Final = "the contract has no noise"
 
 
@@ -58,7 +60,7 @@ def watch(
         raise InputError(f"{features} holds {len(received.levels)} answers; a watch needs {LEAST} or more")
     known = None if canary is None else _canaries(Path(canary), contract)
     unchecked = _unchecked(contract, reference, known)
-    rate = false_alarms / (8 - len(unchecked))
+    rate = false_alarms / (CHECKS - len(unchecked))
     return WatchReport(
         bundle=bundle_hash(bundle),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
