@@ -84,7 +84,7 @@ FLAGS = {
         "--show-config",
         "--resume",
     },
-    "recommend": {"--cut", "--utility", "--leakage"},
+    "recommend": {"--cut", "--utility", "--leakage", "--excess"},
     "experiment": {
         "--out",
         "--preset",
