@@ -131,7 +131,9 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
 
 
 STARTED = """
+import signal
 import sys
+import time
 from pathlib import Path
 
 from oneway.sweep.executor import Executor
@@ -139,11 +141,13 @@ from oneway.sweep.executor import Executor
 
 def work(begun):
     begun.touch()
-    while True:
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
         pass
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell is begun without
     list(Executor(jobs=2).each(work, list(map(Path, sys.argv[1:]))))
 """
 
