@@ -109,7 +109,8 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
         "control_utility": figure(0.41, "MCC"),
         "leakage": {name: figure(0.2 + place / 10, "leakage") for place, name in enumerate(NAMES[:2])}
         | {"linkage": {"refused": "no person appears twice"}},
-        "validation": {"utility": 0.97, "leakage": dict.fromkeys(NAMES[:2], 0.2)},
+        "excess": {name: {"refused": "no person appears twice"} for name in NAMES},
+        "validation": {"utility": 0.97, "leakage": dict.fromkeys(NAMES[:2], 0.2), "excess": {}},
         "run": f"runs/{plan[1].setting.run}",
         "audit": "audits/one",
         "unconverged": ["feature"],

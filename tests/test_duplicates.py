@@ -92,7 +92,7 @@ def test_a_picture_that_is_in_two_parts_is_found_whatever_was_done_to_it(
     (guard,) = check_pictures(found)
     assert (guard.name, guard.passed) == ("pictures", False)
     assert "0 (private)" in guard.message
-    assert "10.0% of the test pictures" in doubts(pack, found)[0]
+    assert any("10.0% of the test pictures" in doubt for doubt in doubts(pack, found))
 
 
 def test_pictures_of_different_faces_are_not_taken_for_one(people: oneway.Pack, pack: oneway.Pack) -> None:

@@ -135,19 +135,21 @@ def test_the_judge_counts_by_which_most_leaks_to_attackers_who_did_not_train_wit
     one, two, three = Judge(trained_with=True), Judge("two", first=False), Judge("three", first=False)
     ours, theirs = seen(one=(0.5, 0.6), two=(0.2, 0.6), three=(0.35, 0.6))
     judges: Any = [one, two, three]
-    assert counting(judges, ours, theirs).faces is three, "what the first sees of who did not train with it is unknown"
+    assert counting(judges, ours, theirs).pictures is three, (
+        "what the first sees of who did not train with it is unknown"
+    )
     alone: Any = [Judge(trained_with=True, alone=True)]
-    assert counting(alone, ours, theirs).faces is alone[0], "with no other, its upper bound counts"
-    assert counting(judges, ours, None).faces is two, "without a control the first that nobody trained with"
+    assert counting(alone, ours, theirs).pictures is alone[0], "with no other, its upper bound counts"
+    assert counting(judges, ours, None).pictures is two, "without a control the first that nobody trained with"
     independent = {"inversion picture_similarity independent": scores(0.45)}
     against = {"inversion picture_similarity independent": scores(0.6, 2)}
-    assert counting(judges, ours | independent, theirs | against).faces is one
+    assert counting(judges, ours | independent, theirs | against).pictures is one
     assert (
-        counting(judges, ours | {**independent, **{key: scores(0.1) for key in independent}}, theirs | against).faces
+        counting(judges, ours | {**independent, **{key: scores(0.1) for key in independent}}, theirs | against).pictures
         is three
     )
     three.blind = "it accepts nobody"
-    assert counting(judges, ours, theirs).faces is two
+    assert counting(judges, ours, theirs).pictures is two
     share = pictures_leakage(three, ours, theirs)  # type: ignore[arg-type]
     assert isinstance(share, Refused)
     assert "cannot tell who is shown" in share.refused

@@ -81,12 +81,14 @@ def copy(bundle: Path, tmp_path: Path) -> Path:
 
 
 def client_of(bundle: Path) -> Any:
-    """The client of a bundle, as a module of its own."""
+    """The client of a bundle, as a module of its own, without a cache of it in the bundle."""
     told = importlib.util.spec_from_file_location("bundled_client", bundle / CLIENT)
     assert told is not None
     assert told.loader is not None
     module = importlib.util.module_from_spec(told)
-    told.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        told.loader.exec_module(module)
     return module
 
 

@@ -106,17 +106,18 @@ def open_perceptual(weights: str | Path) -> Perceptual:
         return _vgg(network, VGG)
     backbone, colon, path = str(weights).removeprefix(TIMM).partition(":")
     if isinstance(weights, Path) or not colon or backbone == VGG or Path(weights).is_file():
-        tensors = _read(Path(path if backbone == VGG else weights))
+        file = Path(path if backbone == VGG else weights)
+        tensors = _read(file)
         with torch.device("meta"):  # most of its weights are a classifier's, not wanted here
             network = vgg16(init_weights=False)
         network.features.to_empty(device="cpu")
         if missing := [name for name in network.features.state_dict() if f"features.{name}" not in tensors]:
             raise InputError(
                 f"{weights} lacks features.{missing[0]}, so it is no VGG-16 of torchvision's; "
-                f"for another network put its name in timm before it, as in timm:resnet18:{path or weights}"
+                f"for another network put its name in timm before it, as in timm:resnet18:{file}"
             )
         _load(network.features, {name.removeprefix("features."): tensor for name, tensor in tensors.items()}, weights)
-        return _vgg(network, f"{VGG}:{Path(path or weights).name}")
+        return _vgg(network, f"{VGG}:{file.name}")
     name, *options = backbone.split(",")
     return _timm(name, options, Path(path))
 
