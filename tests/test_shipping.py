@@ -93,7 +93,7 @@ def client_of(bundle: Path) -> Any:
 
 
 def python(*arguments: str | Path) -> str:
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-B", *map(str, arguments)], capture_output=True, text=True, check=True)
     return done.stdout
 
 
