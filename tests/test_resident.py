@@ -24,10 +24,12 @@ def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pieces_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resident, "_PIECE", 7)
     rows = np.random.default_rng(0).random((20, 3)).astype(np.float32)
-    held = resident.copied(20, lambda asked: rows[asked], CPU, rows.nbytes)
+    monkeypatch.setattr(resident, "room", lambda device: rows.nbytes)
+    held = resident.copied(20, lambda asked: rows[asked], CPU)
     assert held is not None
     np.testing.assert_array_equal(held.numpy(), rows)
-    assert resident.copied(20, lambda asked: rows[asked], CPU, rows.nbytes - 1) is None
+    monkeypatch.setattr(resident, "room", lambda device: rows.nbytes - 1)
+    assert resident.copied(20, lambda asked: rows[asked], CPU) is None
 
 
 def test_a_processor_keeps_nothing(pack: oneway.Pack) -> None:

@@ -185,18 +185,13 @@ class FeatureDump:
         """Give what is stored of a part, in float32, where it lies on a GPU."""
         key = (split, mirrored)
         if key not in self._held:
-            stored, most = (self._mirrored if mirrored else self._features)[split], resident.room(self.device)
-            read = partial(_read, stored)
-            self._held[key] = resident.copied(len(stored), read, self.device, most) if most else None
+            stored = (self._mirrored if mirrored else self._features)[split]
+            self._held[key] = resident.copied(len(stored), lambda rows: read_whole(stored[rows]), self.device)
         return self._held[key]
 
     def seeded(self, *seed: int | str) -> AbstractContextManager[None]:
         """Seed the encoder that answers `live`, if there is one; see `Access`."""
         return nullcontext() if self._live is None else self._live.seeded(*seed)
-
-
-def _read(stored: NDArray[np.generic], rows: slice) -> NDArray[np.float32]:
-    return read_whole(stored[rows])
 
 
 @final

@@ -23,10 +23,13 @@ def room(device: torch.device) -> int:
     return int(SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 0
 
 
-def copied(count: int, read: Callable[[slice], NDArray[np.generic]], device: torch.device, room: int) -> Tensor | None:
-    """Copy `count` rows to a device, piece by piece; nothing where they take more than `room` bytes."""
+def copied(count: int, read: Callable[[slice], NDArray[np.generic]], device: torch.device) -> Tensor | None:
+    """Copy `count` rows to a device, piece by piece; nothing where it has no room for them."""
+    most = room(device)
+    if not most:
+        return None
     first = read(slice(0, min(count, _PIECE)))
-    if first.nbytes / max(len(first), 1) * count > room:
+    if first.nbytes / max(len(first), 1) * count > most:
         return None
     pieces = [read(slice(start, min(start + _PIECE, count))) for start in range(_PIECE, count, _PIECE)]
     return torch.cat([torch.from_numpy(piece).to(device) for piece in [first, *pieces]])
@@ -36,8 +39,7 @@ def pixels(part: Part, device: torch.device) -> Tensor | None:
     """Give the bytes of every picture of a part, (len, size, size, 3), where they lie on the device."""
     held = _held.setdefault(part, {})
     if device not in held:
-        most = room(device)
-        held[device] = copied(len(part), part.images, device, most) if most else None
+        held[device] = copied(len(part), part.images, device)
     return held[device]
 
 
