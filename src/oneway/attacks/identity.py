@@ -26,7 +26,7 @@ from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
 from oneway.attacks.linear import PICTURES
 from oneway.config import Count, NotNegative, Positive, Whole, checked
-from oneway.data.batches import Batches, load
+from oneway.data.batches import Batches, load, spread
 
 Index = NDArray[np.int64]
 Mirrored = NDArray[np.bool_]
@@ -193,7 +193,7 @@ def _corrected(start: ComponentDecoder, config: IdentityConfig, context: Context
 def _error(network: nn.Module, context: Context) -> float:
     """Give 1 - cosine of the surrogates' features on some validation people, the mean over both."""
     part, device = context.validation, context.place.fabric.device
-    chosen = np.unique(np.linspace(0, len(part) - 1, VALIDATED).astype(np.int64))
+    chosen = spread(len(part), VALIDATED)
     total = 0.0
     for surrogate in context.surrogates:
         known = surrogate.known(part, device)

@@ -41,6 +41,12 @@ def load(
     return to_pictures(pixels, device)
 
 
+def spread(count: int, most: int) -> NDArray[np.int64]:
+    """Choose of `count` rows at most so many, spread evenly from the first to the last, ascending."""
+    chosen: NDArray[np.int64] = np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+    return chosen
+
+
 def mean_picture(part: Part, device: torch.device) -> Tensor:
     """Average all pictures of a part: (1, 3, size, size) in 0..1, what an attacker draws who knows nothing else."""
     total = np.zeros((part.pack.size, part.pack.size, 3))

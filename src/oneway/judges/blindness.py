@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.data.batches import load
+from oneway.data.batches import load, spread
 from oneway.data.packed import Test
 from oneway.judges.vectors import vectors_of
 from oneway.judges.verifier import Verifier
@@ -61,7 +61,7 @@ def look_at_changed(verifier: Verifier, test: Test, known: NDArray[np.float32]) 
         known: the judge's features of all of them, (n, d).
 
     """
-    rows = np.unique(np.linspace(0, len(test) - 1, CHANGED).astype(np.int64))
+    rows = spread(len(test), CHANGED)
     vectors = []
     for start in range(0, len(rows), 64):
         part = rows[start : start + 64]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from oneway.data.batches import load
+from oneway.data.batches import load, spread
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.verifier import TorchVerifier
@@ -66,8 +65,7 @@ class Pooled(nn.Module):
     def __init__(self, network: Perceptual, pack: Pack) -> None:
         super().__init__()
         self.network, self._pack = network, pack.hash
-        count = min(CENTRED_ON, len(pack.public))
-        chosen = np.unique(np.linspace(0, len(pack.public) - 1, count).astype(np.int64))
+        chosen = spread(len(pack.public), CENTRED_ON)
         parts = [chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)]
         with torch.no_grad():
             total = sum(self._pooled(load(pack.public, part)).double().sum(dim=0) for part in parts)

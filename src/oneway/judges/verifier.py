@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from oneway.config import to_dict
-from oneway.data.batches import load
+from oneway.data.batches import load, spread
 from oneway.data.packed import Pack, Public
 from oneway.errors import InputError
 from oneway.judges.preprocessing import Preprocessing, stated
@@ -155,7 +155,7 @@ class OnnxVerifier:
         """The mean feature of other people's pictures, spread evenly over the part: (d,)."""
         others = self._others
         assert others is not None
-        chosen = np.unique(np.linspace(0, len(others) - 1, _CENTRED_ON).astype(np.int64))
+        chosen = spread(len(others), _CENTRED_ON)
         total: NDArray[np.float64] = np.zeros(1)
         for start in range(0, len(chosen), _BATCH):
             index = chosen[start : start + _BATCH]
