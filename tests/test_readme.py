@@ -14,10 +14,11 @@ import oneway
 from oneway import cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
+MEASURED = (Path(__file__).parents[1] / "docs" / "measured.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def test_the_python_example_runs(
@@ -57,7 +58,7 @@ def test_the_install_section_says_what_the_package_says_of_itself() -> None:
 
 
 def commands() -> list[str]:
-    lines = [line.split("#")[0].strip() for block in blocks("") for line in block.splitlines()]
+    lines = [line.split("#")[0].strip() for block in blocks("") + blocks("", MEASURED) for line in block.splitlines()]
     return [line for line in lines if line.startswith("oneway ")]
 
 
@@ -75,6 +76,13 @@ def test_the_commands_of_the_readme_are_understood(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {place}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_readme_takes_its_figures_from_where_they_were_measured() -> None:
+    (section,) = re.findall(r"^## Measured\n(.*?)^## ", README, flags=re.DOTALL | re.MULTILINE)
+    figures = re.findall(r"\d\.\d+ \[\d\.\d+, \d\.\d+\]", section)
+    assert len(figures) == 6
+    assert [figure for figure in figures if figure not in MEASURED] == []
 
 
 def test_the_readme_shows_commands() -> None:
