@@ -7,6 +7,7 @@ import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -59,7 +60,10 @@ def test_the_install_section_says_what_the_package_says_of_itself() -> None:
 
 def commands() -> list[str]:
     lines = [line.split("#")[0].strip() for block in blocks("") + blocks("", MEASURED) for line in block.splitlines()]
-    return [line for line in lines if line.startswith("oneway ")]
+    kept = dict(
+        re.findall(r'^([A-Z]+)="(.*)"$', "\n".join(lines), flags=re.MULTILINE)
+    )  # the shell's, used below as $NAME
+    return [Template(line).substitute(kept) for line in lines if line.startswith("oneway ")]
 
 
 @pytest.mark.parametrize("command", commands())
