@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import oneway
 from oneway.auditing import guards
-from oneway.auditing.audit import open_judges
+from oneway.auditing.opening import open_judges
 from oneway.auditing.surrogates import Surrogates
 from oneway.auditing.verdict import TITLES, verdict
 from oneway.data.batches import load

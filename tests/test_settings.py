@@ -18,7 +18,7 @@ from oneway import cli, config
 from oneway.attacks.fit import Schedule
 from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.panel import SOLVED, attackers
-from oneway.auditing.config import AuditConfig
+from oneway.auditing.config import AuditConfig, thorough
 from oneway.config import override, schema, text, to_dict
 from oneway.errors import InputError
 from oneway.judges.identification import IdentificationConfig
@@ -78,6 +78,7 @@ COMMANDS: dict[str, tuple[list[str], dict[str, str]]] = {
     "protect --defence": (["--defence", "cem=0.2"], listed(prescribe(small(), "cem", 0.2))),
     "attack": (["--steps", "7", "--set", "seed=3"], listed(InversionConfig(max_steps=7, seed=3))),
     "audit": (["--set", "attackers=mirror,gan"], listed(AuditConfig(attackers=("mirror", "gan")))),
+    "audit --thorough": (["--thorough", "--set", "seeds=2"], listed(replace(thorough(), seeds=2))),
     "benchmark": (
         ["defences", "--cut", "fc", "--jobs", "3"],
         listed(DefencesConfig(cuts=("fc",), protect=small())) | listed(Executor(jobs=3), "executor."),

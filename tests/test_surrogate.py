@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import oneway
 from oneway.data.batches import load
+from oneway.judges.placed import Placed, placed
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Embedding, TorchVerifier, Verifier
 
@@ -132,3 +133,24 @@ def test_a_verifier_without_gradients_or_with_others_is_refused(pack: oneway.Pac
         with pytest.raises(oneway.InputError, match=message):
             Surrogate(made, pack, CPU)
     assert Surrogate(right, pack, CPU).name == "right"
+
+
+def test_a_judge_on_a_device_is_the_judge(pack: oneway.Pack, tmp_path: Path) -> None:
+    verifier = oneway.open_verifier(pack, write(tmp_path / "judge.onnx"))
+    assert verifier is not None
+    there = Placed(verifier, pack, CPU)
+    assert (there.name, there.fingerprint, there.of_pictures) == (verifier.name, verifier.fingerprint, False)
+    pictures, points = load(pack.test, slice(0, 5)), pack.test.landmarks(slice(0, 5))
+    np.testing.assert_allclose(there(pictures, points), verifier(pictures, points), atol=1e-5)
+    assert placed(verifier, pack, CPU) is verifier, "a processor gains nothing"
+
+
+def test_a_judge_that_cannot_be_had_on_a_device_stays_where_it_is(pack: oneway.Pack) -> None:
+    class Silent:
+        name, fingerprint = "silent", None
+
+        def __call__(self, pictures: Tensor, points: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+            raise AssertionError("nobody asked")
+
+    judge = Silent()
+    assert placed(judge, pack, torch.device("meta")) is judge

@@ -12,28 +12,26 @@ from torch import nn
 
 from oneway.auditing import guards
 from oneway.auditing.assemble import assemble, per_picture, pictures_of, strongest_pictures
+from oneway.auditing.beside import planned, side_by_side
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.context import AuditContext
 from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
-from oneway.auditing.foretell import foretell
-from oneway.auditing.measures import decisions_panel, measure, panel_to_train
+from oneway.auditing.measures import measure
+from oneway.auditing.opening import FEATURES, Work
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import require_fingerprint, without
 from oneway.auditing.renewal import open_other
-from oneway.auditing.steps import FOLDER, Steps
-from oneway.auditing.surrogates import Surrogates, open_surrogates
-from oneway.auditing.victim import Victim, from_bundle, from_dump, from_module, from_onnx, from_run, steal
+from oneway.auditing.steps import FOLDER
+from oneway.auditing.surrogates import open_surrogates
+from oneway.auditing.victim import Victim, from_bundle, from_dump, from_module, from_onnx, from_run
 from oneway.config import to_dict
 from oneway.data.duplicates import duplicates
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.judges.judge import Judge, identified
+from oneway.judges.judge import identified
 from oneway.judges.verifier import Verifier
-from oneway.models.perceptual import Distance, open_perceptual
-from oneway.progress import note
+from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import Run
 from oneway.report.asked import Asked, Data, Question
-from oneway.report.figure import duration
 from oneway.report.page import write_page
 from oneway.report.reports import AuditReport
 from oneway.report.values import SCHEMA
@@ -43,7 +41,7 @@ from oneway.storage import runs
 from oneway.storage.atomic import whole
 from oneway.storage.claims import check_claim, claim, tidy
 
-PAGE, FEATURES = "report.html", "features"
+PAGE = "report.html"
 
 
 def audit(
@@ -59,6 +57,7 @@ def audit(
     network: nn.Module | None = None,
     images: bool = False,
     resume: bool = False,
+    jobs: int | None = 1,
     progress: bool = True,
 ) -> AuditReport:
     """Say what someone learns who steals an encoder's features: run every attack, and judge by the strongest.
@@ -80,6 +79,8 @@ def audit(
         images: show pictures of test people, and what was drawn of them, in the report, and keep them in the folder.
             Without, none is written anywhere; drawn faces are shown all the same.
         resume: continue the unfinished audit in `out`.
+        jobs: processes that take attacks side by side; None for one a processor, four at most, where the audit takes
+            minutes and no GPU. A script that asks for several must be guarded by `if __name__ == "__main__"`.
         progress: show a bar for each attack.
 
     Returns:
@@ -91,6 +92,8 @@ def audit(
 
     """
     config = config or AuditConfig()
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs must be 1 or more, not {jobs}; leave it out for as many as are worth while")
     fabric = launch(config.runtime)
     pack = data if isinstance(data, Pack) or data is None else Pack.open(data)
     opened = _open(victim, features, pack, cut, network, fabric, config)
@@ -99,7 +102,8 @@ def audit(
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
-    distance = None if config.perceptual is None else Distance(open_perceptual(config.perceptual), fabric)
+    if config.perceptual is not None:
+        open_perceptual(config.perceptual)
     images = images or opened.pack.drawn
     other = open_other(config, opened, fabric, network)
     settings = runs.named(config) | ({} if other is None else {"renewed": _told(other)})
@@ -119,38 +123,21 @@ def audit(
         unkept = replace(
             config, renewed=None, alone=None if config.alone is None else replace(config.alone, keep=False)
         )
-        again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, progress=progress)
+        again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, jobs=jobs, progress=progress)
         beside = _control(Path(control), opened, asked, again)
-    judges = open_judges(opened.pack, verifiers, surrogates, progress=progress, distance=distance)
+    work = Work(victim=opened, verifiers=verifiers, config=config, folder=folder, images=images, other=other)
     with claim(folder, to_dict(asked), resume=resume) as continued:
         if continued:
             for judge in asked.judges:
                 require_fingerprint(judge, f"what is finished in {folder}")
-        steps = Steps(
-            folder,
-            fabric,
-            checkpoint_seconds=config.runtime.checkpoint_seconds,
-            progress=progress and fabric.is_global_zero,
-        )
-        stolen = steal(opened, fabric, folder / FEATURES, draws=config.draws, seed=config.seed, progress=progress)
+        context = work.open(fabric, surrogates, progress=progress)
         with opened.seeded(config.seed, "guards"):
-            passed += guards.check_features(stolen.access, opened.pack)
-        context = AuditContext(
-            victim=opened,
-            stolen=stolen,
-            judges=judges,
-            surrogates=surrogates,
-            config=config,
-            steps=steps,
-            images=images,
-            other=other,
-        )
-        if steps.progress:
-            _tell(context)
-        found = measure(context)
+            passed += guards.check_features(context.stolen.access, opened.pack)
+        with side_by_side(work, planned(context, jobs)):
+            found = measure(context)
         report = assemble(found, context, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)
-        scores = {name: values[order] for name, values in per_picture(found, report.attacks, judges).items()}
+        scores = {name: values[order] for name, values in per_picture(found, report.attacks, context.judges).items()}
         people = anonymous(opened.pack.test.identities[order])
         with whole(folder / SCORES) as partial, partial.open("wb") as file:
             np.savez_compressed(file, people=people, **scores)  # type: ignore[arg-type]
@@ -161,18 +148,6 @@ def audit(
         runs.write_json(folder / runs.RESULTS, to_dict(report))
         tidy(folder, FEATURES, FOLDER)
         return report
-
-
-def _tell(context: AuditContext) -> None:
-    """Say how long the audit will take, before it begins."""
-    drawing = {f"inversion {label}": attacker for label, attacker in panel_to_train(context).items()}
-    drawing |= {f"decisions {label}": attacker for label, attacker in decisions_panel(context).items()}
-    left = {name: attacker for name, attacker in drawing.items() if not context.steps.taken(name)}
-    most = duration(foretell(context, left))
-    note(
-        f"{len(left)} attackers to fit and to judge: at most about {most} here, less where they converge, and some "
-        f"minutes for what is solved and linked; {context.steps.home} keeps what is finished (--resume goes on)"
-    )
 
 
 def _told(other: Victim) -> str:
@@ -190,30 +165,6 @@ def _several(verifier: Verifier | Sequence[Verifier] | None) -> tuple[Verifier, 
     if doubled is not None:
         raise InputError(f"two verifiers are called {doubled!r}; give each once, in files of different names")
     return verifiers
-
-
-def open_judges(
-    pack: Pack,
-    verifiers: Sequence[Verifier],
-    surrogates: Surrogates,
-    *,
-    progress: bool,
-    distance: Distance | None = None,
-) -> tuple[Judge, ...]:
-    """Make the judges of an audit, at least one, which may have no verifier."""
-    return tuple(
-        Judge(
-            pack.test,
-            pack.validation,
-            each,
-            progress=progress,
-            first=place == 0,
-            trained_with=each is not None and each.name in surrogates.networks,
-            alone=len(verifiers) == 1,
-            distance=distance if place == 0 else None,
-        )
-        for place, each in enumerate(verifiers or (None,))
-    )
 
 
 def _open(
@@ -258,6 +209,7 @@ class _Again:
     verifiers: tuple[Verifier, ...]
     network: nn.Module | None
     images: bool
+    jobs: int | None
     progress: bool
 
 
@@ -282,6 +234,7 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
                 network=again.network,
                 images=again.images,
                 resume=True,
+                jobs=again.jobs,
                 progress=again.progress,
             )
     return open_control(path, victim, asked)

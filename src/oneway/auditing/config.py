@@ -102,3 +102,11 @@ class AuditConfig:
                 f"the attacker {blind[0]!r} needs a network to see with; set perceptual=vgg16 (downloaded), a "
                 "safetensors file of VGG-16, or BACKBONE:FILE for one of timm's"
             )
+
+
+def thorough() -> AuditConfig:
+    """Give the configuration of an audit that takes the time it takes.
+
+    Every decoder that needs no further network, three trainings of the strongest, and the whole panel on the decisions.
+    """
+    return AuditConfig(attackers=("mirror", "transformer", "residual", "identity"), seeds=3, decided_by="panel")

@@ -1,11 +1,11 @@
-"""The attacks of an audit, in their order; each is a step that is taken once."""
+"""The attacks of an audit; each is a step that is taken once, by one of the processes that work on the audit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import SOLVED, Attacker, attackers, trained
@@ -17,62 +17,135 @@ from oneway.auditing.steps import StepResult, refused
 from oneway.judges.judge import Judge
 
 Panel = dict[str, Attacker]
+Found = dict[str, StepResult]
 ALONE = "left out: one attacker alone was asked for"
 """Why an audit by one attacker has nothing else."""
+PAUSE = 0.5
+"""Seconds until it is looked again whether what another process is at is finished."""
 
 
-def measure(context: AuditContext) -> dict[str, StepResult]:
-    """Take every step of the audit, or find it taken; gives what each found, by name."""
-    found: dict[str, StepResult] = {}
+@dataclass(frozen=True)
+class Step:
+    """One step of an audit.
 
-    def take(name: str, make: Callable[..., StepResult], *given: Any) -> None:
-        def made(place: Place) -> StepResult:
-            # No step depends on what those before it drew, so it is the same after a kill.
+    Attributes:
+        make: finds what it finds.
+        after: the steps of the same stage that must be taken before.
+        long: whether it trains through judges, and is begun first where several processes work.
+
+    """
+
+    make: Callable[[AuditContext, Place], StepResult]
+    after: tuple[str, ...] = ()
+    long: bool = False
+
+
+def measure(context: AuditContext) -> Found:
+    """Take every step of the audit, or find it taken; gives what each found, by name.
+
+    Several processes may do so at once: each takes the steps that no other is at, and waits for those of the others.
+    """
+    found: Found = {}
+    for stage in stages(context, found):
+        taken: Found = {}
+        while len(taken) < len(stage):
+            name = _next(context, stage, taken)
+            if name is None:
+                time.sleep(PAUSE)
+        found |= {name: taken[name] for name in stage}
+    return found
+
+
+def _next(context: AuditContext, stage: Mapping[str, Step], taken: Found) -> str | None:
+    """Take the first step of a stage that can be taken now, and name it; none if other processes are at all of them."""
+    ready = [name for name, step in stage.items() if name not in taken and set(step.after) <= set(taken)]
+    for name in sorted(ready, key=lambda name: not stage[name].long):
+
+        def made(place: Place, name: str = name) -> StepResult:
+            # No step depends on what those before it drew, so it is the same after a kill, and in another process.
             with context.seeded(name):
-                return make(context, place, *given)
+                return stage[name].make(context, place)
 
-        found[name] = context.steps.take(name, made)
+        result = context.steps.take(name, made)
+        if result is not None:
+            taken[name] = result
+            return name
+    return None
 
-    def unless(left_out: str | None, name: str, make: Callable[..., StepResult], *given: Any) -> None:
-        """Take a step, unless there is a reason to leave it out."""
-        take(name, make if left_out is None else lambda *_: refused(left_out), *given)
 
+def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
+    """Give the steps of an audit, stage by stage: those of one need what those before it have found.
+
+    Args:
+        context: the audit.
+        found: what the steps of the stages before have found, when the next is asked for.
+
+    """
     alone = None if context.config.alone is None else ALONE
     brief = alone or ("left out: the audit is brief" if context.config.brief else None)
-    take("floors", reconstruction.floors)
-    panel = panel_to_train(context)
-    for label, attacker in panel.items():
-        take(f"inversion {label}", reconstruction.inversion, attacker, label)
+
+    def unless(left_out: str | None, make: Callable[[AuditContext, Place], StepResult]) -> Step:
+        """Make a step, unless there is a reason to leave it out."""
+        return Step(make if left_out is None else lambda *_: refused(left_out))
+
+    panel, deciding = panel_to_train(context), decisions_panel(context)
+    yield {"floors": Step(reconstruction.floors)}
+    yield {
+        **{f"inversion {label}": _drawing(label, attacker, panel) for label, attacker in panel.items()},
+        **{
+            f"decisions {label}": Step(partial(drawn_from_decisions, attacker=attacker, label=label), long=True)
+            for label, attacker in deciding.items()
+        },
+        "scatter": unless(alone, inference.scattered),
+        "inference": unless(brief, inferred),
+        "information": unless(brief, inference.informed),
+        "bound": unless(brief, inference.bounded),
+    }
     again = trained_again(context, found, panel)
-    for label, attacker in again.items():
-        take(f"inversion {label}", reconstruction.inversion, attacker, label)
+    yield {f"inversion {label}": _drawing(label, attacker, again) for label, attacker in again.items()}
     panel |= again
-    for judge in context.judges:
-        unless(alone, judge.key("feature"), inference.predicted, judge, found)
-    unless(alone, "linkage", inference.linked, found)
-    unless(alone, "scatter", inference.scattered)
-    deciding = decisions_panel(context)
-    for label, attacker in deciding.items():
-        take(f"decisions {label}", drawn_from_decisions, attacker, label)
-    take("decisions", attack_decisions, {label: found[f"decisions {label}"] for label in deciding})
-    unless(brief, "inference", inferred)
-    unless(brief, "information", inference.informed)
-    unless(brief, "bound", inference.bounded)
-    unless(brief, "optimisation", white_box.optimised, found)
     best = labels.strongest(labels.panel_of(found), context.judge)
-    unless(brief, "averaging", reconstruction.averaging, panel[best], best, found)
-    unless(alone, "renewal", renewal.linked, found)
-    if alone is None and context.other is not None:
-        take("renewal, within one", renewal.within)
-        for which, name in renewal.RENEWAL.items():
-            if name not in found:
-                take(name, partial(renewal.drawn, both=which == renewal.BOTH))
-    if brief is None:
-        learner = few_queries(found, context.judge)
-        for number in context.config.queries:
-            if number < len(context.pack.public):
-                take(f"queries {number}", reconstruction.queried, panel[learner], number)
-    return found
+    further = {label: found[f"decisions {label}"] for label in deciding}
+    yield {
+        **{
+            judge.key("feature"): unless(alone, partial(inference.predicted, judge=judge, found=found))
+            for judge in context.judges
+        },
+        "decisions": Step(partial(attack_decisions, further=further)),
+        "optimisation": unless(brief, partial(white_box.optimised, found=found)),
+        "averaging": unless(brief, partial(reconstruction.averaging, attacker=panel[best], label=best, found=found)),
+        **({} if brief else _queried(context, panel[few_queries(found, context.judge)])),
+    }
+    yield {
+        "linkage": unless(alone, partial(inference.linked, found=found)),
+        "renewal": unless(alone, partial(renewal.linked, found=found)),
+        **(_renewed(found) if alone is None and context.other is not None else {}),
+    }
+
+
+def _drawing(label: str, attacker: Attacker, panel: Panel) -> Step:
+    """Make the step of an inversion attacker, after the one whose decoder it goes on from."""
+    first = () if attacker.start is None or attacker.start not in panel else (f"inversion {attacker.start}",)
+    make = partial(reconstruction.inversion, attacker=attacker, label=label)
+    return Step(make, after=first, long=not attacker.solved)
+
+
+def _renewed(found: Found) -> dict[str, Step]:
+    """Make the steps of who draws from the features of another encoder too, and of who links those of one."""
+    drawing = {
+        name: Step(partial(renewal.drawn, both=which == renewal.BOTH))
+        for which, name in renewal.RENEWAL.items()
+        if name not in found
+    }
+    return {"renewal, within one": Step(renewal.within), **drawing}
+
+
+def _queried(context: AuditContext, learner: Attacker) -> dict[str, Step]:
+    """Make the steps of the query curve."""
+    fewer = [number for number in context.config.queries if number < len(context.pack.public)]
+    return {
+        f"queries {number}": Step(partial(reconstruction.queried, attacker=learner, number=number)) for number in fewer
+    }
 
 
 def few_queries(found: Mapping[str, StepResult], judge: Judge) -> str:

@@ -19,7 +19,7 @@ from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError
 from oneway.report.values import Course, Facts, Refused, Scores, Way
 from oneway.storage import runs
-from oneway.storage.atomic import whole
+from oneway.storage.atomic import held, whole
 
 FOLDER = "parts"
 AGAIN = "delete it, and --resume takes the step again"
@@ -113,25 +113,33 @@ class Steps:
         """Say whether the step of that name is finished."""
         return self.path(name, "json").exists()
 
-    def take(self, name: str, make: Callable[[Place], StepResult]) -> StepResult:
-        """Give what the step of that name finds, from its files if it was taken before."""
-        facts, arrays = self.path(name, "json"), self.path(name, "npz")
+    def take(self, name: str, make: Callable[[Place], StepResult]) -> StepResult | None:
+        """Give what the step of that name finds, from its files if it was taken before; none while another takes it."""
         if not self.taken(name):
-            begun = time.monotonic()
-            place = Place(
-                fabric=self.fabric,
-                checkpoint=self.path(name, "safetensors"),
-                checkpoint_seconds=self._checkpoint_seconds,
-                progress=self.progress,
-            )
-            found = make(place)
-            with whole(arrays) as partial, partial.open("wb") as file:
-                np.savez(file, **found.arrays)  # type: ignore[arg-type]
-            # With its facts in place, the step is taken.
-            runs.write_json(facts, to_dict(replace(found.facts, seconds=round(time.monotonic() - begun, 1))))
-            place.checkpoint.unlink(missing_ok=True)
+            with held(self.path(name, "lock")) as mine:
+                if not mine:
+                    return None
+                if not self.taken(name):
+                    self._make(name, make)
+        facts, arrays = self.path(name, "json"), self.path(name, "npz")
         with reading(arrays):
             kept = from_dict(StepFacts, runs.read_json(facts), f"{facts}: ", AGAIN)
             if kept.seconds is None:
                 raise InputError(f"{facts}: it says nothing of a step; {AGAIN}")
             return StepResult(facts=kept, arrays=read_arrays(arrays))
+
+    def _make(self, name: str, make: Callable[[Place], StepResult]) -> None:
+        begun = time.monotonic()
+        place = Place(
+            fabric=self.fabric,
+            checkpoint=self.path(name, "safetensors"),
+            checkpoint_seconds=self._checkpoint_seconds,
+            progress=self.progress,
+        )
+        found = make(place)
+        with whole(self.path(name, "npz")) as partial, partial.open("wb") as file:
+            np.savez(file, **found.arrays)  # type: ignore[arg-type]
+        # With its facts in place, the step is taken.
+        facts = replace(found.facts, seconds=round(time.monotonic() - begun, 1))
+        runs.write_json(self.path(name, "json"), to_dict(facts))
+        place.checkpoint.unlink(missing_ok=True)

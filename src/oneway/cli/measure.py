@@ -90,10 +90,12 @@ def audit(
     control: Path | None = None,
     verifier: Paths = (),
     fail_above: Settings = (),
+    thorough: bool = False,
     images: bool = False,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
+    jobs: int | None = None,
 ) -> None:
     """Audit any encoder: what does someone learn who steals its features? Runs every attack; minutes to hours.
 
@@ -112,15 +114,20 @@ def audit(
             attackers train with the first ones but never the last, and the worst counts that a judge sees of attackers
             who did not train with it.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
+        thorough: Train every decoder, the strongest three times, and the whole panel on the task's decisions: several
+            times as long. Whoever signs for a figure should.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
         set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan, --set seeds=3, or
             --set renewed=OTHER_RUN, an encoder of another seed that features are linked across to.
         show_config: Only print every field of the configuration as it would be used; all else may be left out.
         resume: Continue an audit that was interrupted.
+        jobs: Attacks at a time, each in a process of its own, of one to two gigabytes; by default one a processor, four
+            at most, where the audit takes minutes and no GPU.
     """
     from oneway.auditing.audit import audit as run_audit
     from oneway.auditing.config import AuditConfig
+    from oneway.auditing.config import thorough as thoroughly
     from oneway.config import override
     from oneway.data.packed import Pack
     from oneway.judges.identification import open_verifiers
@@ -130,7 +137,7 @@ def audit(
     from oneway.shipping.contract import is_bundle
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
-    config = override(AuditConfig(), pairs(set))
+    config = override(thoroughly() if thorough else AuditConfig(), pairs(set))
     if show_config:
         show(config)
         return
@@ -152,6 +159,7 @@ def audit(
         verifier=open_verifiers(pack, verifier),
         images=images,
         resume=resume,
+        jobs=jobs,
     )
     _say(report, out)
     if limits:

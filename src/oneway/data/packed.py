@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -200,6 +200,10 @@ class Pack:
             counts={split: said.splits[split].images for split in SPLITS},
             pixels=pixels,
         )
+
+    def __reduce__(self) -> tuple[Callable[[Path], Pack], tuple[Path]]:
+        """Open the folder again where it is sent to another process."""
+        return Pack.open, (self.path.absolute(),)
 
     def kind(self, attribute: str) -> Kind:
         """Say of which kind an attribute is."""

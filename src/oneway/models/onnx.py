@@ -71,9 +71,13 @@ class Graph:
                 f"{kind} {str(path)!r} has {len(inputs)} inputs ({', '.join(i.name for i in inputs) or 'none'}); "
                 "it must have one, the pictures: export it with the others held constant"
             )
-        self.path, self._name = path, f"{kind} {str(path)!r}"
+        self.path, self._kind, self._name = path, kind, f"{kind} {str(path)!r}"
         self.input: Any = inputs[0]
         self.outputs: list[Any] = self._session.get_outputs()
+
+    def __reduce__(self) -> tuple[type[Graph], tuple[Path, str]]:
+        """Open the file again where it is sent to another process."""
+        return Graph, (self.path.absolute(), self._kind)
 
     def run(self, rows: NDArray[Any], output: str) -> NDArray[Any]:
         """Map rows (n, ...) to the output of that name, (n, ...), in the batches that the graph fixes, if it does.

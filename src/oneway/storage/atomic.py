@@ -144,20 +144,38 @@ def hold(folder: Path) -> Iterator[None]:
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         with _opened(folder) as descriptor:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not _lock(descriptor):
                 raise InputError(
                     f"{folder} is being written by another process; wait for its end, or choose another --out"
-                ) from error
-            except OSError:  # no locks on this file system
-                pass
+                )
             check_writable(folder)
             yield
     finally:
         for each in missing:
             with suppress(OSError):
                 each.rmdir()
+
+
+@contextmanager
+def held(path: Path) -> Iterator[bool]:
+    """Hold the file `path`, made if need be, as long as the block lasts; says whether no other process does.
+
+    The lock is the system's, as that of `hold`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb") as file:
+        yield _lock(file.fileno())
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file or folder, unless another process has; where the file system has no locks, it is granted."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def clear(folder: Path) -> None:
