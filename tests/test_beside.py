@@ -94,9 +94,9 @@ def test_attackers_that_train_begin_first_and_after_what_they_go_on_from() -> No
 
 def test_what_cannot_be_sent_to_another_process_is_refused(work: Work) -> None:
     work.victim.encoder.own = lambda pictures: pictures  # type: ignore[union-attr]
-    with pytest.raises(oneway.InputError, match=r"jobs is 2, and what is audited cannot be sent .*; leave it at 1"):
-        with side_by_side(work, 2):
-            pass
+    message = r"jobs is 2, and what is audited cannot be sent .*; leave it at 1"
+    with pytest.raises(oneway.InputError, match=message), side_by_side(work, 2):
+        pass
 
 
 def test_fewer_than_one_process_is_refused(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:
