@@ -1,4 +1,4 @@
-"""The examples of the README run as they stand."""
+"""The examples of the README, and of the pages that it sends readers to, run as they stand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import oneway
 from oneway import cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-MEASURED = (Path(__file__).parents[1] / "docs" / "measured.md").read_text()
+MEASURED, USAGE, PYTHON = (
+    (Path(__file__).parents[1] / "docs" / f"{page}.md").read_text() for page in ("measured", "usage", "python")
+)
 
 
 def blocks(language: str, text: str = README) -> list[str]:
@@ -29,7 +31,7 @@ def test_the_python_example_runs(
     capsys: pytest.CaptureFixture[str],
     defaults: Callable[..., None],
 ) -> None:
-    example = "".join(blocks("python"))
+    example = "".join(blocks("python", PYTHON))
     (tmp_path / "faces64").symlink_to(pack.path)
     monkeypatch.chdir(tmp_path)
     # The budgets alone are made small; every call and every name is the example's.
@@ -37,7 +39,7 @@ def test_the_python_example_runs(
     defaults("oneway.judges.identification.IdentificationConfig", steps=2, width=0.125)
     short, count = re.subn(r"steps=\d+", "steps=2", example)
     assert count == 1
-    exec(compile(short, "README.md", "exec"), {})
+    exec(compile(short, "python.md", "exec"), {})
     printed = capsys.readouterr().out.strip()
     assert "face similarity ↓" in printed
     assert re.fullmatch(r"-?\d\.\d{3} \[-?\d\.\d{3}, -?\d\.\d{3}\]", printed.splitlines()[-1])
@@ -59,7 +61,8 @@ def test_the_install_section_says_what_the_package_says_of_itself() -> None:
 
 
 def commands() -> list[str]:
-    lines = [line.split("#")[0].strip() for block in blocks("") + blocks("", MEASURED) for line in block.splitlines()]
+    shown = [block for page in (README, USAGE, MEASURED) for block in blocks("", page)]
+    lines = [line.split("#")[0].strip() for block in shown for line in block.splitlines()]
     kept = dict(
         re.findall(r'^([A-Z]+)="(.*)"$', "\n".join(lines), flags=re.MULTILINE)
     )  # the shell's, used below as $NAME
@@ -87,6 +90,12 @@ def test_the_readme_takes_its_figures_from_where_they_were_measured() -> None:
     figures = re.findall(r"\d\.\d+ \[\d\.\d+, \d\.\d+\]", section)
     assert len(figures) == 6
     assert [figure for figure in figures if figure not in MEASURED] == []
+
+
+def test_the_readme_is_short_and_sends_readers_to_pages_that_are_there() -> None:
+    assert len(README.splitlines()) <= 120
+    linked = re.findall(r"\]\(((?!https:)[^)#]+)\)", README)
+    assert [page for page in linked if not (Path(__file__).parents[1] / page).exists()] == []
 
 
 def test_the_readme_shows_commands() -> None:
