@@ -157,6 +157,9 @@ def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path, caplog: pytest
     assert "4 files are no images and are passed over: 2 .heic (3.heic, ...)" in caplog.text
     assert "1 .txt (a/notes.txt)" in caplog.text
     assert "1 without a suffix (LICENSE)" in caplog.text
+    assert "--labels" not in caplog.text
+    folder.read(root)
+    assert f"; if {labels} holds labels, give it with --labels" in caplog.text
     (root / "a" / "1.jpg").unlink()
     with pytest.raises(InputError, match=r"holds no image .*beside 2 \.heic \(3\.heic, \.\.\.\)"):
         folder.read(root)

@@ -139,11 +139,11 @@ def test_utility_in_one_line() -> None:
     line = utility_line(Utility(value=each, each={"Smiling": each, "Male": each}))
     assert line == "mean MCC of 2 attributes on 30 test people: 0.650 [0.600, 0.700] (floor: 0)"
     for unknown, shown in (
-        (30, "30 test pictures of unknown people"),
+        (30, "30 test pictures"),
         (4, "26 test people and 4 test pictures of unknown people"),
     ):
         line = utility_line(Utility(value=each, each={"Smiling": each}), unknown)
-        assert line.startswith(f"mean MCC of 1 attributes on {shown}: 0.650")
+        assert line.startswith(f"mean MCC of 1 attributes on {shown}: 0.650 ")
 
 
 def test_a_verifier_in_one_line() -> None:

@@ -51,8 +51,10 @@ def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layout
         **layout.further(),
     )
     parts = (made.private, made.public, made.validation, made.test)
-    counts = ", ".join(f"{part.split} {len(part)} of {_people(part)}" for part in parts)
+    counts = ", ".join(f"{part.split} {len(part)}{_people(part)}" for part in parts)
     summary = f"{made.path}: {said(made.attributes, made.classes, made.numbers)}; pictures: {counts}"
+    if made.num_unknown() == sum(map(len, parts)):
+        summary += "; which belong to one person, or to one of whatever else, is unknown, so they may be in two parts"
     console().print(summary, soft_wrap=True)
 
 
@@ -60,8 +62,8 @@ def _people(part: Part) -> str:
     """Say how many people a part shows, as far as that is known."""
     known, unknown = part.num_people - part.num_unknown, part.num_unknown
     if not unknown:
-        return f"{known} people"
-    return f"{known} people and {unknown} pictures of unknown people" if known else "unknown people"
+        return f" of {known} people"
+    return f" of {known} people and {unknown} of unknown people" if known else ""
 
 
 def _defences() -> str:

@@ -163,7 +163,7 @@ def utility_line(utility: Utility, unknown: int = 0) -> str:
     if mean.n > unknown:
         shown.append(f"{mean.n - unknown} test people")
     if unknown:
-        shown.append(f"{unknown} test pictures of unknown people")
+        shown.append(f"{unknown} test pictures" + (" of unknown people" if shown else ""))
     further = "".join(f"; {title} {figure}" for title, figure in utility.further.items())
     return f"{utility.whole} on {_listed(shown)}: {mean} (floor: 0){further}"
 

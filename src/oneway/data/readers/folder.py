@@ -17,6 +17,7 @@ from oneway.data.columns import simplest
 from oneway.data.picture import CROPS, SUFFIXES
 from oneway.data.readers.labels import (
     IDENTITY_COLUMNS,
+    TABLES,
     attributes,
     chosen,
     partition_of,
@@ -139,7 +140,11 @@ def _images(root: Path, labels: Path | None) -> tuple[str, ...]:
             f"{root}: holds no image ({', '.join(SUFFIXES)}){beside}; give the folder that holds the images"
         )
     if others:
-        log.warning("%s: %d files are no images and are passed over: %s", root, len(others), passed_over(others))
+        tables = [name for name in others if Path(name).suffix.lower() in TABLES] if labels is None else []
+        hint = f"; if {root / tables[0]} holds labels, give it with --labels" if tables else ""
+        log.warning(
+            "%s: %d files are no images and are passed over: %s%s", root, len(others), passed_over(others), hint
+        )
     return tuple(sorted(found))
 
 

@@ -28,6 +28,8 @@ SPLIT_NAMES = {name: name for name in PARTITIONS} | {
     "testing": "test",
 }
 """What the parts of a given split are called, in columns and in folders."""
+TABLES = (".parquet", ".csv", ".tsv")
+"""Suffixes of tables of labels."""
 DELIMITERS = ",;\t|"
 _KINDS = 8  # of files that are named when they are passed over
 # What false and true are called, in the order they are tried.
