@@ -27,12 +27,13 @@ from oneway.data.batches import Batches
 from oneway.data.packed import Pack
 from oneway.data.prepare import prepare
 from oneway.data.source import synthetic_source
+from oneway.devices import has_bf16
 from oneway.models.decoder import mirror
 from oneway.models.noise import Noisy
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.run import build
 from oneway.protection.train import Training
-from oneway.runtime import RuntimeConfig, has_bf16, launch
+from oneway.runtime import RuntimeConfig, launch
 from oneway.storage import runs
 from oneway.tasks.registry import task_of
 

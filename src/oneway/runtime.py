@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from oneway.config import Count, NotNegative, checked
 from oneway.console import console
+from oneway.devices import chosen
 from oneway.errors import DivergedError, InputError, LostError
 
 Precision = Literal["auto", "32", "bf16"]
@@ -45,16 +46,6 @@ class RuntimeConfig:
     checkpoint_seconds: NotNegative = 20.0
 
 
-def has_bf16(device: str) -> bool:
-    """Say whether `device` multiplies bf16 matrices with instructions of its own."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_tile"))
-    return False
-
-
 def launch(config: RuntimeConfig) -> Fabric:
     """Start the processes and give this one's Fabric; under torchrun, its processes are taken.
 
@@ -62,16 +53,7 @@ def launch(config: RuntimeConfig) -> Fabric:
         InputError: for a device that this machine lacks, or a number of processes that cannot be.
 
     """
-    device: str = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(device, False):
-        here = [name for name, there in available.items() if there]
-        raise InputError(f"device {device!r} is not available on this machine; it has {', '.join(here)}")
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if has_bf16(device) else "32"
+    device, precision = chosen(config.device, config.precision)
     # torchrun says how many processes it has started here, and in all.
     processes = _count("LOCAL_WORLD_SIZE", config.devices)
     everywhere = _count("WORLD_SIZE", processes * config.num_nodes)
