@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ FLAGS = {
         "--task",
         "--steps",
         "--seed",
+        "--device",
         "--defence",
         "--set",
         "--show-config",
@@ -49,6 +51,7 @@ FLAGS = {
         "--control",
         "--verifier",
         "--steps",
+        "--seed",
         "--device",
         "--images",
         "--set",
@@ -62,13 +65,17 @@ FLAGS = {
         "--control",
         "--verifier",
         "--fail-above",
+        "--summary",
         "--thorough",
+        "--seed",
+        "--device",
         "--images",
         "--set",
         "--show-config",
         "--resume",
         "--jobs",
     },
+    "compare": {"--out", "--summary", "--fail-if-worse", "--margin"},
     "export": {"--out", "--data", "--bits", "--key"},
     "card": {"--audit", "--key"},
     "verify-bundle": {"--key"},
@@ -101,6 +108,8 @@ FLAGS = {
     },
     "verifier": {"--out", "--steps", "--seed", "--device", "--set"},
     "demo": {"--out", "--seed"},
+    "doctor": set(),
+    "completion": set(),
 }
 """Every flag there is. A new one needs a reason: a field of a configuration is reached by --set."""
 
@@ -127,13 +136,13 @@ def oneway_says(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("command", FLAGS)
-def test_the_flags_of_a_command_are_these_and_at_most_twelve(oneway_says: Run, command: str) -> None:
+def test_the_flags_of_a_command_are_these_and_at_most_fifteen(oneway_says: Run, command: str) -> None:
     code, out, _ = oneway_says(*command.split(), "--help")
     shown = re.findall(r"^[│ ] (?:-\w, )?(--[a-z][a-z-]*)", out, flags=re.MULTILINE)
     assert code == 0
     assert len(shown) == len(set(shown))
     assert set(shown) - {"--help"} == FLAGS[command]
-    assert len(FLAGS[command]) <= 12
+    assert len(FLAGS[command]) <= 15
 
 
 def listed(help: str) -> list[str]:
@@ -245,6 +254,8 @@ def spoiled(early: oneway.Run, tmp_path: Path) -> Path:
         ("audit --features NOWHERE --out OUT", "name it with --data"),
         ("audit --features NOWHERE --data PACK --out OUT --verifier JUDGE", "NOWHERE"),
         ("audit --data PACK --out OUT --verifier JUDGE", "give either an encoder"),
+        ("compare", "a comparison takes two audits or more, not 0: oneway compare BEFORE AFTER"),
+        ("compare NOWHERE OUT", "results.json does not exist; give the --out of a finished `oneway audit"),
         ("verifier NOWHERE --out OUT", "not a pack"),
         ("verifier PACK --out JUDGE", "exists; choose another --out, or delete it"),
         ("verifier PACK --out OUT --set stepps=1", "setting 'stepps' does not exist; did you mean 'steps'"),
@@ -312,7 +323,23 @@ def test_an_interrupt_says_how_to_go_on(
     code, _, errors = oneway_says(*arguments)
     assert code == 130
     assert len(errors.splitlines()) == 1 + resumes, "what an unfinished folder keeps is said where there is one"
-    assert ("--resume" in errors) == resumes, "only a command that has the flag may be told to use it"
+    ways = {
+        "protect": f"stopped; go on: oneway protect {pack.path} --out run --resume",
+        "demo": "stopped; go on: oneway demo",
+    }
+    assert errors.splitlines()[0] == ways[command], "only a command that has the flag may be told to use it"
+
+
+@pytest.mark.parametrize(("asked_for", "seen"), [([], 0), (["default"], 1)])
+def test_warnings_of_libraries_reach_nobody_who_did_not_ask_for_them(
+    oneway_says: Run, monkeypatch: pytest.MonkeyPatch, asked_for: list[str], seen: int
+) -> None:
+    monkeypatch.setattr("oneway.demo.demo", lambda *_, **__: warnings.warn("old", FutureWarning, stacklevel=1))
+    monkeypatch.setattr(sys, "warnoptions", asked_for)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        assert oneway_says("demo")[0] == 0
+    assert len(caught) == seen
 
 
 class AskedError(Exception):
@@ -335,6 +362,22 @@ def asked(monkeypatch: pytest.MonkeyPatch, pack: oneway.Pack) -> Callable[..., P
         return config
 
     return give
+
+
+@pytest.mark.parametrize(("flags", "named"), [((), None), (("--out", "there"), "there")])
+def test_an_audit_of_a_run_lies_in_it_unless_it_is_named(
+    monkeypatch: pytest.MonkeyPatch, early: oneway.Run, control: Attacked, flags: tuple[str, ...], named: str | None
+) -> None:
+    def ask(_: oneway.Run, **given: Any) -> None:
+        raise AskedError(given)
+
+    monkeypatch.setattr("oneway.auditing.audit.audit", ask)
+    judge = control.path.parent / "judge.safetensors"
+    with pytest.raises(AskedError) as error:
+        cli.main(["audit", str(early.path), "--verifier", str(judge), "--seed", "3", "--device", "cpu", *flags])
+    given = error.value.args[0]
+    assert given["out"] == (early.path / "audit" if named is None else Path(named))
+    assert (given["config"].seed, given["config"].runtime.device) == (3, "cpu")
 
 
 def test_the_presets_are_what_they_are_called(asked: Callable[..., ProtectConfig]) -> None:

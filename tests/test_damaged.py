@@ -31,7 +31,7 @@ from conftest import Once
 from damaged import CONFIG, SIZE, build_house, question, victim, write_network
 from oneway.auditing.control import open_control
 from oneway.auditing.steps import Steps
-from oneway.cli.compare import recommend
+from oneway.cli.sweep import recommend
 from oneway.data.batches import load
 from oneway.data.dump import read_dump
 from oneway.data.duplicates import duplicates

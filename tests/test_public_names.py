@@ -55,6 +55,7 @@ def test_the_public_names_are_these() -> None:
         "RuntimeConfig",
         "attack",
         "audit",
+        "compare",
         "export",
         "load_encoder",
         "open_verifier",

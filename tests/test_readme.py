@@ -104,6 +104,7 @@ def test_the_readme_shows_commands() -> None:
         "protect",
         "attack",
         "audit",
+        "compare",
         "export",
         "card",
         "serve",

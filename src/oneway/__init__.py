@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from oneway.attacks.inversion import InversionConfig as InversionConfig
     from oneway.auditing.attack import attack as attack
     from oneway.auditing.audit import audit as audit
+    from oneway.auditing.comparison import compare as compare
     from oneway.auditing.config import AuditConfig as AuditConfig
     from oneway.data.packed import Pack as Pack
     from oneway.data.prepare import prepare as prepare
@@ -47,6 +48,7 @@ _HOMES = {
     "RuntimeConfig": "oneway.runtime",
     "attack": "oneway.auditing.attack",
     "audit": "oneway.auditing.audit",
+    "compare": "oneway.auditing.comparison",
     "export": "oneway.shipping.export",
     "load_encoder": "oneway.protection.loaded",
     "open_verifier": "oneway.judges.identification",

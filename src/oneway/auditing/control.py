@@ -81,7 +81,7 @@ def _read_audit(path: Path, victim: Victim, asked: Question) -> AuditReport:
     """Read the audit of a control, unless it answers another question."""
     report = read_report(path, AuditReport, _command(asked))
     made = report.provenance
-    theirs, ours = ({"data": each.data.hash, "audit": _deciding(each.audit)} for each in (made, asked))
+    theirs, ours = ({"data": each.data.hash, "audit": deciding(each.audit)} for each in (made, asked))
     _compare(path, made.victim.get("protect"), victim, theirs, ours, _command(asked))
     return report
 
@@ -91,7 +91,7 @@ def _command(asked: Question) -> str:
     return f"oneway {'audit' if asked.audit.get('alone') is None else 'attack'} CONTROL --out NEW"
 
 
-def _deciding(config: Mapping[str, object]) -> dict[str, object]:
+def deciding(config: Mapping[str, object]) -> dict[str, object]:
     """Leave out where it ran, how an encoder takes pictures and what renews it, its own affairs, and what it leaves."""
     question = without(config, "runtime", "pixels", "output", "renewed")
     alone = config.get("alone")
@@ -126,9 +126,21 @@ def read_scores(path: Path) -> dict[str, NDArray[Any]]:
 
     """
     if not path.is_file():
-        raise InputError(f"the control {path.parent} lacks {path.name}; make it again")
+        raise InputError(f"the audit {path.parent} lacks {path.name}; make it again")
     with reading(path):
         return read_arrays(path)
+
+
+def check_scores(path: Path, scores: Mapping[str, NDArray[Any]], num_pictures: int, made: str) -> None:
+    """Hold scores to what an audit writes; `made` is what has to be made again where they are something else.
+
+    Raises:
+        InputError: naming the first score that is not a finite number for each test picture.
+
+    """
+    for name, found in scores.items():
+        if found.shape != (num_pictures,) or found.dtype.kind not in "fiub" or not np.isfinite(found).all():
+            raise InputError(f"{path}: {name!r} is not a number for each test picture; make {made} again")
 
 
 def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
@@ -150,9 +162,7 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
     people = anonymous(victim.pack.test.identities[order])
     if not np.array_equal(stored.pop("people", people[:0]), people):
         raise InputError(f"the control {path} scored other people; make it again")
-    for name, found in stored.items():
-        if found.shape != people.shape or found.dtype.kind not in "fiub" or not np.isfinite(found).all():
-            raise InputError(f"{path / SCORES}: {name!r} is not a number for each test picture; make the control again")
+    check_scores(path / SCORES, stored, len(people), "the control")
     back = np.argsort(order)
     scores = {name: stored[name][back] for name in stored}
     pictures = None

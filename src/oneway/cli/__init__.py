@@ -5,17 +5,20 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import shlex
 import signal
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Sequence
 
 import tyro
 
-from oneway.cli.compare import benchmark, experiment, recommend
+from oneway.cli.installation import completion, doctor
 from oneway.cli.make import demo, prepare, protect, verifier
-from oneway.cli.measure import attack, audit
+from oneway.cli.measure import attack, audit, compare
 from oneway.cli.ship import card, export, serve, verify_bundle, watch
+from oneway.cli.sweep import benchmark, experiment, recommend
 from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
@@ -26,6 +29,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "protect": protect,
     "attack": attack,
     "audit": audit,
+    "compare": compare,
     "export": export,
     "card": card,
     "verify-bundle": verify_bundle,
@@ -36,7 +40,17 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "experiment": experiment,
     "verifier": verifier,
     "demo": demo,
+    "doctor": doctor,
+    "completion": completion,
 }
+
+MARKERS = (
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.DisallowNone,
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.OmitSubcommandPrefixes,
+)
+"""How the functions of commands are read."""
 
 _ATTACKERS = "the weights of attackers and the features that were stolen for them"
 KEPT = {
@@ -48,6 +62,9 @@ KEPT = {
 }
 """What an interrupted command leaves on the disk, which turns features into pictures."""
 
+RESUMED = ("prepare", *KEPT, "demo")
+"""The commands that go on where they were interrupted; all but the last take --resume."""
+
 MEASURING = ("audit", "benchmark")
 ADDED = {"oneway.attacks": "attackers", "oneway.metrics": "figures", "oneway.judges": "judges"}
 """What other packages add to what these commands measure, by entry-point group."""
@@ -56,6 +73,8 @@ ADDED = {"oneway.attacks": "attackers", "oneway.metrics": "figures", "oneway.jud
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command that the arguments name; what a user did wrong is said in one line, with exit code 2."""
     allow_every_character()
+    if not sys.warnoptions:  # what libraries say of each other is for us, who ask for it by PYTHONWARNINGS
+        warnings.simplefilter("ignore")
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if given == ["--version"]:
@@ -76,23 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             prog=f"oneway {given[0]}",
             description=_description(given[0]),
             args=given[1:],
-            config=(
-                tyro.conf.FlagCreatePairsOff,
-                tyro.conf.DisallowNone,
-                tyro.conf.OmitArgPrefixes,
-                tyro.conf.OmitSubcommandPrefixes,
-            ),
+            config=MARKERS,
         )
     except (InputError, DivergedError, LostError) as error:
         console(stderr=True).print(marked("error:", f" {_one_line(error)}", style="bold red"), soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
-        way = {
-            "demo": "give the same command again to continue",
-            **dict.fromkeys(("verifier", "export", "card", "serve", "watch"), "give the same command to start again"),
-        }
-        hint = way.get(given[0], "add --resume to the same command to continue")
-        console(stderr=True).print(f"stopped; {hint}")
+        console(stderr=True).print(f"stopped; {_way_on(given)}", soft_wrap=True)
         if given[0] in KEPT:
             left = f"until it has finished, its folder keeps {KEPT[given[0]]}; finishing removes them"
             console(stderr=True).print(left)
@@ -100,6 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # who reads has read enough, as `| head` does; what is left in the buffer goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _way_on(given: Sequence[str]) -> str:
+    """Give the line by which an interrupted command goes on, or begins again where nothing is kept."""
+    if given[0] not in RESUMED:
+        return f"start again: {shlex.join(['oneway', *given])}"
+    further = [] if given[0] == "demo" or "--resume" in given else ["--resume"]
+    return f"go on: {shlex.join(['oneway', *given, *further])}"
 
 
 def _listing() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 import tyro
 from tyro.conf import Positional
 
-from oneway.cli.options import Data, Device, Settings, pairs, required, show
+from oneway.cli.options import Data, Device, Settings, given, pairs, required, show
 from oneway.console import console
 from oneway.data.readers.layouts import Packing, layouts
 from oneway.errors import InputError
@@ -96,6 +96,7 @@ def protect(
     defence: Annotated[str | None, tyro.conf.arg(help=_defences())] = None,
     steps: int | None = None,
     seed: int | None = None,
+    device: Device | None = None,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
@@ -113,8 +114,9 @@ def protect(
         defence: NAME or NAME=STRENGTH; --help lists them.
         steps: Steps of the encoder.
         seed: Of the initial weights and of the order of the pictures.
-        set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set
-            runtime.device=cpu, --set runtime.devices=8 (processes that share every batch), --set runtime.num_nodes=2.
+        device: Where to train; by default a GPU if there is one.
+        set: Any other field of the configuration, as in config.json: --set network.width=0.5, --set runtime.devices=8
+            (processes that share every batch), --set runtime.num_nodes=2.
         show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.
         resume: Continue a run that was interrupted.
     """
@@ -127,16 +129,11 @@ def protect(
     from oneway.report.table import utility_line
     from oneway.runtime import is_first
 
-    given = {
-        "network.cut": cut,
-        "task": task,
-        "steps": steps,
-        "seed": seed,
-    }
+    flags = {"network.cut": cut, "task": task, "steps": steps, "seed": seed, "runtime.device": device}
     config = PRESETS[preset]()
     if defence is not None:
         config = prescribe(config, *read_recipe(defence))
-    config = override(config, {name: value for name, value in given.items() if value is not None})
+    config = override(config, given(flags))
     config = override(config, pairs(set))
     if show_config:
         show(config)
@@ -180,8 +177,7 @@ def verifier(
     if out.exists():
         raise InputError(f"{out} exists; choose another --out, or delete it")
     pack = Pack.open(data)
-    given = {"seed": seed, **({} if steps is None else {"steps": steps}), **pairs(set)}
-    config = override(IdentificationConfig(), given)
+    config = override(IdentificationConfig(), {**given({"seed": seed, "steps": steps}), **pairs(set)})
     made = identify(pack, out, config, runtime=RuntimeConfig(device=device))
     console().print(verifier_line(Judge(pack.test, pack.validation, made).report))
 

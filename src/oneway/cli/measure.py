@@ -1,4 +1,4 @@
-"""The commands that attack one encoder: by one attacker, or by all of them."""
+"""The commands that attack one encoder, by one attacker or by all of them, and that compare what they found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from oneway.cli.options import Device, Paths, Settings, pairs, required, show
+from oneway.cli.options import Device, Paths, Settings, given, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
@@ -25,6 +25,7 @@ def attack(
     control: Path | None = None,
     verifier: Path | None = None,
     steps: int | None = None,
+    seed: int | None = None,
     device: Device = "auto",
     images: bool = False,
     set: Settings = (),
@@ -44,10 +45,11 @@ def attack(
             adds; for pictures of anything a network and its weights, vgg16:FILE or timm:NAME:FILE; by default the
             pack's own, which is trained on its identities the first time.
         steps: The attacker's budget; it stops earlier when it no longer gets better.
+        seed: Of the decoder's initial weights and of the order of the pictures.
         device: Where to train.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        set: Any other field of the attack's configuration, as in config.json: --set width=4, --set seed=1, or --set
+        set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set
             keep=true, which leaves the decoder's weights.
         show_config: Only print every field of the configuration as it would be used; RUN may be left out.
         resume: Continue an attack that was interrupted.
@@ -60,7 +62,7 @@ def attack(
     from oneway.protection.run import Run
     from oneway.runtime import RuntimeConfig
 
-    config = override(InversionConfig(), {**({} if steps is None else {"max_steps": steps}), **pairs(set)})
+    config = override(InversionConfig(), {**given({"max_steps": steps, "seed": seed}), **pairs(set)})
     if show_config:
         show(config)
         return
@@ -90,12 +92,15 @@ def audit(
     control: Path | None = None,
     verifier: Paths = (),
     fail_above: Settings = (),
+    summary: Path | None = None,
     thorough: bool = False,
     images: bool = False,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
     jobs: int | None = None,
+    seed: int | None = None,
+    device: Device | None = None,
 ) -> None:
     """Audit any encoder: what does someone learn who steals its features? Runs every attack; minutes to hours.
 
@@ -104,7 +109,7 @@ def audit(
 
     Args:
         victim: The folder of a finished `oneway protect`, the bundle of an `oneway export`, or an ONNX file.
-        out: The new audit's folder.
+        out: The new audit's folder; of a run RUN/audit by default.
         features: Stored features (npz, Parquet, safetensors, or a folder of them) instead of an encoder.
         data: The pack to audit on; a run's own by default.
         control: The unprotected run, or the audit of an unprotected encoder, to compare with.
@@ -114,6 +119,8 @@ def audit(
             attackers train with the first ones but never the last, and the worst counts that a judge sees of attackers
             who did not train with it.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
+        summary: File for the verdict and its figures in Markdown, as a pull request shows it; none by default. To the
+            file that GITHUB_STEP_SUMMARY names it is appended.
         thorough: Train every decoder, the strongest three times, and the whole panel on the task's decisions: several
             times as long. Whoever signs for a figure should.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
@@ -124,6 +131,8 @@ def audit(
         resume: Continue an audit that was interrupted.
         jobs: Attacks at a time, each in a process of its own, of one to two gigabytes; by default one a processor, four
             at most, where the audit takes minutes and no GPU.
+        seed: Of all that is drawn at random, but for noise that protects.
+        device: Where to train.
     """
     from oneway.auditing.audit import audit as run_audit
     from oneway.auditing.config import AuditConfig
@@ -134,17 +143,20 @@ def audit(
     from oneway.protection.run import Run
     from oneway.report.junit import write_junit
     from oneway.report.limits import check_limits, read_limits
+    from oneway.report.summary import audit_summary, write_summary
     from oneway.shipping.contract import is_bundle
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
-    config = override(thoroughly() if thorough else AuditConfig(), pairs(set))
+    flags = given({"seed": seed, "runtime.device": device})
+    config = override(thoroughly() if thorough else AuditConfig(), {**flags, **pairs(set)})
     if show_config:
         show(config)
         return
-    out = required(out, "--out")
+    trained = victim is not None and victim.suffix.lower() != ".onnx" and not is_bundle(victim)
+    home = victim / "audit" if trained and victim is not None and out is None else required(out, "--out")
     pack = None if data is None else Pack.open(data)
     opened: Run | Path | None = victim
-    if victim is not None and victim.suffix.lower() != ".onnx" and not is_bundle(victim):
+    if trained and victim is not None:
         opened = Run.open(victim, pack)
         pack = opened.pack
     if pack is None:
@@ -154,21 +166,70 @@ def audit(
         features=features,
         data=pack,
         control=control,
-        out=out,
+        out=home,
         config=config,
         verifier=open_verifiers(pack, verifier),
         images=images,
         resume=resume,
         jobs=jobs,
     )
-    _say(report, out)
-    if limits:
-        checks = check_limits(report, limits)
-        write_junit(out / "junit.xml", checks)
-        for check in checks:
-            console().print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
-        if not all(check.passed for check in checks):
-            sys.exit(3)
+    _say(report, home)
+    checks = check_limits(report, limits)
+    if summary is not None:
+        write_summary(summary, audit_summary(report, checks))
+    if checks:
+        write_junit(home / "junit.xml", checks)
+    for check in checks:
+        console().print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
+    if not all(check.passed for check in checks):
+        sys.exit(3)
+
+
+def compare(
+    audits: Positional[Annotated[tuple[Path, ...], arg(metavar="AUDIT")]],
+    /,
+    *,
+    out: Path | None = None,
+    summary: Path | None = None,
+    fail_if_worse: bool = False,
+    margin: Settings = (),
+) -> None:
+    """Compare finished audits: is the new encoder worse than the last? Every figure with the interval of its change.
+
+    Changes are paired by test pictures, so audits must be of one pack, by the same judges, with the same settings.
+    docs/compare.md says how to read it.
+
+    Args:
+        audits: Folders of finished audits, the one to compare with first.
+        out: File for the comparison as a page; none by default.
+        summary: File for the comparison in Markdown, as a pull request shows it; none by default. To the file that
+            GITHUB_STEP_SUMMARY names it is appended.
+        fail_if_worse: End with exit code 3 where a figure of privacy is worse than the first audit's, by the lower end
+            of the interval of the change.
+        margin: By how much it may be worse: AMOUNT for every figure that runs to 1, NAME=AMOUNT for one, in its unit.
+    """
+    from oneway.auditing.comparison import compare as compare_audits
+    from oneway.report.comparison import read_margins
+    from oneway.report.comparison_page import write_comparison
+    from oneway.report.comparison_table import comparison_table
+    from oneway.report.summary import comparison_summary, write_summary
+
+    margins, said = read_margins(margin), console()
+    found = compare_audits(*audits)
+    said.print(comparison_table(found))
+    if out is not None:
+        write_comparison(found, out)
+        said.print(f"page: {out}", soft_wrap=True)
+    checks = found.checks(margins) if fail_if_worse else []
+    if summary is not None:
+        write_summary(summary, comparison_summary(found, checks))
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        said.print(marked("FAILED", f": {check.message}"), soft_wrap=True)
+    if failed:
+        sys.exit(3)
+    if checks:
+        said.print(f"passed: none of {len(checks)} figures is worse", soft_wrap=True)
 
 
 def _say(report: AuditReport, out: Path) -> None:

@@ -33,8 +33,14 @@ def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, str]:
     given = [setting.partition("=") for setting in settings]
     for name, equals, _ in given:
         if not equals:
-            raise InputError(f"{flag} takes NAME=VALUE, not {name!r}")
+            named = "; --show-config prints every NAME" if flag == "--set" else ""
+            raise InputError(f"{flag} takes NAME=VALUE, not {name!r}{named}")
     return {name: value for name, _, value in given}
+
+
+def given(flags: Mapping[str, object]) -> dict[str, object]:
+    """Keep the flags that were given, by the names of the fields that they set."""
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def required(value: Given | None, name: str) -> Given:

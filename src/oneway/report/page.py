@@ -29,7 +29,7 @@ from oneway.storage.runs import flat
 Pixels = NDArray[np.uint8]
 
 
-def _unbroken(label: str) -> str:
+def unbroken(label: str) -> str:
     """Keep an arrow with the word before it, and numbers like 1e-3 on one line."""
     return label.replace(" ↓", "\u00a0↓").replace(" ↑", "\u00a0↑").replace("e-", "e\N{NON-BREAKING HYPHEN}")
 
@@ -37,7 +37,7 @@ def _unbroken(label: str) -> str:
 LEAKS = {
     "picture_similarity": "the {face}, redrawn ({similarity})",
     "feature_similarity": "the {face}, as a judge describes it (feature similarity)",
-    "linkage": _unbroken("{who} it is, matched to {same} (linkage at FAR 1e-3)"),
+    "linkage": unbroken("{who} it is, matched to {same} (linkage at FAR 1e-3)"),
 }
 """What can leak, and the score that its share is of."""
 
@@ -109,7 +109,7 @@ def environment() -> Environment:
     written = (figure.number, figure.value, figure.interval, figure.count, figure.duration, figure.tick)
     environment.filters |= {function.__name__: function for function in written}
     environment.filters |= {"by_value": _by_value, "durations": _durations, "settings": _settings, "uri": uri}
-    environment.filters["inferred"] = _inferred
+    environment.filters |= {"inferred": _inferred, "unbroken": unbroken, "sentence": _sentence}
     environment.tests |= {"refused": figure.refused, "measured": figure.measured, "estimate": _is_estimate}
     environment.globals |= {
         "axis": figure.axis,
@@ -128,8 +128,13 @@ def environment() -> Environment:
     return environment
 
 
+def _sentence(text: str) -> str:
+    """Let a remark begin like a sentence; unlike jinja's own filter this keeps the case of the rest."""
+    return text[:1].upper() + text[1:]
+
+
 def _titles() -> dict[str, str]:
-    return {name: _unbroken(metric.title) for name, metric in metrics().items()}
+    return {name: unbroken(metric.title) for name, metric in metrics().items()}
 
 
 def _is_estimate(value: object) -> bool:
@@ -138,7 +143,7 @@ def _is_estimate(value: object) -> bool:
 
 def _labels(attack: str) -> dict[str, str]:
     """Give the labels of an attack's figures by name, each with an arrow towards what is safer."""
-    return {name: _unbroken(metric.label) for name, metric in metrics().items() if metric.attack == attack}
+    return {name: unbroken(metric.label) for name, metric in metrics().items() if metric.attack == attack}
 
 
 def _by_value(figures: Mapping[str, figure.Figure]) -> list[tuple[str, figure.Figure]]:
