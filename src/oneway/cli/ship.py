@@ -120,7 +120,9 @@ def serve(
         from oneway.serving.config import ServeConfig
         from oneway.serving.server import serve as run
     except ModuleNotFoundError as error:
-        raise InputError(f"the server needs {error.name}, which is not installed; install oneway[serve]") from error
+        raise InputError(
+            f"the server needs {error.name}, which is not installed; install oneway[serve] as `oneway doctor` says"
+        ) from error
     run(bundle, host=host, port=port, token_file=token_file, web=web, config=override(ServeConfig(), pairs(set)))
 
 

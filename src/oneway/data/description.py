@@ -32,7 +32,7 @@ from oneway.storage.inputs import read_object
 FORMAT: Literal[1] = 1
 IMAGES, DESCRIPTION = "images.npy", "pack.json"
 LABELS: Literal["labels.parquet"] = "labels.parquet"
-REMEDY = "prepare the pack again"
+REMEDY = "prepare the pack again, by oneway prepare"
 
 
 @record

@@ -6,7 +6,6 @@ on private pictures, the task, and to make the decoder fail. Each step holds the
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from oneway import losses
 from oneway.models.classifier import Classifier
 from oneway.models.decoder import Decoder
 from oneway.models.perceptual import Distance
+from oneway.progress import note
 from oneway.runtime import lay_out
 
 
@@ -58,10 +58,9 @@ def player(fabric: Fabric, network: Network, learning_rate: float, weight_decay:
         if fabric.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         else:
-            warnings.warn(
+            note(
                 "batch normalisation sees each process's part of the batch alone, so the result depends on their "
-                "number; set network.norm=group for one that does not",
-                stacklevel=2,
+                "number; set network.norm=group for one that does not"
             )
     network = lay_out(network.train(), fabric.device)
     optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)

@@ -147,7 +147,9 @@ def _write(network: nn.Module, example: Tensor, path: Path, taken: str, given: l
     try:
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise InputError("onnxscript, which torch exports by, is not installed; install oneway[export]") from error
+        raise InputError(
+            "onnxscript, which torch exports by, is not installed; install oneway[export] as `oneway doctor` says"
+        ) from error
     network = copy_network(network).eval().requires_grad_(False)
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # torch logs whole graphs; what fails is said below

@@ -32,7 +32,9 @@ def bill(contract: Contract, name: str, files: Mapping[str, str]) -> str:
         from cyclonedx.output.json import JsonV1Dot6
         from packageurl import PackageURL
     except ImportError as error:
-        raise InputError("a bundle's bill of materials needs cyclonedx-python-lib; install oneway[export]") from error
+        raise InputError(
+            "a bundle's bill of materials needs cyclonedx-python-lib; install oneway[export] as `oneway doctor` says"
+        ) from error
 
     def hashed(sha256: str) -> list[HashType]:
         return [HashType(alg=HashAlgorithm.SHA_256, content=sha256)]

@@ -54,7 +54,9 @@ def _read(path: Path, kind: str) -> Any:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
     except ImportError as error:
-        raise InputError("signing needs cryptography; install oneway[export], or leave out --key") from error
+        raise InputError(
+            "signing needs cryptography; install oneway[export] as `oneway doctor` says, or leave out --key"
+        ) from error
     way = "make one with `openssl genpkey -algorithm ed25519`, its public half with `openssl pkey -pubout`"
     try:
         content = regular(path).read_bytes()

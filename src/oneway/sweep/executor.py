@@ -152,7 +152,9 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("Ray is not installed; install oneway[ray], or leave executor.kind at local") from error
+        raise InputError(
+            "Ray is not installed; install oneway[ray] as `oneway doctor` says, or leave executor.kind at local"
+        ) from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody is told what is trained here
     if not ray.is_initialized():
         try:

@@ -97,7 +97,9 @@ def write_metrics(report: WatchReport, path: Path) -> None:
     try:
         from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
     except ImportError as error:
-        raise InputError("--metrics needs prometheus-client; install oneway[serve], or leave it out") from error
+        raise InputError(
+            "--metrics needs prometheus-client; install oneway[serve] as `oneway doctor` says, or leave it out"
+        ) from error
     registry = CollectorRegistry()
 
     def gauge(name: str, about: str, *labels: str) -> Gauge:

@@ -140,7 +140,9 @@ def _open(path: str, split: str | None) -> Opened:
     try:
         import datasets
     except ImportError as error:
-        raise InputError("Hugging Face's datasets is not installed; install oneway[huggingface]") from error
+        raise InputError(
+            "Hugging Face's datasets is not installed; install oneway[huggingface] as `oneway doctor` says"
+        ) from error
     place = regular(Path(path))
     if (place / "dataset_dict.json").is_file() or (place / "state.json").is_file():
         return _open_dataset(path, split, datasets.load_from_disk)
