@@ -23,7 +23,7 @@ from scipy.stats import kstest
 from torch import Tensor, nn
 
 import oneway
-from conftest import AUDIT
+from conftest import AUDIT, RUNTIME
 from oneway.config import to_dict
 from oneway.data.batches import to_pictures
 from oneway.data.picture import decode
@@ -33,6 +33,7 @@ from oneway.protection.run import build
 from oneway.shipping import export as exporting
 from oneway.shipping.attach import attach
 from oneway.shipping.contract import (
+    ATTACKER,
     BROWSER,
     CARD,
     CLIENT,
@@ -47,6 +48,7 @@ from oneway.shipping.contract import (
 )
 from oneway.shipping.export import export, fitted
 from oneway.shipping.graphs import Device, Server, columns_of, noise_of, write_device, write_server
+from oneway.shipping.kept import open_attack
 from oneway.shipping.parity import Parity, read_parity
 from oneway.shipping.reference import read_reference
 from oneway.shipping.sent import Sent, logits_of, task_of
@@ -71,8 +73,14 @@ def shipped(once: Once, people: oneway.Pack, tiny: Callable[..., oneway.ProtectC
 
 
 @pytest.fixture(scope="module")
-def bundle(once: Once, shipped: oneway.Run) -> Path:
-    return once("bundle", lambda path: export(shipped, path))
+def attacked(once: Once, shipped: oneway.Run) -> Path:
+    config = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1, keep=True)
+    return once("shipped-attack", lambda path: oneway.attack(shipped, path, config, runtime=RUNTIME, progress=False))
+
+
+@pytest.fixture(scope="module")
+def bundle(once: Once, shipped: oneway.Run, attacked: Path) -> Path:
+    return once("bundle", lambda path: export(shipped, path, attack=attacked))
 
 
 @pytest.fixture
@@ -124,6 +132,33 @@ def test_a_bundle_says_what_torch_says(bundle: Path, shipped: oneway.Run) -> Non
     assert parity.pictures == len(shipped.pack.test)
     assert parity.torch.value.value == pytest.approx(shipped.report.utility.value.value, abs=0.1)  # other noise
     assert [name for name in contract.files if not (bundle / name).exists()] == []
+
+
+def test_the_attacker_of_a_bundle_draws_as_the_one_that_was_kept(
+    bundle: Path, shipped: oneway.Run, attacked: Path, tmp_path: Path
+) -> None:
+    contract, loaded = read_contract(bundle), oneway.load_encoder(shipped.path)
+    about, kept = contract.attacker, open_attack(attacked, shipped, loaded)
+    assert about is not None
+    assert about == kept.about
+    assert (about.decoder, about.pictures, about.converged) == ("mirror", len(shipped.pack.public), False)
+    report = json.loads((attacked / "results.json").read_text())
+    assert about.ssim == report["attacks"]["inversion"]["scores"]["ssim"]["value"]
+    assert about.floor == report["floors"]["mean_picture"]["ssim"]["value"]
+    levels = np.random.default_rng(0).integers(-127, 128, (5, 32)).astype(np.int8)
+    drawn = onnxruntime.InferenceSession(str(bundle / ATTACKER)).run(["picture"], {"levels": levels})[0]
+    with torch.no_grad():
+        expected = kept.decoder(torch.from_numpy(contract.quantisation.values(levels)))
+    assert (drawn.dtype, drawn.shape) == (np.uint8, (5, 32, 32, 3))
+    assert np.abs(drawn.astype(int) - (255 * expected).round().permute(0, 2, 3, 1).numpy()).max() <= 1
+    shutil.copytree(attacked, tmp_path / "attack")
+    (tmp_path / "attack" / "decoder.safetensors").unlink()
+    with pytest.raises(oneway.InputError, match=r"keeps no decoder .*: oneway attack RUN --set keep=true"):
+        open_attack(tmp_path / "attack", shipped, loaded)
+    report["provenance"]["victim"]["hash"] = "f" * 64
+    (tmp_path / "attack" / "results.json").write_text(json.dumps(report))
+    with pytest.raises(oneway.InputError, match=r"attacked run .* \(ffffffffffff\), and .* is [0-9a-f]{12}; attack"):
+        open_attack(tmp_path / "attack", shipped, loaded)
 
 
 def test_the_bill_of_materials_names_models_data_and_libraries(bundle: Path) -> None:
@@ -362,6 +397,12 @@ def _outside(folder: Path) -> None:
     (folder / CONTRACT).write_text(json.dumps(content))
 
 
+def _nobody(folder: Path) -> None:
+    """Let the contract say nothing of the attacker that is there."""
+    content = json.loads((folder / CONTRACT).read_text())
+    (folder / CONTRACT).write_text(json.dumps(content | {"attacker": None}))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -372,6 +413,7 @@ def _outside(folder: Path) -> None:
         (lambda folder: shutil.copyfile(folder / DEVICE, folder / SERVER), "is of another bundle"),
         (lambda folder: (folder / "more.txt").write_text(""), r"more\.txt is no part of the bundle"),
         (lambda folder: (folder / CONTRACT).write_text('{"format": 7}'), "is of format 7"),
+        (_nobody, r"must say whose attacker\.onnx is where there is one"),
         (_outside, r"lie in '\.\./weights', outside of the file"),
     ],
 )

@@ -26,6 +26,8 @@ from oneway.models.transformer import TransformerDecoder
 AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
 Drawing = TypeVar("Drawing", bound=AnyDecoder)
 Architecture = Literal["mirror", "residual", "transformer"]
+DECODER = "decoder.safetensors"
+"""File of the weights that are kept, where `keep` asks for it."""
 
 
 @checked

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from oneway.attacks.access import Access
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Place
-from oneway.attacks.inversion import draw_decoder, reconstruct
+from oneway.attacks.inversion import DECODER, draw_decoder, reconstruct
 from oneway.attacks.kernel import PASSES
 from oneway.attacks.linear import PICTURES
 from oneway.attacks.panel import KERNEL, Attacker, attackers
@@ -27,7 +27,6 @@ from oneway.models.perceptual import open_perceptual
 from oneway.report.values import Facts
 from oneway.storage import runs
 
-DECODER = "decoder.safetensors"
 JUDGED = ("picture_similarity", "recognised", "found_first")
 """The scores that a judge gives."""
 SHOWN = 8
@@ -101,7 +100,7 @@ def inversion(
     if attacker.config is not None and attacker.config.keep:
         runs.write_tensors(context.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
     if any(other.start == attacker.name for other in attackers().values()):
-        runs.write_tensors(context.steps.path(f"inversion {label}", "decoder.safetensors"), fitted.network.state_dict())
+        runs.write_tensors(context.steps.path(f"inversion {label}", DECODER), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network
     validation = _scores(context, place, access, decoder, pack.validation, ("mse", "picture_similarity"))
     test = _scores(context, place, access, decoder, pack.test, tuple(of_reconstructions()))
@@ -220,7 +219,7 @@ def attacker_context(
 
 def _trained_before(context: AuditContext, attacker: Attacker) -> nn.Module | None:
     """Give the decoder of an attacker that was trained before, if it was."""
-    path = context.steps.path(f"inversion {attacker.name}", "decoder.safetensors")
+    path = context.steps.path(f"inversion {attacker.name}", DECODER)
     if attacker.config is None or not path.exists():
         return None
     shape, size = context.stolen.access.shape, context.pack.size

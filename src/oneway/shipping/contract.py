@@ -13,12 +13,13 @@ from pydantic import Field
 from oneway.config import AsTuple, Count, Names, Positive, Share, Whole, checked, from_dict
 from oneway.data.picture import Fit
 from oneway.errors import InputError
+from oneway.shipping.attacker import Attacker
 from oneway.storage.inputs import file_hash, read_object
 
 FORMAT: Final = 1
 """Of the contract; one of another number is refused."""
 CONTRACT, DEVICE, SERVER, CLIENT, PARITY = "contract.json", "device.onnx", "server.onnx", "client.py", "parity.json"
-BROWSER, CARD, PAGE, MATERIALS = "client.mjs", "card.json", "card.html", "sbom.json"
+BROWSER, CARD, PAGE, MATERIALS, ATTACKER = "client.mjs", "card.json", "card.html", "sbom.json", "attacker.onnx"
 AGAIN = "make the bundle again with `oneway export`"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$")]
@@ -198,6 +199,7 @@ class Contract:
         quantisation: how they become bytes: `levels` of server.onnx, int8 (n, numbers), is these.
         columns: what is answered: `values` of server.onnx, float32 (n, all values), and `decisions`, float32
             (n, columns).
+        attacker: who draws pictures of what is sent, as attacker.onnx does; none where there is no such file.
         files: the sha256 of every file of the bundle but this one, and what is said of the bundle afterwards: the
             card and signatures.
 
@@ -211,6 +213,7 @@ class Contract:
     noise: Noise | None
     quantisation: Quantisation
     columns: Annotated[tuple[Column, ...], Field(min_length=1), AsTuple]
+    attacker: Attacker | None = None
     files: dict[Name, Sha256]
 
     def __post_init__(self) -> None:

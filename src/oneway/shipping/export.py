@@ -17,14 +17,18 @@ from torch import nn
 from oneway.config import to_dict
 from oneway.data.batches import load
 from oneway.data.description import read_description
-from oneway.data.packed import Pack, Private
+from oneway.data.packed import Pack, Part, Private
 from oneway.data.picture import CROPS
 from oneway.errors import InputError
+from oneway.models.noise import Noisy
+from oneway.models.onnx import Graph
 from oneway.models.seeded import seeded
 from oneway.protection.loaded import Loaded, load_encoder
 from oneway.protection.run import Run
 from oneway.shipping import client
+from oneway.shipping.comparison import compare
 from oneway.shipping.contract import (
+    ATTACKER,
     BROWSER,
     CLIENT,
     CONTRACT,
@@ -39,11 +43,22 @@ from oneway.shipping.contract import (
     Quantisation,
     Training,
 )
-from oneway.shipping.graphs import Device, Server, columns_of, noise_of, write_device, write_server
+from oneway.shipping.graphs import (
+    Device,
+    Inverse,
+    Server,
+    columns_of,
+    noise_of,
+    write_attacker,
+    write_device,
+    write_server,
+)
+from oneway.shipping.kept import open_attack
 from oneway.shipping.materials import bill
-from oneway.shipping.parity import Parity, compare
-from oneway.shipping.reference import write_reference
+from oneway.shipping.parity import Parity
+from oneway.shipping.reference import REFERENCE, reference_of
 from oneway.shipping.signature import read_private, sign
+from oneway.shipping.statistics import blocks
 from oneway.storage import runs
 from oneway.storage.atomic import check_place
 
@@ -58,6 +73,7 @@ def export(
     bits: Literal[4, 8] = 8,
     network: nn.Module | None = None,
     key: Path | None = None,
+    attack: Path | str | None = None,
 ) -> Parity:
     """Make a bundle of a run: two ONNX files, the contract between them, and a client; checked against torch.
 
@@ -67,6 +83,8 @@ def export(
         bits: of a level: one number is sent in so many.
         network: a module of the class that the run protects, if it is one of your own.
         key: a private key (PEM, Ed25519) to sign the contract by.
+        attack: the folder of an attack on the run that has kept its decoder, which becomes attacker.onnx: it shows
+            what a thief would draw, and turns what is sent into pictures for whoever has it.
 
     Returns:
         how near the bundle is to torch, which parity.json holds too.
@@ -83,6 +101,7 @@ def export(
     signer = None if key is None else read_private(key)
     opened = run if isinstance(run, Run) else Run.open(run)
     loaded = load_encoder(opened.path, network=network)
+    kept = None if attack is None else open_attack(Path(attack), opened, loaded)
     columns, deviation = columns_of(loaded.task), noise_of(loaded.protector.encoder)
     sent = _noisy(loaded, opened.pack.private)
     quantisation = fitted(sent, bits)
@@ -94,6 +113,8 @@ def export(
         folder.mkdir()
         write_device(device, loaded.size, folder / DEVICE)
         write_server(server, folder / SERVER)
+        if kept is not None:
+            write_attacker(Inverse(kept.decoder, loaded.shape, quantisation).eval(), folder / ATTACKER)
         shutil.copyfile(client.__file__, folder / CLIENT)
         shutil.copyfile(Path(client.__file__).with_name(BROWSER), folder / BROWSER)
         contract = Contract(
@@ -104,12 +125,13 @@ def export(
             noise=None if deviation is None else Noise(deviation=deviation),
             quantisation=quantisation,
             columns=columns,
+            attacker=None if kept is None else kept.about,
             files={},
         )
         parity = compare(folder, contract, device, server, opened.pack.test)
         parity.check()
         runs.write_json(folder / PARITY, to_dict(parity))
-        write_reference(folder, contract, opened.pack.validation, sent)
+        _write_reference(folder, contract, opened.pack.validation, sent)
         (folder / MATERIALS).write_text(bill(contract, out.name, _hashes(folder)), encoding="utf-8")
         files = _hashes(folder)
         runs.write_json(folder / CONTRACT, to_dict(replace(contract, files=files)))
@@ -159,3 +181,32 @@ def _picture(pack: Pack) -> Picture:
     crop = read_description(pack.path).crop
     fit = next((name for name, said in CROPS.items() if said == crop), None)
     return Picture(size=pack.size, crop=crop, fit=fit, points=points)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def _write_reference(folder: Path, contract: Contract, part: Part, training: Floats) -> None:
+    """Ask device.onnx in `folder` twice for every picture of a part, and keep what the answers are like.
+
+    The noise is drawn by a seed, so that one run always makes the same bundle: it protects nobody, since no answer is
+    kept.
+
+    Args:
+        folder: of the bundle.
+        contract: of it.
+        part: people whom the encoder was not trained on.
+        training: see `reference_of`.
+
+    Raises:
+        InputError: if they are too few.
+
+    """
+    graph = Graph(folder / DEVICE, "device")
+    noise = Noisy(nn.Identity(), 0.0 if contract.noise is None else contract.noise.deviation)
+    rows = []
+    with seeded(noise, 0, "reference"):
+        for block in blocks(len(part)):
+            vectors = torch.from_numpy(graph.run(np.ascontiguousarray(part.images(block)), "vector"))
+            answers = [contract.quantisation.levels(noise.add_noise(vectors).numpy()) for _ in range(2)]
+            rows.append(np.stack(answers, axis=1))
+    found = reference_of(np.concatenate(rows), part.identities, contract.quantisation, training)
+    runs.write_json(folder / REFERENCE, to_dict(found))

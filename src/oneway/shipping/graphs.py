@@ -1,4 +1,4 @@
-"""The two networks of a bundle as ONNX files: the device's up to the noise, and the server's from the levels on."""
+"""The networks of a bundle as ONNX files: the device's up to the noise; the server's and the attacker's after it."""
 
 from __future__ import annotations
 
@@ -62,6 +62,19 @@ class Server(nn.Module):
             values.append(value)
             decisions.append(decision)
         return torch.cat(values, dim=1), torch.cat(decisions, dim=1)
+
+
+class Inverse(nn.Module):
+    """Maps levels (n, numbers) to the pictures that an attacker draws of them, bytes (n, size, size, 3)."""
+
+    def __init__(self, decoder: nn.Module, shape: tuple[int, ...], quantisation: Quantisation) -> None:
+        super().__init__()
+        self.decoder, self.shape, self.step = decoder, shape, quantisation.step
+
+    def forward(self, levels: Tensor) -> Tensor:
+        """Give what the levels stand for to the decoder."""
+        pictures: Tensor = self.decoder((levels.float() * self.step).view(-1, *self.shape))
+        return (pictures * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _answer(part: Task, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,6 +153,17 @@ def write_server(server: Server, path: Path) -> None:
     """
     levels = torch.zeros(2, torch.Size(server.shape).numel(), dtype=torch.int8)
     _write(server, levels, path, "levels", ["values", "decisions"])
+
+
+def write_attacker(inverse: Inverse, path: Path) -> None:
+    """Write attacker.onnx: `levels`, int8 (n, numbers), to `picture`, uint8 (n, size, size, 3).
+
+    Raises:
+        InputError: naming the layer that cannot be exported.
+
+    """
+    levels = torch.zeros(2, torch.Size(inverse.shape).numel(), dtype=torch.int8)
+    _write(inverse, levels, path, "levels", ["picture"])
 
 
 def _write(network: nn.Module, example: Tensor, path: Path, taken: str, given: list[str]) -> None:

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from oneway.errors import InputError
-from oneway.shipping.contract import DEVICE, SERVER, Contract
+from oneway.shipping.contract import ATTACKER, DEVICE, SERVER, Contract
 
-MODELS = {DEVICE: "from a picture to the numbers that are sent, without noise", SERVER: "from these to decisions"}
+MODELS = {
+    DEVICE: "from a picture to the numbers that are sent, without noise",
+    SERVER: "from these to decisions",
+    ATTACKER: "from these to what an attacker draws of them",
+}
 LIBRARIES = ("numpy", "pillow", "onnxruntime")
 """Of which the client is made, in the versions that the bundle was checked with."""
 

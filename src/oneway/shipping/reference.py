@@ -8,24 +8,17 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
 
-from oneway.config import Count, NotNegative, Several, from_dict, record, to_dict
-from oneway.data.packed import Part
+from oneway.config import Count, NotNegative, Several, from_dict, record
 from oneway.errors import InputError
-from oneway.models.noise import Noisy
-from oneway.models.onnx import Graph
-from oneway.models.seeded import seeded
-from oneway.shipping.contract import AGAIN, DEVICE, Contract, Floats, Numbers, Quantisation
+from oneway.shipping.contract import AGAIN, Contract, Floats, Numbers, Quantisation
 from oneway.shipping.statistics import (
     Measured,
     Moments,
     People,
     White,
     alike,
-    blocks,
     cells_of,
     moments,
     power,
@@ -34,7 +27,6 @@ from oneway.shipping.statistics import (
     white_of,
     within,
 )
-from oneway.storage import runs
 from oneway.storage.inputs import read_object
 
 REFERENCE: Final = "reference.json"
@@ -163,35 +155,6 @@ def _alike(white: Floats, people: People) -> Alike | None:
 
 def _repeated(levels: Numbers) -> People:
     return np.arange(len(levels)).repeat(levels.shape[1])
-
-
-@torch.no_grad()
-def write_reference(folder: Path, contract: Contract, part: Part, training: Floats) -> None:
-    """Ask device.onnx in `folder` twice for every picture of a part, and keep what the answers are like.
-
-    The noise is drawn by a seed, so that one run always makes the same bundle: it protects nobody, since no answer is
-    kept.
-
-    Args:
-        folder: of the bundle.
-        contract: of it.
-        part: people whom the encoder was not trained on.
-        training: see `reference_of`.
-
-    Raises:
-        InputError: if they are too few.
-
-    """
-    graph = Graph(folder / DEVICE, "device")
-    noise = Noisy(nn.Identity(), 0.0 if contract.noise is None else contract.noise.deviation)
-    rows = []
-    with seeded(noise, 0, "reference"):
-        for block in blocks(len(part)):
-            vectors = torch.from_numpy(graph.run(np.ascontiguousarray(part.images(block)), "vector"))
-            answers = [contract.quantisation.levels(noise.add_noise(vectors).numpy()) for _ in range(2)]
-            rows.append(np.stack(answers, axis=1))
-    found = reference_of(np.concatenate(rows), part.identities, contract.quantisation, training)
-    runs.write_json(folder / REFERENCE, to_dict(found))
 
 
 def read_reference(folder: Path, contract: Contract) -> Reference:

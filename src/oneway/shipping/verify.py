@@ -7,6 +7,7 @@ from pathlib import Path
 from oneway.errors import InputError
 from oneway.shipping.contract import (
     AGAIN,
+    ATTACKER,
     CARD,
     CLIENT,
     CONTRACT,
@@ -48,8 +49,11 @@ def verify(folder: Path, key: Path | None = None, *, card: bool = True) -> list[
     for each in sorted(folder.iterdir()):
         if each.name not in contract.files and each.name not in AFTERWARDS:
             wrong.append(f"{each} is no part of the bundle; remove it")
+    if (contract.attacker is None) == (ATTACKER in contract.files):
+        wrong.append(f"{folder / CONTRACT} must say whose {ATTACKER} is where there is one, and only there; {AGAIN}")
     if not wrong:
-        wrong += [found for name in (DEVICE, SERVER) if (found := _outside(folder / name))]
+        graphs = [name for name in (DEVICE, SERVER, ATTACKER) if name in contract.files]
+        wrong += [found for name in graphs if (found := _outside(folder / name))]
     signed = [CONTRACT]
     if card and ((folder / CARD).exists() or (folder / PAGE).exists()):
         signed.append(CARD)
