@@ -25,7 +25,7 @@ class Browser:
         self.said: list[Any] = []
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "Runtime", "Log"):
+        for domain in ("Page", "Network", "Runtime", "Log", "DOM"):
             self.ask(f"{domain}.enable")
 
     def ask(self, method: str, **given: Any) -> Any:
@@ -59,7 +59,7 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def until(self, code: str, seconds: float = 60) -> Any:
+    def until(self, code: str, seconds: float = 180) -> Any:
         """Wait until a piece of JavaScript gives something true, and give that."""
         end = time.monotonic() + seconds
         while not (found := self.value(code)):
@@ -69,11 +69,11 @@ class Browser:
 
 
 @contextmanager
-def browser(folder: Path) -> Iterator[Browser]:
-    """Start Chromium with a profile in `folder`."""
+def browser(folder: Path, *more: str) -> Iterator[Browser]:
+    """Start Chromium with a profile in `folder`, and more flags."""
     assert CHROMIUM is not None
     (their_in, our_out), (our_in, their_out) = os.pipe(), os.pipe()
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe", *more]
     shell = f'exec "$@" 3<&{their_in} 4>&{their_out}'
     process = subprocess.Popen(
         ["bash", "-c", shell, "chromium", CHROMIUM, *flags, f"--user-data-dir={folder}"],

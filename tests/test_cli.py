@@ -76,10 +76,10 @@ FLAGS = {
         "--jobs",
     },
     "compare": {"--out", "--summary", "--fail-if-worse", "--margin"},
-    "export": {"--out", "--data", "--bits", "--key"},
+    "export": {"--out", "--data", "--bits", "--attack", "--key"},
     "card": {"--audit", "--key"},
     "verify-bundle": {"--key"},
-    "serve": {"--port", "--host", "--token-file", "--web", "--set"},
+    "serve": {"--port", "--host", "--token-file", "--web", "--detector", "--control", "--set"},
     "watch": {"--features", "--canary", "--false-alarms", "--json", "--metrics"},
     "benchmark": {
         "--out",

@@ -23,8 +23,10 @@ from oneway.shipping.reference import REFERENCE, Reference, read_reference, refe
 from oneway.shipping.statistics import MIXED, alike, mean_of, moments, power, white_of
 from oneway.storage.inputs import file_hash
 from oneway.watching.canary import linkage, shared
-from oneway.watching.drift import drift, duplicates
+from oneway.watching.drift import drift, duplicates, means_of
 from oneway.watching.received import read_received
+from oneway.watching.report import Check
+from oneway.watching.running import Running
 from oneway.watching.watch import watch
 
 NUMBERS, SHOTS, NOISE = 32, 3, 0.4
@@ -67,8 +69,12 @@ def sent(numbers: NDArray[np.float64]) -> Floats:
 
 
 def alarms(reference: Reference, vectors: Floats) -> set[str]:
-    checks = [*drift(reference, vectors, 1e-4), duplicates(reference, vectors, 1e-4)]
-    return {check.name for check in checks if check.alarm}
+    return {check.name for check in checks(reference, vectors, 1e-4) if check.alarm}
+
+
+def checks(reference: Reference, vectors: Floats, rate: float) -> list[Check]:
+    found = drift(reference, means_of(reference, vectors), len(vectors), rate)
+    return [*found, duplicates(reference, vectors, rate)]
 
 
 def another_encoder(drawn: World) -> NDArray[np.float64]:
@@ -135,11 +141,34 @@ def test_honest_answers_raise_as_few_alarms_as_stated(people: int, shots: int) -
     raised = dict.fromkeys(("mean", "covariance", "power", "levels", "duplicates"), 0)
     for _ in range(repeats):
         reference, answers = drawn.reference(60), sent(drawn.clean(people, shots) + drawn.noise(people * shots))
-        for check in [*drift(reference, answers, 0.05), duplicates(reference, answers, 0.05)]:
+        for check in checks(reference, answers, 0.05):
             raised[check.name] += check.alarm
     most = stats.binom.isf(1e-3, repeats, 0.05)
     assert max(raised.values()) <= most, raised
     assert sum(raised.values()) > 0  # bounds that nothing reaches would hold too
+
+
+def test_a_running_watch_is_that_of_all_it_received_and_holds_sums_alone() -> None:
+    drawn = world()
+    reference, answers = drawn.reference(), ROUNDED.levels(drawn.clean(100) + drawn.noise(100 * SHOTS))
+    running, held = Running("0" * 64, reference, 250), []
+    for part in np.split(answers[:249], [1, 3, 100, 101]):
+        assert running.take(part) is None
+        held.append(sum(np.size(each) for each in running._sums.values()))
+    assert len(set(held)) == 1, "as much after one answer as after many"
+    report = running.take(answers[249:])
+    assert report is not None
+    assert report.answers == len(answers)
+    vectors = ROUNDED.values(answers)
+    expected = drift(reference, means_of(reference, vectors), len(vectors), 0.001 / 4)
+    assert [each.name for each in report.checks] == [each.name for each in expected]
+    np.testing.assert_allclose([each.figure for each in report.checks], [each.figure for each in expected], rtol=1e-4)
+    assert [each.high for each in report.checks] == [each.high for each in expected]
+    assert report.alarms == []
+    again = running.take(ROUNDED.levels(drawn.clean(100)))
+    assert again is not None
+    assert "power" in {each.name for each in again.alarms}, "and the sums had begun anew"
+    assert set(again.unchecked) == {"duplicates", "noise", "shared noise", "linkage"}
 
 
 def test_moments_say_how_means_of_others_lie_about_theirs() -> None:
@@ -210,9 +239,9 @@ def test_canary_people_who_are_linked_more_raise_an_alarm() -> None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose reference is that of the drawn people."""
     path = tmp_path_factory.mktemp("watch") / "bundle"
-    write_bundle(path)
+    write_bundle(path, numbers=NUMBERS)
     (path / REFERENCE).write_text(json.dumps(to_dict(world().reference())))
-    resigned(path, lambda old: replace(old, numbers=NUMBERS, noise=Noise(deviation=NOISE), quantisation=ROUNDED))
+    resigned(path, lambda old: replace(old, noise=Noise(deviation=NOISE), quantisation=ROUNDED))
     return path
 
 

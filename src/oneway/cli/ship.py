@@ -20,6 +20,7 @@ def export(
     out: Path,
     data: Path | None = None,
     bits: Literal[8, 4] = 8,
+    attack: Path | None = None,
     key: Path | None = None,
 ) -> None:
     """Make a bundle of a finished run: ONNX files for the device and the server, the contract between them, a client.
@@ -32,6 +33,9 @@ def export(
         out: The new bundle's folder.
         data: The run's pack, if it has moved.
         bits: Of each number that is sent, after the noise.
+        attack: The folder of an `oneway attack` on the run with --set keep=true: its decoder becomes attacker.onnx, by
+            which the page of `oneway serve` shows what a thief would draw. Whoever has it turns what is sent into
+            pictures.
         key: A private key (PEM, Ed25519) to sign the contract by.
     """
     from oneway.data.packed import Pack
@@ -40,7 +44,7 @@ def export(
     from oneway.shipping.export import export as make
 
     opened = Run.open(run, None if data is None else Pack.open(data))
-    parity = make(opened, out, bits=bits, key=key)
+    parity = make(opened, out, bits=bits, key=key, attack=attack)
     contract, said = read_contract(out), console()
     said.print(
         f"{out}: bundle {bundle_hash(out)[:12]}; each picture becomes {contract.numbers} numbers, "
@@ -90,13 +94,15 @@ def verify_bundle(bundle: Positional[Path], /, *, key: Path | None = None) -> No
 
 
 def serve(
-    bundle: Positional[Path],
+    bundles: Positional[tuple[Path, ...]],
     /,
     *,
     port: int = 8000,
     host: str = "127.0.0.1",
     token_file: Path | None = None,
     web: Path | None = None,
+    detector: Path | None = None,
+    control: Path | None = None,
     set: Settings = (),
 ) -> None:
     """Answer over HTTP by a bundle: the bytes that its devices send, to decisions. Nothing is stored.
@@ -105,25 +111,38 @@ def serve(
     describes it all, and docs/serving.md says what is refused.
 
     Args:
-        bundle: The folder of an `oneway export`; every file is held to its contract first.
+        bundles: The folder of an `oneway export`, or of several, which the page compares; every file is held to its
+            contract first.
         port: The port to listen at; 0 lets the system choose.
         host: The address to listen at; by default only this machine reaches it. TLS is for a proxy before it.
         token_file: A file with the token that clients must send; without one, whoever reaches it is answered.
         web: A folder with onnxruntime-web's files (its dist, from npm): with them the page at / runs the device's
             half in a browser.
+        detector: An ONNX file of YuNet, by which that page finds faces; without it, a person moves the picture.
+        control: The bundle of an unprotected encoder, with its attacker: the page shows what a thief would draw of
+            both.
         set: A bound: --set batch=64 (messages of one request), requests (at a time), seconds (for a body to arrive,
-            and for answers to be finished at the end), remembered (ids of requests).
+            and for answers to be finished at the end), remembered (ids of requests),
+            watch (answers after which /metrics says anew whether they are what was audited).
     """
     from oneway.config import override
 
     try:
         from oneway.serving.config import ServeConfig
+        from oneway.serving.page import Shown
         from oneway.serving.server import serve as run
     except ModuleNotFoundError as error:
         raise InputError(
             f"the server needs {error.name}, which is not installed; install oneway[serve] as `oneway doctor` says"
         ) from error
-    run(bundle, host=host, port=port, token_file=token_file, web=web, config=override(ServeConfig(), pairs(set)))
+    run(
+        bundles,
+        host=host,
+        port=port,
+        token_file=token_file,
+        shown=Shown(web=web, detector=detector, control=control),
+        config=override(ServeConfig(), pairs(set)),
+    )
 
 
 def watch(

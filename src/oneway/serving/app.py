@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Annotated, get_args
 
 from fastapi import Depends, FastAPI, Header, Request, Response
@@ -74,23 +76,32 @@ class Refusal:
     error: str
 
 
-def make_app(decider: Decider, config: ServeConfig | None = None, token: bytes | None = None) -> FastAPI:
-    """Make the application that answers by a bundle. It stores and logs nothing of a request.
+@dataclass(frozen=True)
+class Health:
+    """That requests are answered, and by which bundles: the sha256 of each one's contract.json."""
+
+    status: str
+    bundles: list[str]
+
+
+def make_app(deciders: Sequence[Decider], config: ServeConfig | None = None, token: bytes | None = None) -> FastAPI:
+    """Make the application that answers by bundles. It stores and logs nothing of a request.
 
     Args:
-        decider: the bundle's server side, opened.
+        deciders: the server side of each bundle, opened; a message names the one that it is for.
         config: bounds.
         token: what a client must send to be answered, and to see the metrics; anyone may where there is none.
 
     """
     config = config or ServeConfig()
-    meters = Meters(decider)
-    known, gathering = Remembered(config.remembered), Gathering(decider, config.batch)
+    meters, known = Meters(deciders), Remembered(config.remembered)
+    gatherings = {each.bundle: Gathering(each, config.batch, meters.watch(each, config.watch)) for each in deciders}
+    names = ", ".join(each.bundle[:12] for each in deciders)
     guards = [] if token is None else [Depends(Token(token).check)]
     app = FastAPI(
         title="oneway",
-        description=f"Answers by bundle {decider.bundle}: numbers of a picture to decisions. Nothing is stored.",
-        version=decider.contract.oneway,
+        description=f"Answers by bundle {names}: numbers of a picture to decisions. Nothing is stored.",
+        version=version("oneway"),
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
@@ -122,31 +133,32 @@ def make_app(decider: Decider, config: ServeConfig | None = None, token: bytes |
     async def decide(request: Request, bundle: Bundle, identity: RequestId, batch: Batch = 1) -> Response:
         """Decide by the bytes of one message, or of a batch."""
         begun = time.perf_counter()
-        if bundle != decider.bundle:
+        if (gathering := gatherings.get(bundle)) is None:
             raise Refused(
                 "bundle",
-                f"the message is of bundle {bundle[:12]}, and this server answers by {decider.bundle[:12]}, of which "
-                "/contract is the contract: use the device.onnx that belongs to it",
+                f"the message is of bundle {bundle[:12]}, and this server answers by {names}, of which /contract is "
+                "the contract: use the device.onnx that belongs to it",
             )
+        contract = gathering.decider.contract
         if batch > config.batch:
             raise Refused("long", f"Oneway-Batch is {batch}, and {config.batch} messages are taken at once: send fewer")
         with meters.place(config.requests):
-            body = await _body(request, config.batch * decider.contract.num_bytes, config.seconds)
-            levels = read_messages(decider.contract, body, batch)
+            body = await _body(request, config.batch * contract.num_bytes, config.seconds)
+            levels = read_messages(contract, body, batch)
             known.take(identity)
             content = _encoded({"answers": await gathering.answers(levels)})
         meters.answered(batch, time.perf_counter() - begun)
         return _response(content)
 
     @app.get("/contract", response_class=Response, responses={200: {"content": {JSON: {}}}})
-    async def contract() -> Response:
-        """Give contract.json as it is in the bundle; its sha256 is what Oneway-Bundle must be."""
-        return _response(decider.agreed)
+    async def agreed() -> Response:
+        """Give contract.json as it is in the first bundle; its sha256 is what Oneway-Bundle must be."""
+        return _response(deciders[0].agreed)
 
     @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Say that requests are answered, and by which bundle."""
-        return {"status": "ok", "bundle": decider.bundle}
+    async def healthz() -> Health:
+        """Say that requests are answered, and by which bundles."""
+        return Health("ok", [each.bundle for each in deciders])
 
     @app.get("/metrics", response_class=Response, dependencies=guards)
     async def metrics() -> Response:

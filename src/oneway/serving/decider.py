@@ -11,6 +11,7 @@ import onnxruntime
 
 from oneway.errors import InputError
 from oneway.shipping.contract import AGAIN, CONTRACT, SERVER, Numbers, bundle_hash
+from oneway.shipping.reference import REFERENCE, Reference, read_reference
 from oneway.shipping.verify import checked_contract
 
 Answered = list[dict[str, dict[str, object]]]
@@ -27,6 +28,7 @@ class Decider:
         contract: what was agreed.
         bundle: the sha256 of contract.json, by which a message names the bundle that it was made with.
         agreed: contract.json itself.
+        reference: what honest devices send; none in a bundle that does not say.
 
     Raises:
         InputError: if the bundle is damaged, or its server.onnx does not answer what the contract says.
@@ -36,6 +38,8 @@ class Decider:
     def __init__(self, folder: Path) -> None:
         self.contract = checked_contract(folder)
         self.bundle, self.agreed = bundle_hash(folder), (folder / CONTRACT).read_bytes()
+        has = REFERENCE in self.contract.files
+        self.reference: Reference | None = read_reference(folder, self.contract) if has else None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = max(1, (os.cpu_count() or 1) - 1)  # one is busy with requests

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 from anyio.to_thread import run_sync
@@ -17,11 +18,15 @@ class Gathering:
     Args:
         decider: what answers.
         most: messages at a time.
+        watch: is shown, in the other thread, what was answered, and keeps none of it.
+
+    Attributes:
+        decider: the same.
 
     """
 
-    def __init__(self, decider: Decider, most: int) -> None:
-        self._decider, self._most = decider, most
+    def __init__(self, decider: Decider, most: int, watch: Callable[[Numbers], None] | None = None) -> None:
+        self.decider, self._most, self._watch = decider, most, watch
         self._waiting: list[tuple[Numbers, asyncio.Future[Answered]]] = []
         self._work: asyncio.Task[None] | None = None
 
@@ -40,7 +45,7 @@ class Gathering:
             first = max(1, int((ends <= self._most).sum()))
             taken, self._waiting = self._waiting[:first], self._waiting[first:]
             try:
-                found = await run_sync(self._decider.answers, np.concatenate([levels for levels, _ in taken]))
+                found = await run_sync(self._decide, np.concatenate([levels for levels, _ in taken]))
             except Exception as error:  # whoever waits is told of it
                 for _, future in taken:
                     if not future.done():
@@ -50,3 +55,9 @@ class Gathering:
                 own, found = found[: len(levels)], found[len(levels) :]
                 if not future.done():
                     future.set_result(own)
+
+    def _decide(self, levels: Numbers) -> Answered:
+        found = self.decider.answers(levels)
+        if self._watch is not None:
+            self._watch(levels)
+        return found

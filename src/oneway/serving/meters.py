@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from oneway.serving.decider import Decider
 from oneway.serving.refusal import REASONS, Refused
+from oneway.shipping.contract import Numbers
+from oneway.watching.report import Gauges
+from oneway.watching.running import Running
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Upper ends of the histogram of answering times."""
@@ -23,7 +26,7 @@ class Meters:
 
     """
 
-    def __init__(self, decider: Decider) -> None:
+    def __init__(self, deciders: Sequence[Decider]) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter("oneway_requests", "Requests by outcome", ["outcome"], registry=self.registry)
@@ -35,8 +38,29 @@ class Meters:
         )
         self._busy = Gauge("oneway_requests_in_progress", "Requests that are read or answered", registry=self.registry)
         self._taken = 0
-        told = {"bundle": decider.bundle, "oneway": decider.contract.oneway}
-        Info("oneway_bundle", "What answers", registry=self.registry).info(told)
+        told = Gauge("oneway_bundle_info", "What answers", ["bundle", "oneway"], registry=self.registry)
+        for each in deciders:
+            told.labels(each.bundle, each.contract.oneway).set(1)
+        self._watches = Counter(
+            "oneway_watches", "Watches, by whether they raised an alarm", ["bundle", "alarm"], registry=self.registry
+        )
+        self._gauges = Gauges(self.registry)
+
+    def watch(self, decider: Decider, answers: int) -> Callable[[Numbers], None] | None:
+        """Give what watches the levels (n, numbers) that a bundle is sent, once in so many; none if nothing can be."""
+        if decider.reference is None or answers == 0:
+            return None
+        running = Running(decider.bundle, decider.reference, answers)
+        for alarm in ("no", "yes"):
+            self._watches.labels(decider.bundle, alarm)
+
+        def take(levels: Numbers) -> None:
+            report = running.take(levels)
+            if report is not None:
+                self._gauges.show(report)
+                self._watches.labels(decider.bundle, "yes" if report.alarms else "no").inc()
+
+        return take
 
     @contextmanager
     def place(self, most: int) -> Iterator[None]:

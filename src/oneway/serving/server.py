@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -14,7 +15,7 @@ from oneway.errors import InputError
 from oneway.serving.app import make_app
 from oneway.serving.config import ServeConfig
 from oneway.serving.decider import Decider
-from oneway.serving.page import add_page
+from oneway.serving.page import Shown, add_page
 from oneway.storage.inputs import regular
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -23,36 +24,41 @@ SPARE = 256
 
 
 def serve(
-    bundle: Path,
+    bundles: Sequence[Path],
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
     token_file: Path | None = None,
-    web: Path | None = None,
+    shown: Shown | None = None,
     config: ServeConfig | None = None,
 ) -> None:
-    """Answer by a bundle until the process is interrupted or told to end; what was begun is finished then.
+    """Answer by bundles until the process is interrupted or told to end; what was begun is finished then.
 
     Args:
-        bundle: its folder, whose every file is held to its contract first.
+        bundles: the folder of each, whose every file is held to its contract first; several are a trade-off.
         host: the address to listen at.
         port: the port; 0 lets the system choose.
         token_file: holds the token that clients must send; anyone is answered without it.
-        web: a folder with onnxruntime-web's files, with which the page at / runs the device's half in a browser.
+        shown: what the page at / has, which runs the device's half in a browser.
         config: bounds.
 
     Raises:
-        InputError: if the bundle is damaged, the token is none, or the address cannot be had.
+        InputError: if a bundle is damaged or given twice, a file of the page is not what it should be, the token is
+            none, or the address cannot be had.
 
     """
     config = config or ServeConfig()
     token = None if token_file is None else read_token(token_file)
-    decider = Decider(bundle)
-    app = make_app(decider, config, token)
-    add_page(app, bundle, web)
+    deciders = [Decider(each) for each in bundles]
+    names = [each.bundle[:12] for each in deciders]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"give each bundle once, and one at least; these are {', '.join(names) or 'none'}")
+    app = make_app(deciders, config, token)
+    add_page(app, bundles, shown, guarded=token is not None)
     listening = _listen(host, port)
     where, said = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}", console()
-    said.print(f"{bundle}: bundle {decider.bundle[:12]} answers at {where}/decide; Ctrl-C ends it", soft_wrap=True)
+    told = ", ".join(f"{folder} ({name})" for folder, name in zip(bundles, names, strict=True))
+    said.print(f"{told} answers at {where}/decide; the page is {where}/; Ctrl-C ends it", soft_wrap=True)
     if host not in LOOPBACK and token is None:
         said.print("anyone who reaches this address is answered: --token-file holds a token that clients must send")
     server = uvicorn.Server(

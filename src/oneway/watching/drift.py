@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import stats
 
 from oneway.shipping.contract import Floats
 from oneway.shipping.reference import Reference
-from oneway.shipping.statistics import Moments, mean_of
+from oneway.shipping.statistics import Means, Moments, mean_of
 from oneway.watching.report import Check, check
 
 DRIFTED: Final = (
@@ -31,7 +32,12 @@ _BLOCK: Final = 2**22
 """Pairs that are compared at a time."""
 
 
-def drift(reference: Reference, vectors: Floats, rate: float) -> list[Check]:
+def means_of(reference: Reference, vectors: Floats) -> dict[str, Means]:
+    """Give the mean of everything that is measured of answers (n, numbers), by name: all that `drift` needs."""
+    return {name: mean_of(measured, vectors) for name, (measured, _) in reference.measures().items()}
+
+
+def drift(reference: Reference, means: Mapping[str, Means], count: int, rate: float) -> list[Check]:
     """Compare the means of what is measured of answers with the reference's.
 
     The squared distance of two means of n and m honest pictures is divided by its expected value, tr(S) (1/n + 1/m), of
@@ -40,15 +46,16 @@ def drift(reference: Reference, vectors: Floats, rate: float) -> list[Check]:
 
     Args:
         reference: of the bundle.
-        vectors: (n, numbers) that were received.
+        means: of what was received, as `means_of` gives them.
+        count: of how many answers.
         rate: at which each check may raise a false alarm.
 
     """
     checks = []
-    for name, (measured, moments) in reference.measures().items():
-        found, expected = mean_of(measured, vectors), np.array(moments.mean)
-        chance = max(1e-12, moments.trace * (1 / len(vectors) + 1 / reference.pictures))
-        most = float(stats.f.isf(rate, *_degrees(moments, len(vectors) / reference.pictures)))
+    for name, (_, moments) in reference.measures().items():
+        found, expected = means[name], np.array(moments.mean)
+        chance = max(1e-12, moments.trace * (1 / count + 1 / reference.pictures))
+        most = float(stats.f.isf(rate, *_degrees(moments, count / reference.pictures)))
         if name == "power":
             figure, margin = float(found[0]), math.sqrt(most * chance)
             low, high = float(expected[0]) - margin, float(expected[0]) + margin

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from oneway.config import Count, ShareBelowAll, Whole, record
 from oneway.errors import InputError
 from oneway.shipping.contract import Sha256
 from oneway.storage.atomic import unwritable
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+LEAST: Final = 100
+"""Answers, below which a mean is not yet spread as its bounds assume."""
+RATE: Final = 0.001
+"""Share of watches of honest answers that raise an alarm, unless another is asked for."""
 
 
 @record
@@ -87,6 +96,40 @@ class WatchReport:
         return [each for each in self.checks if each.alarm]
 
 
+class Gauges:
+    """The figures of a bundle's last watch, for Prometheus.
+
+    Args:
+        registry: which holds them; one may hold those of one bundle after the other, and of several.
+
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        from prometheus_client import Gauge
+
+        def gauge(name: str, about: str, *labels: str) -> Gauge:
+            return Gauge(f"oneway_watch_{name}", about, ("bundle", *labels), registry=registry)
+
+        self._answers = gauge("answers", "Answers that were compared.")
+        self._canaries = gauge("canaries", "Answers for canary pictures.")
+        self._time = gauge("time_seconds", "When it was, in seconds since 1970.")
+        self._figure = gauge("figure", "What was found.", "check")
+        self._bound = gauge("bound", "Beyond which an alarm is raised.", "check", "side")
+        self._alarm = gauge("alarm", "1 where one was raised, 0 where not.", "check")
+
+    def show(self, report: WatchReport) -> None:
+        """Let them say what a watch found."""
+        self._answers.labels(report.bundle).set(report.answers)
+        self._canaries.labels(report.bundle).set(report.canaries)
+        self._time.labels(report.bundle).set_to_current_time()
+        for each in report.checks:
+            self._figure.labels(report.bundle, each.name).set(each.figure)
+            self._alarm.labels(report.bundle, each.name).set(each.alarm)
+            for side, value in (("low", each.low), ("high", each.high)):
+                if value is not None:
+                    self._bound.labels(report.bundle, each.name, side).set(value)
+
+
 def write_metrics(report: WatchReport, path: Path) -> None:
     """Write the figures as a text file, atomically, which Prometheus' node exporter collects.
 
@@ -95,28 +138,13 @@ def write_metrics(report: WatchReport, path: Path) -> None:
 
     """
     try:
-        from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+        from prometheus_client import CollectorRegistry, write_to_textfile
     except ImportError as error:
         raise InputError(
             "--metrics needs prometheus-client; install oneway[serve] as `oneway doctor` says, or leave it out"
         ) from error
     registry = CollectorRegistry()
-
-    def gauge(name: str, about: str, *labels: str) -> Gauge:
-        return Gauge(f"oneway_watch_{name}", about, ("bundle", *labels), registry=registry)
-
-    gauge("answers", "Answers that were compared.").labels(report.bundle).set(report.answers)
-    gauge("canaries", "Answers for canary pictures.").labels(report.bundle).set(report.canaries)
-    gauge("time_seconds", "When it was, in seconds since 1970.").labels(report.bundle).set_to_current_time()
-    figure = gauge("figure", "What was found.", "check")
-    bound = gauge("bound", "Beyond which an alarm is raised.", "check", "side")
-    alarm = gauge("alarm", "1 where one was raised, 0 where not.", "check")
-    for each in report.checks:
-        figure.labels(report.bundle, each.name).set(each.figure)
-        alarm.labels(report.bundle, each.name).set(each.alarm)
-        for side, value in (("low", each.low), ("high", each.high)):
-            if value is not None:
-                bound.labels(report.bundle, each.name, side).set(value)
+    Gauges(registry).show(report)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_to_textfile(str(path), registry)

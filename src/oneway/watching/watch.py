@@ -14,14 +14,10 @@ from oneway.shipping.reference import LEAST_PEOPLE, Reference, read_reference
 from oneway.shipping.statistics import alike
 from oneway.shipping.verify import checked_contract
 from oneway.watching.canary import linkage, noise, shared
-from oneway.watching.drift import drift, duplicates
+from oneway.watching.drift import drift, duplicates, means_of
 from oneway.watching.received import Received, read_received
-from oneway.watching.report import Check, WatchReport
+from oneway.watching.report import LEAST, RATE, Check, WatchReport
 
-LEAST: Final = 100
-"""Answers, below which a mean is not yet spread as its bounds assume."""
-RATE: Final = 0.001
-"""Share of watches of honest answers that raise an alarm, unless another is asked for."""
 CHECKS: Final = 8
 """That are made where nothing lacks."""
 NOISELESS: Final = "the contract has no noise"
@@ -120,7 +116,7 @@ def _checks(
     unchecked: dict[str, str],
 ) -> list[Check]:
     vectors = contract.quantisation.values(received.levels)
-    checks = drift(reference, vectors, rate)
+    checks = drift(reference, means_of(reference, vectors), len(vectors), rate)
     if "duplicates" not in unchecked:
         checks.append(duplicates(reference, vectors, rate))
     if known is None:
