@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # or each process that a test starts would compile its packages anew
 
-.PHONY: demo check test bench clean
+.PHONY: demo check test docs bench clean
 
 demo: .venv/ready  ## draw faces, protect an encoder, attack it, show what leaks
 	$(BIN)/oneway demo --out demo
@@ -19,6 +19,9 @@ test: .venv/ready  ## everything that must hold; minutes on two processors
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
 
+docs: .venv/ready  ## the site of docs/ and of the code's own reference, into site/; a warning fails it
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs site
+
 bench: .venv/ready  ## our protect step against the plain one
 	$(BIN)/python benchmarks/step.py
 
@@ -29,4 +32,4 @@ bench: .venv/ready  ## our protect step against the plain one
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site docs/reference

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from oneway import losses
@@ -174,8 +172,7 @@ def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Fl
         if labels.all() or not labels.any():
             told[:, place] = labels[0]
         else:
-            regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-            told[:, place] = regression.fit(public_decisions, labels).predict(decisions)
+            told[:, place] = _regression(of_classes=True).fit(public_decisions, labels).predict(decisions)
     return told
 
 
@@ -193,9 +190,17 @@ def task_from_decisions(task: Task, public_decisions: Floats, public_labels: Flo
 
     """
     of_classes = isinstance(task, Multiclass)
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000) if of_classes else LinearRegression())
-    told: Floats = model.fit(public_decisions, public_labels[:, 0]).predict(decisions)
+    told: Floats = _regression(of_classes=of_classes).fit(public_decisions, public_labels[:, 0]).predict(decisions)
     if not of_classes:
         return told[:, None]
     chosen: NDArray[np.bool_] = told[:, None] == np.arange(task.num_logits)
     return chosen.astype(np.float32)
+
+
+def _regression(*, of_classes: bool) -> Any:
+    """Make a regression of sklearn's on standardised numbers."""
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000) if of_classes else LinearRegression())

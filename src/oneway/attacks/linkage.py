@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from oneway.attacks.access import Access
@@ -111,6 +110,8 @@ class Components:
     """
 
     def __init__(self, cosine: Cosine, public: Public, *, seed: int) -> None:
+        from sklearn.decomposition import PCA  # its import takes a second
+
         self._cosine = cosine
         self._made: dict[tuple[bool, str], Vectors] = {}
         access, gallery = cosine.access, cosine.gallery
