@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -116,8 +115,8 @@ def _join(sent: bytes, threads: int) -> None:
     """Work on an audit in a process of its own, in silence: what goes wrong here goes wrong, and is said, there too."""
     serve()
     silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, sys.stdout.fileno())
-    os.dup2(silence, sys.stderr.fileno())
+    for stream in (1, 2):  # of the system's numbers, since one may be closed
+        os.dup2(silence, stream)
     torch.set_num_threads(threads)
     work: Work = pickle.loads(sent)
     measure(work.open(launch(work.config.runtime), progress=False))
