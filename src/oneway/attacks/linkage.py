@@ -110,7 +110,7 @@ class Components:
     """
 
     def __init__(self, cosine: Cosine, public: Public, *, seed: int) -> None:
-        from sklearn.decomposition import PCA  # its import takes a second
+        from sklearn.decomposition import PCA  # its import takes more than a second
 
         self._cosine = cosine
         self._made: dict[tuple[bool, str], Vectors] = {}

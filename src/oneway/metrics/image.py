@@ -51,7 +51,7 @@ def _ssim(x: Pixels, y: Pixels) -> Pixels:
 
 def _windowed(pixels: Pixels) -> Pixels:
     """Weight what is around each pixel by a Gaussian of deviation 1.5 that is 11 pixels wide."""
-    from skimage.filters import gaussian  # its import takes a second
+    from skimage.filters import gaussian  # its import takes a third of a second
 
     weighted: Pixels = gaussian(pixels, sigma=(0, 0, 1.5, 1.5), truncate=RADIUS / 1.5, mode="reflect")  # type: ignore[no-untyped-call]
     return weighted
