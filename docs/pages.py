@@ -121,12 +121,22 @@ def command_page(name: str) -> str:
 
 
 def _help(*command: str) -> Iterator[str]:
-    """Give the description as prose, and the rest as it is printed to a file, but for the rules under its headings."""
+    """Give what a command's help says: its description, its usage, then each thing that it takes."""
     usage, _, rest = printed(*command, "--help").partition("\n\n")
     prose, options = re.split(r"\n(?= (?:options|positional arguments)\s*\n -+)", rest, maxsplit=1)
     yield re.sub(r"docs/(\w+)\.md", r"[\1](../../\1.md)", prose.strip())
-    listed = re.sub(r"^ (\w[\w ]*?) *\n -+ *$", r"\1:", options, flags=re.MULTILINE)
-    yield "\n".join(["```text", *usage.splitlines(), "", *map(str.rstrip, listed.rstrip().splitlines()), "```"])
+    yield "\n".join(["```text", *usage.splitlines(), "```"])
+    listed: dict[str, list[str]] = {}
+    for line in re.sub(r"^ \w[\w ]*\n -+ *$", "", options, flags=re.MULTILINE).splitlines():
+        begins = re.fullmatch(r"(?:  |    • )(\S.*?)(?:  +(\S.*?))? *", line)
+        if begins:
+            listed[begins[1]] = [begins[2] or ""]
+        elif line.strip() and listed:
+            listed[list(listed)[-1]].append(line.strip())
+    for name, lines in listed.items():
+        said = " ".join(lines).strip().replace("*", r"\*")
+        if said:
+            yield f"`{name}`\n: {said}"
 
 
 def settings_page(name: str) -> str:
