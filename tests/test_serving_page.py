@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +23,7 @@ from bundles import NUMBERS, write_bundle
 from oneway.serving.app import make_app
 from oneway.serving.decider import Decider
 from oneway.serving.page import FACES, Shown, add_page
-from oneway.shipping.contract import bundle_hash
+from oneway.shipping.contract import BROWSER, bundle_hash
 from test_serving import TOKEN, got, served
 
 STATE = "document.getElementById('state')?.textContent"
@@ -116,6 +119,28 @@ def test_a_page_without_the_runtime_says_so(tmp_path: Path) -> None:
     with served(tmp_path / "b") as (_, port), browser(tmp_path / "profile") as tab:
         tab.ask("Page.navigate", url=f"http://127.0.0.1:{port}/")
         assert "npm install onnxruntime-web" in tab.until(f"document.querySelector('#state.failed') && {STATE}")
+
+
+@pytest.mark.whole
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_javascript_client_is_answered(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", bits=4)
+    code = (
+        "const { open } = await import(process.argv[1]); const vector = { data: new Float32Array(16).fill(1) };"
+        "const session = { run: async () => ({ vector }) };"
+        "const ort = { Tensor: class {}, InferenceSession: { create: async () => session } };"
+        "const client = await open(ort, `${process.argv[2]}/bundle/${process.argv[3]}/`);"
+        "const bytes = await client.encode(new Uint8Array(4 * 8 * 8));"
+        "console.log(JSON.stringify([bytes.length, await client.ask(process.argv[2], bytes)]));"
+    )
+    with served(tmp_path / "b") as (_, port):
+        arguments = [str(tmp_path / "b" / BROWSER), f"http://127.0.0.1:{port}", bundle_hash(tmp_path / "b")]
+        node = ["node", "--input-type=module", "-e", code, *arguments]
+        said = subprocess.run(node, capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode == 0, said.stderr
+    length, told = json.loads(said.stdout)
+    assert length == NUMBERS // 2
+    assert set(told["answers"][0]) == {"smiling", "hair", "age"}
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def serve(
     listening = _listen(host, port)
     where, said = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}", console()
     told = ", ".join(f"{folder} ({name})" for folder, name in zip(bundles, names, strict=True))
-    said.print(f"{told} answers at {where}/decide; the page is {where}/; Ctrl-C ends it", soft_wrap=True)
+    said.print(f"{told}: answered at {where}/decide; the page is {where}/; Ctrl-C ends it", soft_wrap=True)
     if host not in LOOPBACK and token is None:
         said.print("anyone who reaches this address is answered: --token-file holds a token that clients must send")
     server = uvicorn.Server(
