@@ -352,9 +352,20 @@ def test_the_command_says_what_is_worse_by_its_exit_code(
     assert "FAILED: new: linked, TAR at FAR 1e-3" in capsys.readouterr().out
     cli.main(["compare", str(old), str(new), "--fail-if-worse", "--margin", "0.1"])
     assert re.search(r"passed: none of \d+ figures is worse\n$", capsys.readouterr().out)
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["compare", str(old), str(new), "--margin", "much"])
-    assert ended.value.code == 2
+    for wrong in (["--margin", "much"], ["--out", "."], ["--summary", str(tmp_path)]):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["compare", str(old), str(new), *wrong])
+        assert ended.value.code == 2
+
+
+def test_a_pull_request_is_told_what_is_worse(made: Callable[..., Path], tmp_path: Path) -> None:
+    old, new, summary = made("old", 0.303), made("ne_w"), tmp_path / "s.md"
+    with pytest.raises(SystemExit):
+        cli.main(["compare", str(old), str(new), "--summary", str(summary), "--fail-if-worse"])
+    text = summary.read_text()
+    (row,) = (line for line in text.splitlines() if line.startswith("| linked, TAR at FAR 1e-3"))
+    assert re.search(r"\| 30\.3.*\| 40\.3.*\| \*\*worse\*\* \+10\.0 points &#91;\+\d", row)
+    assert "- **FAILED**: ne&#95;w: linked, TAR at FAR 1e-3" in text
 
 
 def test_the_page_shows_every_figure_and_no_name_becomes_markup(made: Callable[..., Path]) -> None:

@@ -58,9 +58,13 @@ def test_it_is_written_anew_and_appended_to_a_jobs_own(tmp_path: Path, monkeypat
     other = tmp_path / "other.md"
     write_summary(other, "four\n")
     assert other.read_text() == "four\n"
-    monkeypatch.setenv(GITHUB, str(tmp_path))
+    for folder in (tmp_path, Path()):
+        monkeypatch.setenv(GITHUB, str(folder))
+        with pytest.raises(InputError, match="is a folder; name a file in it"):
+            write_summary(folder, "five")
+    monkeypatch.setenv(GITHUB, str(other / "sub"))
     with pytest.raises(InputError, match="cannot be written"):
-        write_summary(tmp_path, "five")
+        write_summary(other / "sub", "six")
 
 
 def steps() -> list[str]:

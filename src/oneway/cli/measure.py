@@ -145,8 +145,11 @@ def audit(
     from oneway.report.limits import check_limits, read_limits
     from oneway.report.summary import audit_summary, write_summary
     from oneway.shipping.contract import is_bundle
+    from oneway.storage.atomic import check_file
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
+    if summary is not None:
+        check_file(summary)
     flags = given({"seed": seed, "runtime.device": device})
     config = override(thoroughly() if thorough else AuditConfig(), {**flags, **pairs(set)})
     if show_config:

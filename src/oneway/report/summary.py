@@ -13,18 +13,19 @@ from oneway.report.comparison_table import UNPAIRED, change_text, weaker_lines
 from oneway.report.figure import interval, value
 from oneway.report.junit import Check
 from oneway.report.reports import AuditReport
-from oneway.storage.atomic import whole
+from oneway.storage.atomic import check_file, whole
 
 GITHUB = "GITHUB_STEP_SUMMARY"
 """Names the file that GitHub shows with a job, to which every step adds."""
 ESCAPED = {ord(mark): f"&#{ord(mark)};" for mark in "\\`*_[]<>|#&"}
 """What is markup in Markdown, as entities."""
+TOLD = {"worse": "**worse** ", "better": "better ", "": ""}
 
 
 def audit_summary(report: AuditReport, checks: Sequence[Check] = ()) -> str:
     """Say in Markdown what an audit found: verdict, the numbers that stand first, limits, guards that do not hold."""
     rows = [
-        [number.title, _text(number.value), _plain(number.floor), _plain(number.control), _plain(number.leakage)]
+        [_safe(number.title), _text(number.value), _plain(number.floor), _plain(number.control), _plain(number.leakage)]
         for number in report.verdict.numbers
     ]
     guards = [
@@ -45,14 +46,13 @@ def audit_summary(report: AuditReport, checks: Sequence[Check] = ()) -> str:
 def comparison_summary(comparison: Comparison, checks: Sequence[Check] = ()) -> str:
     """Say in Markdown how audits compare: every figure with its change from the first, and what fails."""
     first, *others = comparison.names
-    heads = ["", first, *(head for name in others for head in (name, "change"))]
+    heads = ["", _safe(first), *(head for name in others for head in (_safe(name), "change"))]
     rows = []
     for figure in comparison.figures:
-        cells = [figure.label, _text(figure.values[0])]
+        cells = [_safe(figure.label), _text(figure.values[0])]
         for place in range(1, len(comparison.names)):
-            told = figure.told(place)
-            change = change_text(figure, place, percent=True)
-            cells += [_text(figure.values[place]), f"{told}: {change}" if told else change]
+            change = _safe(change_text(figure, place, percent=True))
+            cells += [_text(figure.values[place]), f"{TOLD[figure.told(place)]}{change}"]
         rows.append(cells)
     levels = ", ".join(f"{name} {level}" for name, level in zip(comparison.names, comparison.levels, strict=True))
     unpaired = [f"of the last {sum(figure.group == 2 for figure in comparison.figures)} figures {UNPAIRED}"]
@@ -72,6 +72,7 @@ def write_summary(path: Path, text: str) -> None:
         InputError: if the file cannot be written.
 
     """
+    check_file(path)
     shared = os.environ.get(GITHUB)
     if shared is None or path.absolute() != Path(shared).absolute():
         with whole(path) as partial:
@@ -85,7 +86,7 @@ def write_summary(path: Path, text: str) -> None:
 
 
 def _text(figure: Estimate | None) -> str:
-    return "–" if figure is None else f"{value(figure)} {interval(figure)}"
+    return "–" if figure is None else _safe(f"{value(figure)} {interval(figure)}")
 
 
 def _plain(figure: object) -> str:
@@ -105,7 +106,7 @@ def _list(lines: Iterable[str]) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(map(_safe, cells))} |" for cells in lines) if rows else ""
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if rows else ""
 
 
 def _joined(*parts: str) -> str:
@@ -113,5 +114,5 @@ def _joined(*parts: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Write a text that may hold anything into one line and one cell, in which nothing is markup."""
+    """Write a text that may hold anything in one line, in which nothing is markup."""
     return " ".join(text.translate(ESCAPED).split())

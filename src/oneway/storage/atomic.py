@@ -29,14 +29,26 @@ def unwritable(path: Path, error: OSError) -> InputError:
     return InputError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder")
 
 
+def check_file(path: Path) -> None:
+    """Refuse a folder where a file is to be written.
+
+    Raises:
+        InputError: naming it.
+
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file in it, such as {path / 'NAME'}")
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; when all went well it takes `path`'s place in one step.
 
     Raises:
-        InputError: if the disk is full or the folder cannot be written.
+        InputError: if the disk is full or the folder cannot be written, or `path` is one.
 
     """
+    check_file(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
