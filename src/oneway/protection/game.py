@@ -57,7 +57,7 @@ def player(fabric: Fabric, network: Network, learning_rate: float, weight_decay:
     if has_batch_norm and fabric.world_size > 1:
         if fabric.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        else:
+        elif fabric.is_global_zero:
             note(
                 "batch normalisation sees each process's part of the batch alone, so the result depends on their "
                 "number; set network.norm=group for one that does not"
