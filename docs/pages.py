@@ -96,7 +96,7 @@ def contents(title: str, below: Mapping[str, str]) -> str:
     """List pages with what their first paragraphs say."""
     entries = []
     for name, content in below.items():
-        heading, paragraph = content.split("\n\n")[:2]
+        heading, paragraph = content.replace("](../../", "](../").split("\n\n")[:2]
         entries.append(f"[{heading.removeprefix('# ')}]({name}.md)\n: {' '.join(paragraph.split())}")
     return _joined([f"# {title}", *entries, "\n".join(["```{toctree}", ":hidden:", "", *below, "```"])])
 
