@@ -11,10 +11,12 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal
 
 import tyro
 
-from oneway.cli.installation import completion, doctor
+from oneway.cli.installation import doctor
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit, compare
 from oneway.cli.ship import card, export, serve, verify_bundle, watch
@@ -23,6 +25,27 @@ from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
 from oneway.plugins import points
+
+FILES = """
+_oneway_or_files() { _tyro_oneway; [ -n "${COMPREPLY[*]}" ] || COMPREPLY=(); }
+complete -o default -F _oneway_or_files oneway
+"""
+"""Lets bash complete names of files where nothing else is known, which tyro's script leaves out for positional ones."""
+
+
+def completion(shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]], /) -> None:
+    """Print the script by which a shell completes commands, flags and their values: docs/usage.md.
+
+    Args:
+        shell: The shell that you use.
+    """
+    from tyro.extras import subcommand_cli_from_dict
+
+    with suppress(SystemExit):  # by which tyro ends once it has printed
+        subcommand_cli_from_dict(COMMANDS, prog="oneway", args=["--tyro-print-completion", shell], config=MARKERS)
+    if shell == "bash":
+        print(FILES)
+
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": prepare,

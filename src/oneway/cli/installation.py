@@ -1,15 +1,12 @@
-"""The commands about the installation itself: what this machine has, and how a shell completes the others."""
+"""The command about the installation itself: what this machine has, and what is missing."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
-from typing import TYPE_CHECKING, Literal
-
-from tyro.conf import Positional
+from typing import TYPE_CHECKING
 
 from oneway.console import console, marked
 
@@ -19,11 +16,6 @@ if TYPE_CHECKING:
 PACKAGES = ("oneway", "torchvision")
 """Whose requirements must be there: torch and torchvision are a matched pair."""
 PIP = "python -m pip install"
-FILES = """
-_oneway_or_files() { _tyro_oneway; [ -n "${COMPREPLY[*]}" ] || COMPREPLY=(); }
-complete -o default -F _oneway_or_files oneway
-"""
-"""Lets bash complete names of files where nothing else is known, which tyro's script leaves out for positional ones."""
 
 
 def doctor() -> None:
@@ -54,22 +46,6 @@ def doctor() -> None:
     if wrong or broken is not None:
         sys.exit(3)
     say("required", "every package is there")
-
-
-def completion(shell: Positional[Literal["bash", "zsh", "fish"]], /) -> None:
-    """Print the script by which a shell completes commands, flags and their values: docs/usage.md.
-
-    Args:
-        shell: The shell that you use.
-    """
-    from tyro.extras import subcommand_cli_from_dict
-
-    from oneway.cli import COMMANDS, MARKERS
-
-    with suppress(SystemExit):  # by which tyro ends once it has printed
-        subcommand_cli_from_dict(COMMANDS, prog="oneway", args=["--tyro-print-completion", shell], config=MARKERS)
-    if shell == "bash":
-        print(FILES)
 
 
 def extras(package: str) -> list[str]:
