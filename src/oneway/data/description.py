@@ -67,13 +67,14 @@ class Duplicates:
     pictures: dict[Split, Whole]
     examples: tuple[tuple[str, str], ...]
 
-    def said(self) -> str:
-        """Say it in a sentence."""
+    def said(self, *, named: bool) -> str:
+        """Say it in a sentence; where `named`, with the names of some pictures, which may be those of people."""
         if not self.examples:
             return "no picture is in two parts, equal or nearly so"
         counts = ", ".join(f"{count} {part}" for part, count in self.pictures.items() if count)
         pairs = "; ".join(f"{one} and {other}" for one, other in self.examples)
-        return f"pictures that are equal or nearly so to one in another part: {counts}; for example {pairs}"
+        where = f"for example {pairs}" if named else f"the pack's {DESCRIPTION} names some"
+        return f"pictures that are equal or nearly so to one in another part: {counts}; {where}"
 
 
 @record

@@ -143,7 +143,7 @@ def prepare(
     made = Pack.open(out)
     doubled = duplicates(made, progress=progress)
     if doubled.examples:
-        log.warning("%s", doubled.said())
+        log.warning("%s", doubled.said(named=True))
     return made
 
 
