@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME, Attacked
-from oneway.auditing import audit as auditing
+from oneway.auditing import opening
 from oneway.auditing.config import AuditConfig
 from oneway.cli import main
 from oneway.judges import identification
@@ -156,7 +156,7 @@ class Still:
 def test_a_judge_that_says_nothing_is_found_before_the_encoder_is_asked(
     audit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, message: str
 ) -> None:
-    monkeypatch.setattr(auditing, "steal", None)
+    monkeypatch.setattr(opening, "steal", None)
     monkeypatch.setattr("oneway.judges.cache.FOLDER", str(tmp_path / "known"))
     with pytest.raises(oneway.InputError, match=message):
         audit(verifier=Still(*answer), config=AuditConfig(runtime=RUNTIME, surrogates=0))

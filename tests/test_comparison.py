@@ -90,7 +90,10 @@ def test_an_unpaired_change_is_newcombes() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=40), st.floats(-0.5, 0.5))
+@given(
+    st.lists(st.floats(-1, 1, width=32, allow_subnormal=False), min_size=2, max_size=40),
+    st.floats(-0.5, 0.5, allow_subnormal=False),
+)
 def test_who_moves_all_alike_moves_for_certain(values: list[float], by: float) -> None:
     before, people = np.array(values), np.arange(len(values)) // 2
     found = paired(Ratio.mean(before), Ratio.mean(before + by), people, unit="cosine")

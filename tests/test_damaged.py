@@ -108,7 +108,7 @@ def use_pack(folder: Path) -> None:
         assert part.images(slice(None)).shape == (len(part), pack.size, pack.size, 3)
         places = part.landmarks(slice(None))
         assert places is None or bool(np.isfinite(places).all())
-    assert duplicates(pack, progress=False).said()
+    assert duplicates(pack, progress=False).said(named=True)
     assert pack.about
     assert pack.drawn in (True, False)
 

@@ -91,7 +91,7 @@ def test_a_picture_that_is_in_two_parts_is_found_whatever_was_done_to_it(
     assert [set(pair) for pair in found.examples] == [{"0 (private)", "3 (test)"}]
     (guard,) = check_pictures(found)
     assert (guard.name, guard.passed) == ("pictures", False)
-    assert "1 private, 1 test; the pack's pack.json names some" in guard.message
+    assert "1 private, 1 test; pack.json names some" in guard.message
     assert "0 (private)" in found.said(named=True)
     assert "0 (private)" not in guard.message, "a picture's name may be a person's"
     assert any("10.0% of the test pictures" in doubt for doubt in doubts(pack, found))

@@ -72,8 +72,7 @@ class Duplicates:
         if not self.examples:
             return "no picture is in two parts, equal or nearly so"
         counts = ", ".join(f"{count} {part}" for part, count in self.pictures.items() if count)
-        pairs = "; ".join(f"{one} and {other}" for one, other in self.examples)
-        where = f"for example {pairs}" if named else f"the pack's {DESCRIPTION} names some"
+        where = f"for example {'; '.join(map(' and '.join, self.examples))}" if named else f"{DESCRIPTION} names some"
         return f"pictures that are equal or nearly so to one in another part: {counts}; {where}"
 
 
