@@ -118,4 +118,4 @@ def _audit(run: Run, config: AuditConfig, verifier: Verifier | None, control: Pa
     out = run.path / AUDIT
     if (out / runs.RESULTS).exists():
         return read_report(out, AuditReport, "oneway demo --out NEW")
-    return audit(run, out=out, config=config, verifier=verifier, control=control, resume=True)
+    return audit(run, out=out, config=config, verifier=verifier, control=control, resume=True, jobs=None)
