@@ -97,6 +97,13 @@ def test_what_cannot_be_sent_to_another_process_is_refused(work: Work) -> None:
     message = r"jobs is 2, and what is audited cannot be sent .*; leave it at 1"
     with pytest.raises(oneway.InputError, match=message), side_by_side(work, 2):
         pass
+    context = work.open(FABRIC, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beside, "foretell", lambda *_: 3600.0)
+        patch.setattr(torch, "get_num_threads", lambda: 2)
+        assert beside.planned(work, context, None) == 1, "by default nothing fails that can be done alone"
+        del work.victim.encoder.own  # type: ignore[union-attr]
+        assert beside.planned(work, context, None) == 2
 
 
 def test_fewer_than_one_process_is_refused(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def audit(
         context = work.open(fabric, surrogates, progress=progress)
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(context.stolen.access, opened.pack)
-        with side_by_side(work, planned(context, jobs)):
+        with side_by_side(work, planned(work, context, jobs)):
             found = measure(context)
         report = assemble(found, context, passed, doubts, beside, asked)
         order = hidden_order(opened.pack.test)

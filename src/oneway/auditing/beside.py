@@ -30,10 +30,11 @@ MOST = 4
 """Processes by default at most: each holds the judges and what attackers train with, one to two gigabytes."""
 
 
-def planned(context: AuditContext, jobs: int | None) -> int:
+def planned(work: Work, context: AuditContext, jobs: int | None) -> int:
     """Say how many processes take the steps of an audit, and how long that will take, where anything is said.
 
     Args:
+        work: what the audit is opened from; where it cannot be sent to another process there is one by default.
         context: the audit.
         jobs: how many were asked for; none for as many as are worth while.
 
@@ -48,7 +49,7 @@ def planned(context: AuditContext, jobs: int | None) -> int:
     left = {name: attacker for name, attacker in drawing.items() if not context.steps.taken(name)}
     with _threads(max(1, threads // most)):
         seconds = foretell(context, left)
-    if jobs is None and seconds < WORTHWHILE:
+    if jobs is None and (seconds < WORTHWHILE or not _can_be_sent(work)):
         most = 1
     if context.steps.progress:
         together = f", {most} at a time" if most > 1 else ""
@@ -100,6 +101,14 @@ def side_by_side(work: Work, jobs: int) -> Iterator[None]:
         for process in processes:
             process.terminate()  # what it is at is no longer wanted, or kept in a checkpoint
             process.join()
+
+
+def _can_be_sent(work: Work) -> bool:
+    try:
+        _pickled(work, 1)
+    except InputError:
+        return False
+    return True
 
 
 def _pickled(work: Work, jobs: int) -> bytes:
