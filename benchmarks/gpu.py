@@ -109,8 +109,6 @@ def smoke(out: Path, judges: Sequence[Path]) -> None:
                     *few,
                     "--set",
                     "optimisation.steps=20",
-                    "--jobs",
-                    "2",
                     "--out",
                     at / f"audit-{name}",
                 ),
@@ -186,7 +184,6 @@ def steps(out: Path, sides: Sequence[int], backbones: Sequence[str], runtime: Ru
 
 def whole(out: Path, faces: Path, judges: Sequence[Path], limit: float, steps: int) -> None:
     """Train control and recipe side by side, then audit both, side by side too; each is noted when it ends."""
-    jobs = max(1, (os.cpu_count() or 1) // 4)  # the GPU waits for the processor, so several attackers share it
     judged = [word for judge in judges for word in ("--verifier", judge)]
     shape = [word for name in ("width=1.0", "stem=full") for word in ("--set", f"network.{name}")]
     notes, until = Notes(out / "whole.jsonl"), time.monotonic() + limit
@@ -194,7 +191,7 @@ def whole(out: Path, faces: Path, judges: Sequence[Path], limit: float, steps: i
     def chain(name: str, *chosen: str) -> None:
         run, audit = out / name, out / f"audit-{name}"
         trained = command("protect", faces, "--cut", "layer2", *chosen, *shape, "--steps", steps, "--out", run)
-        audited = command("audit", run, *judged, "--set", "brief=true", "--jobs", str(jobs), "--out", audit)
+        audited = command("audit", run, *judged, "--set", "brief=true", "--out", audit)
         for words in (trained, audited):
             if not call(notes, f"{words[3]} {name}", words, limit=max(1.0, until - time.monotonic())):
                 break
