@@ -103,14 +103,7 @@ def smoke(out: Path, judges: Sequence[Path]) -> None:
                 notes,
                 f"audit of the {name}",
                 command(
-                    "audit",
-                    victim,
-                    *judged,
-                    *few,
-                    "--set",
-                    "optimisation.steps=20",
-                    "--out",
-                    at / f"audit-{name}",
+                    "audit", victim, *judged, *few, "--set", "optimisation.steps=20", "--out", at / f"audit-{name}"
                 ),
                 limit=150,
             )

@@ -106,6 +106,12 @@ def test_what_cannot_be_sent_to_another_process_is_refused(work: Work) -> None:
         assert beside.planned(work, context, None) == 2
 
 
+def test_a_part_that_was_cut_out_of_a_network_is_not_sent(work: Work, people: oneway.Pack) -> None:
+    part = replace(work, victim=from_module(Changed(), "layers.0", people, FABRIC))
+    with pytest.raises(oneway.InputError, match="loses what keeps its parts apart"), side_by_side(part, 2):
+        pass
+
+
 def test_fewer_than_one_process_is_refused(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="jobs must be 1 or more, not 0"):
         oneway.audit(Changed(), data=people, out=tmp_path / "audit", config=BRIEF, verifier=judge, jobs=0)
