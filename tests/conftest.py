@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import pkgutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from oneway.sweep.benchmark import DefencesConfig, compare_defences
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 torch.set_num_threads(1)
+torch.set_flush_denormal(True)  # as whatever trains does, for the whole process
 
 DEVICE = os.environ.get("ONEWAY_TEST_DEVICE", "cpu")
 """Where tests train and attack; `cuda` tries the same tests on a GPU."""
@@ -70,6 +72,31 @@ class Attacked:
 
 def attack_of(path: Path) -> Attacked:
     return Attacked(path, read_report(path, oneway.AuditReport, "oneway attack"))
+
+
+def _of_the_process() -> dict[str, object]:
+    """What changes the numbers, or the end, of whatever runs in this process."""
+    smallest = torch.tensor(1e-39)
+    return {
+        "threads": torch.get_num_threads(),
+        "type of numbers": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "products of matrices": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "oneDNN": torch.backends.mkldnn.enabled,
+        "interrupt": signal.getsignal(signal.SIGINT),
+        "end": signal.getsignal(signal.SIGTERM),
+        "folder": os.getcwd(),
+        "denormal": bool(smallest * 0.5 > 0),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _left_as_found() -> Iterator[None]:
+    """No test leaves the process otherwise than it found it, or what others compute would depend on their order."""
+    before = _of_the_process()
+    yield
+    assert _of_the_process() == before
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
 
 import oneway
 from conftest import RUNTIME
@@ -16,11 +20,12 @@ from oneway.auditing.beside import side_by_side
 from oneway.auditing.measures import measure
 from oneway.auditing.opening import Work
 from oneway.auditing.steps import Steps, refused
-from oneway.auditing.victim import from_module
+from oneway.auditing.victim import Victim, from_module, from_onnx, from_run
 from oneway.judges.verifier import Verifier
 from oneway.runtime import launch
 from oneway.storage.atomic import held
 from test_auditing import BRIEF, Changed
+from test_onnx_encoder import export
 
 pytestmark = pytest.mark.whole
 FABRIC = launch(RUNTIME)
@@ -48,7 +53,8 @@ def test_a_step_that_another_process_is_at_is_not_taken(tmp_path: Path) -> None:
 def test_a_further_process_takes_steps_and_finds_what_this_one_does(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = measure(replace(work, folder=tmp_path / "alone").open(FABRIC, progress=False))
+    with threadpool_limits(1):  # as in the other process: sums of several threads round otherwise
+        alone = measure(replace(work, folder=tmp_path / "alone").open(FABRIC, progress=False))
     work = replace(work, folder=tmp_path / "shared")
     last = work.folder / "parts" / "linkage.json"
     with side_by_side(work, 2):
@@ -92,24 +98,44 @@ def test_attackers_that_train_begin_first_and_after_what_they_go_on_from() -> No
     assert order == ["c", "b", "a"]
 
 
-def test_what_cannot_be_sent_to_another_process_is_refused(work: Work) -> None:
-    work.victim.encoder.own = lambda pictures: pictures  # type: ignore[union-attr]
+def victims(make_run: Callable[..., oneway.Run], people: oneway.Pack, folder: Path) -> Iterator[Victim]:
+    yield from_run(make_run("noisy", {"network.noise": 1.0, "steps": 2}), FABRIC, seed=0)
+    yield from_module(Changed(), "layers.0", people, FABRIC)
+    yield from_module(Changed(), "output", people, FABRIC)
+    file = export(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)), folder / "encoder.onnx")
+    yield from_onnx(file, people, "0..1", None)
+
+
+def test_another_process_opens_the_encoder_anew(
+    make_run: Callable[..., oneway.Run], people: oneway.Pack, tmp_path: Path
+) -> None:
+    for victim in victims(make_run, people, tmp_path):
+        received = pickle.loads(pickle.dumps(victim))
+        pictures = torch.rand(4, 3, victim.pack.size, victim.pack.size, generator=torch.Generator().manual_seed(0))
+        found = []
+        for each in (victim, received):
+            assert each.encoder is not None
+            with torch.no_grad(), each.seeded(1):
+                found.append(each.encoder(pictures.clone()))
+        assert torch.equal(*found), victim.kind
+        assert received.encoder is not victim.encoder
+        assert (received.identity, received.stages) == (victim.identity, victim.stages)
+
+
+def test_what_cannot_be_sent_to_another_process_is_refused(
+    work: Work, people: oneway.Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Changed()
+    module.own = lambda pictures: pictures  # type: ignore[assignment]
+    sealed = replace(work, victim=from_module(module, "output", people, FABRIC))
     message = r"jobs is 2, and what is audited cannot be sent .*; leave it at 1"
-    with pytest.raises(oneway.InputError, match=message), side_by_side(work, 2):
+    with pytest.raises(oneway.InputError, match=message), side_by_side(sealed, 2):
         pass
     context = work.open(FABRIC, progress=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(beside, "foretell", lambda *_: 3600.0)
-        patch.setattr(torch, "get_num_threads", lambda: 2)
-        assert beside.planned(work, context, None) == 1, "by default nothing fails that can be done alone"
-        del work.victim.encoder.own  # type: ignore[union-attr]
+    monkeypatch.setattr(beside, "foretell", lambda *_: 3600.0)
+    with beside._threads(2):
+        assert beside.planned(sealed, context, None) == 1, "by default nothing fails that can be done alone"
         assert beside.planned(work, context, None) == 2
-
-
-def test_a_part_that_was_cut_out_of_a_network_is_not_sent(work: Work, people: oneway.Pack) -> None:
-    part = replace(work, victim=from_module(Changed(), "layers.0", people, FABRIC))
-    with pytest.raises(oneway.InputError, match="loses what keeps its parts apart"), side_by_side(part, 2):
-        pass
 
 
 def test_fewer_than_one_process_is_refused(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from dumps import write_dump
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions
 from oneway.auditing.guards import check_decisions
+from oneway.auditing.stealing import steal
 from oneway.auditing.steps import Steps, refused
-from oneway.auditing.victim import from_run, steal
+from oneway.auditing.victim import from_run
 from oneway.judges.judge import Judge
 from oneway.judges.verifier import Verifier
 from oneway.report.values import Decisions, Refused

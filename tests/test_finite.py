@@ -18,7 +18,8 @@ from torch import Tensor, nn
 import oneway
 from dumps import write_dump
 from oneway.attacks.access import BlackBox
-from oneway.auditing.victim import from_module, steal
+from oneway.auditing.stealing import steal
+from oneway.auditing.victim import from_module
 from oneway.cli import main
 from oneway.config import override, to_dict
 from oneway.data.batches import load

@@ -20,8 +20,9 @@ from oneway.auditing import inference
 from oneway.auditing.attack_results import _bound
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
+from oneway.auditing.stealing import Stolen
 from oneway.auditing.steps import Steps
-from oneway.auditing.victim import Stolen, Victim
+from oneway.auditing.victim import Victim
 from oneway.judges.judge import Judge
 from oneway.metrics.fisher import fisher_leakage, least_mse
 from oneway.models.noise import Noisy

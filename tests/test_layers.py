@@ -19,7 +19,7 @@ pytestmark = pytest.mark.whole
 ROOT = Path(oneway.__file__).parent
 RANKS = (
     {"errors"},
-    {"console", "devices", "laws", "plugins"},
+    {"console", "devices", "laws", "onnx_session", "plugins"},
     {"config"},
     {"progress", "workers", "storage", "runtime", "synthetic"},
     {"data", "losses", "metrics"},

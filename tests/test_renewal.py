@@ -20,8 +20,9 @@ from oneway.auditing.attack_results import linkage_of
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.renewal import drawn, linked, open_other, within
+from oneway.auditing.stealing import steal
 from oneway.auditing.steps import StepResult, Steps, refused
-from oneway.auditing.victim import Victim, from_dump, from_module, steal
+from oneway.auditing.victim import Victim, from_dump, from_module
 from oneway.judges.judge import Judge
 from oneway.models.noise import Noisy
 from oneway.report.values import AttackResult

@@ -9,9 +9,10 @@ from typing import Any
 
 from oneway.attacks.fit import Fitted
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.stealing import Stolen
 from oneway.auditing.steps import Steps
 from oneway.auditing.surrogates import Surrogates
-from oneway.auditing.victim import Stolen, Victim
+from oneway.auditing.victim import Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
 from oneway.report.values import Course

@@ -17,8 +17,8 @@ from oneway.auditing.context import AuditContext
 from oneway.auditing.judged import Counting
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
+from oneway.auditing.stealing import Stolen
 from oneway.auditing.steps import StepFacts, StepResult, refused
-from oneway.auditing.victim import Stolen
 from oneway.judges.judge import Judge
 from oneway.metrics.registry import of_reconstructions
 from oneway.report.values import Decisions, OrRefused

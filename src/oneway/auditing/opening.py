@@ -10,9 +10,10 @@ from lightning_fabric import Fabric
 
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
+from oneway.auditing.stealing import steal
 from oneway.auditing.steps import Steps
 from oneway.auditing.surrogates import Surrogates, open_surrogates
-from oneway.auditing.victim import Victim, steal
+from oneway.auditing.victim import Victim
 from oneway.data.packed import Pack
 from oneway.judges.judge import Judge
 from oneway.judges.placed import placed

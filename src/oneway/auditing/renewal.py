@@ -19,8 +19,9 @@ from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.inference import alone, best_way
 from oneway.auditing.linking import centred, sides
+from oneway.auditing.stealing import Stolen, steal
 from oneway.auditing.steps import StepResult, refused
-from oneway.auditing.victim import Stolen, Victim, from_dump, from_onnx, from_run, steal
+from oneway.auditing.victim import Victim, from_dump, from_onnx, from_run
 from oneway.errors import InputError
 from oneway.protection.run import Run
 from oneway.storage import runs

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,41 +14,33 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from oneway.attacks.access import Access, BlackBox, FeatureDump, Renoised, WhiteBox
-from oneway.attacks.pairs import Pairs
-from oneway.data.batches import load, to_pictures
+from oneway.data.batches import to_pictures
 from oneway.data.dump import read_dump
-from oneway.data.finite import check_finite
-from oneway.data.packed import Pack, Part, Public
+from oneway.data.packed import Pack, Part
 from oneway.models.copying import copy_network
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.features import in_own_numbers, read_as_numbers
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.seeded import seeded
 from oneway.models.split import features_shape, first_part
-from oneway.progress import track
+from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict_logits
 from oneway.report.values import Utility
 from oneway.runtime import lay_out
 from oneway.shipping.contract import bundle_hash
 from oneway.shipping.sent import Sent
 from oneway.storage import runs
-from oneway.storage.atomic import new_array, whole
 from oneway.tasks.task import labels_of, told_by, utility_of
 
-RECORD_BYTES = 8 * 2**30
-"""Features of the public pictures that take more than this on disk are asked for again instead of kept."""
 PARTS = ("public", "validation", "test")
-CLEAN = "clean"
-"""Where features before the noise are kept."""
 Kind = Literal["run", "module", "onnx", "bundle", "features"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Victim:
-    """What an audit attacks.
+    """What an audit attacks. Another process is sent all of it but the encoder, which it opens anew.
 
     Attributes:
         name: how it is called in results.
@@ -56,6 +49,7 @@ class Victim:
         pack: the people it is audited on.
         path: the folder of a run.
         encoder: the frozen encoder; none for stored features.
+        reopen: opens the encoder again, where it is not the one that was sent.
         stored: features, if these are all there is, by split.
         white: whether its weights and gradients can be had.
         stages: its resolutions, for a decoder that mirrors it; none if they are unknown.
@@ -71,6 +65,7 @@ class Victim:
     pack: Pack
     path: Path | None = None
     encoder: nn.Module | None = None
+    reopen: Callable[[], nn.Module] | None = None
     stored: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     white: bool = False
     stages: list[Stage] | None = None
@@ -82,12 +77,19 @@ class Victim:
         """Let what the encoder draws at random be a function of a seed, in a block; see `models.seeded`."""
         return nullcontext() if self.encoder is None else seeded(self.encoder, *seed)
 
+    def __getstate__(self) -> dict[str, object]:
+        # A graph that was cut out of a network is traced anew when it is read, and loses what keeps its parts apart.
+        return {**vars(self), "encoder": None}
+
+    def __setstate__(self, told: dict[str, object]) -> None:
+        vars(self).update(told)
+        if self.reopen is not None:
+            vars(self)["encoder"] = self.reopen()
+
 
 def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed: int) -> Victim:
     """Take the encoder of a finished protect run; `seed` decides the noise behind its task's answers."""
-    protector = run.load(network)
-    stages = stages_of(protector.encoder, run.pack.size)
-    protector = lay_out(protector, fabric.device)
+    protector = _protector(run, network, fabric.device)
     parts = (run.pack.public, run.pack.validation, run.pack.test)
     with seeded(protector.encoder, seed, "outputs"):
         decisions = {part.split: told_by(run.task, predict_logits(fabric, protector, part)) for part in parts}
@@ -102,12 +104,21 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
         pack=run.pack,
         path=run.path,
         encoder=protector.encoder,
+        reopen=partial(_encoder_of_run, run, network, fabric.device),
         white=True,
-        stages=stages,
+        stages=stages_of(protector.encoder, run.pack.size),
         task=run.attributes,
         utility=run.report.utility,
         decisions=decisions,
     )
+
+
+def _protector(run: Run, network: nn.Module | None, device: torch.device) -> Protector:
+    return lay_out(run.load(network), device)
+
+
+def _encoder_of_run(run: Run, network: nn.Module | None, device: torch.device) -> nn.Module:
+    return _protector(run, network, device).encoder
 
 
 def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric, output: str | None = None) -> Victim:
@@ -115,7 +126,8 @@ def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric, output:
 
     `output` chooses, where the layer gives several; see `models.features.chosen`.
     """
-    encoder = read_as_numbers(in_own_numbers(first_part(copy_network(module).eval(), cut, output)))
+    frozen = copy_network(module).eval()
+    encoder = _part(frozen, cut, output, fabric.device)
     features_shape(encoder, pack.size)
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -126,21 +138,28 @@ def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric, output:
         kind="module",
         identity=identity | ({} if output is None else {"output": output}),
         pack=pack,
-        encoder=encoder.to(fabric.device),
+        encoder=encoder,
+        reopen=partial(_part, frozen, cut, output, fabric.device),
         white=True,
         stages=stages_of(encoder, pack.size),
     )
 
 
+def _part(module: nn.Module, cut: str, output: str | None, device: torch.device) -> nn.Module:
+    return read_as_numbers(in_own_numbers(first_part(module, cut, output))).to(device)
+
+
 def from_onnx(path: Path, pack: Pack, pixels: str | None, output: str | None) -> Victim:
     """Take an ONNX file as a black box; `pixels` and `output` are explained at `OnnxEncoder`."""
-    encoder = OnnxEncoder(path, pack.size, pixels=pixels, output=output)
+    reopen = partial(OnnxEncoder, path, pack.size, pixels=pixels, output=output)
+    encoder = reopen()
     return Victim(
         name=path.name,
         kind="onnx",
         identity={"onnx": path.name, "pixels": pixels, "output": output, "hash": encoder.graph.fingerprint},
         pack=pack,
         encoder=encoder,
+        reopen=reopen,
     )
 
 
@@ -158,6 +177,7 @@ def from_bundle(path: Path, pack: Pack, *, seed: int) -> Victim:
         identity={"bundle": path.absolute().name, "hash": bundle_hash(path)},
         pack=pack,
         encoder=encoder,
+        reopen=partial(Sent, path, pack.size),
         task=task.columns if labelled else None,
         utility=utility_of(task, logits["test"], labels_of(task, test), test.identities) if labelled else None,
         decisions={split: told_by(task, found) for split, found in logits.items()},
@@ -186,115 +206,3 @@ def from_dump(path: Path, pack: Pack) -> Victim:
         pack=pack,
         stored=stored,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stolen:
-    """What the attackers of one audit have.
-
-    Attributes:
-        access: the features of the public pictures to train on, and one answer for every other picture: what was
-            stolen.
-        fitted_on: the features of the public pictures that a solved attacker learns from: the average of several
-            answers for each where the encoder adds noise, else what `access` gives.
-        noisy: whether the encoder answers differently each time.
-        white: the encoder itself, if it can be had.
-        averaged: the same with every picture sent several times and the answers averaged; only where `noisy`.
-
-    """
-
-    access: Access
-    fitted_on: Access
-    noisy: bool
-    white: WhiteBox | None
-    averaged: Callable[[], Access] | None
-
-    def pairs(self, public: Public, seed: int) -> Pairs:
-        """Give what a solved attacker learns from."""
-        return Pairs(access=self.access, fitted_on=self.fitted_on, public=public, noisy=self.noisy, seed=seed)
-
-    def gallery(self) -> Access:
-        """Give the best that a thief can have of a photograph: averages of several answers, where they differ."""
-        return self.access if self.averaged is None else self.averaged()
-
-
-def steal(victim: Victim, fabric: Fabric, folder: Path, *, draws: int, seed: int, progress: bool) -> Stolen:
-    """Ask the victim for its features, and keep them in `folder`.
-
-    A deterministic encoder is asked once for each picture, and its mirror image where it is public; every attack
-    reads what it said. Of one that adds noise, validation and test people have one answer, as a thief would, and
-    attackers see new answers each time, or the average of several: as many pictures as a thief
-    has may be sent as often as one likes. What it draws for a file of answers depends on the seed and the file alone.
-    """
-    if victim.encoder is None:
-        dump = FeatureDump(victim.stored, fabric.device)
-        return Stolen(access=dump, fitted_on=dump, noisy=False, white=None, averaged=None)
-    pack = victim.pack
-    asked = BlackBox(victim.encoder, fabric, pack.size)
-    sample = np.arange(min(8, len(pack.public)))
-    with asked.seeded(seed, "twice"):
-        first, second = asked.features(pack.public, sample), asked.features(pack.public, sample)
-    noisy = bool((first - second).abs().max() > 1e-3 * first.std())
-    white = WhiteBox(victim.encoder, fabric.device) if victim.white else None
-    size = 4 * int(np.prod(asked.shape)) * 2 * len(pack.public)
-    live: Access | None = asked if noisy or size > RECORD_BYTES else None
-    if noisy and asked.noise_last is not None and size <= RECORD_BYTES:
-        parts: tuple[str, ...] = ("public", "public mirrored")
-        ask, clean = asked.clean, folder / CLEAN
-        before = _record(asked, pack, clean, live=None, seed=seed, progress=progress, parts=parts, ask=ask)
-        live = Renoised(asked.noise_last, before)
-    access = _record(asked, pack, folder / "single", live=live, seed=seed, progress=progress)
-    if not noisy:
-        return Stolen(access=access, fitted_on=access, noisy=False, white=white, averaged=None)
-    several = BlackBox(victim.encoder, fabric, pack.size, draws=draws)
-
-    def averaged() -> Access:
-        live = several if size > RECORD_BYTES else None
-        return _record(several, pack, folder / "averaged", live=live, seed=seed, progress=progress)
-
-    fitted_on: Access = several
-    if size <= RECORD_BYTES:
-        parts = ("public",)
-        fitted_on = _record(several, pack, folder / "averaged", live=None, seed=seed, progress=progress, parts=parts)
-    return Stolen(access=access, fitted_on=fitted_on, noisy=True, white=white, averaged=averaged)
-
-
-def _record(
-    asked: BlackBox,
-    pack: Pack,
-    folder: Path,
-    *,
-    live: Access | None,
-    seed: int,
-    progress: bool,
-    parts: tuple[str, ...] = ("validation", "test", "public", "public mirrored"),
-    ask: Callable[[Tensor], Tensor] | None = None,
-) -> FeatureDump:
-    """Keep what the encoder says of some parts, by `ask` if given, except of the public ones if it is asked `live`."""
-    ask = ask or asked
-    all_parts: list[tuple[str, Part, bool]] = [
-        ("validation", pack.validation, False),
-        ("test", pack.test, False),
-        ("public", pack.public, False),
-        ("public mirrored", pack.public, True),
-    ]
-    wanted = [each for each in all_parts if each[0] in parts and (live is None or not each[0].startswith("public"))]
-    stored: dict[str, NDArray[np.generic]] = {}
-    paths = {name: folder / f"{name.replace(' ', '-')}.npy" for name, _, _ in wanted}
-    to_ask = sum(len(part) for name, part, _ in wanted if not paths[name].exists())
-    with track("ask the encoder", to_ask, enabled=progress and to_ask > 0) as advance:
-        for name, part, mirrored in wanted:
-            path = paths[name]
-            if not path.exists():
-                with whole(path) as partial, asked.seeded(seed, folder.name, name):
-                    kept = new_array(partial, np.float32, (len(part), *asked.shape))
-                    for start in range(0, len(part), 256):
-                        index = np.arange(start, min(start + 256, len(part)))
-                        pictures = load(part, index, np.full(len(index), mirrored), asked.device)
-                        kept[index] = ask(pictures).cpu().numpy()
-                        advance(len(index))
-                    check_finite(kept, part, "the encoder's features")
-                    kept.flush()
-            stored[name] = np.load(path, mmap_mode="r")
-    flipped = {"public": stored.pop("public mirrored")} if "public mirrored" in stored else None
-    return FeatureDump(stored, asked.device, flipped, live=live)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from oneway.errors import InputError
+from oneway.onnx_session import session_options
 from oneway.storage.inputs import regular
 
 STRIDES = (8, 16, 32)
@@ -71,11 +72,9 @@ class Detector:
 
         if not path.is_file():
             raise InputError(f"face detector {str(path)!r} is not a file; give an ONNX file of YuNet")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # pictures are shared out among threads instead
+        options, providers = session_options(), ["CPUExecutionProvider"]
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(regular(path)), options, ["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(str(regular(path)), options, providers)
         except InputError:
             raise
         except Exception as error:  # onnxruntime raises its own untyped errors

@@ -19,6 +19,7 @@ from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
 from oneway.judges.cache import known_features
 from oneway.judges.verifier import Embedding, Verifier
+from oneway.onnx_session import session_options
 
 Points = NDArray[np.float64]
 AGREE = 0.99
@@ -104,8 +105,7 @@ def to_torch(path: Path) -> nn.Module:
     # Its slices index by lists, which torch warns of at every step; features are held to the verifier's before use.
     warnings.filterwarnings("ignore", message="Using a non-tuple sequence", module="onnx2torch")
     with tempfile.TemporaryDirectory() as folder:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = session_options()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(Path(folder) / "folded.onnx")
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from oneway.errors import InputError, unknown
 from oneway.models.features import numbers
+from oneway.onnx_session import session_options
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and deviation of ImageNet's colours (red, green, blue) in 0..1."""
@@ -54,15 +55,11 @@ class Graph:
     def __init__(self, path: Path, kind: str) -> None:
         if not path.is_file():
             raise InputError(f"{kind} {str(path)!r} is not a file; give an ONNX file")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # Pictures are shared out among torch's threads instead: its own would wait for each other, spinning.
-        options.intra_op_num_threads = 1
         providers: list[Any] = ["CPUExecutionProvider"]
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))  # rounding would hide what is there
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=providers)
+            self._session: Any = onnxruntime.InferenceSession(str(path), session_options(), providers=providers)
         except Exception as error:  # onnxruntime raises its own untyped errors
             raise InputError(f"{kind} {str(path)!r} is not a readable ONNX file ({error})") from error
         inputs = self._session.get_inputs()

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 
 from oneway.errors import InputError
+from oneway.onnx_session import session_options
 from oneway.shipping.contract import AGAIN, CONTRACT, SERVER, Numbers, bundle_hash
 from oneway.shipping.reference import REFERENCE, Reference, read_reference
 from oneway.shipping.verify import checked_contract
@@ -40,9 +41,7 @@ class Decider:
         self.bundle, self.agreed = bundle_hash(folder), (folder / CONTRACT).read_bytes()
         has = REFERENCE in self.contract.files
         self.reference: Reference | None = read_reference(folder, self.contract) if has else None
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = max(1, (os.cpu_count() or 1) - 1)  # one is busy with requests
+        options = session_options(max(1, (os.cpu_count() or 1) - 1))  # one is busy with requests
         path = folder / SERVER
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
