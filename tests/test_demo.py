@@ -49,7 +49,8 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
     finished = files(tmp_path)
     assert {path: finished[path] for path in before} == before, "what was finished must not be made again"
     page = tmp_path / "protected" / "audit" / "report.html"
-    assert said.splitlines()[-1] == f"page: {page}"
+    assert said.splitlines()[-2] == f"page: {page}"
+    assert said.splitlines()[-1].endswith(f"then oneway serve {tmp_path / 'bundle'} --web npm")
     assert page.read_text().count("data:image") >= 8, "drawn faces are shown"
     assert (tmp_path / "faces.png").is_file()
     report = read_report(page.parent, oneway.AuditReport, "oneway demo")

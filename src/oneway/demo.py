@@ -73,6 +73,8 @@ def demo(out: Path, *, seed: int = 0) -> None:
         said.print(f"{conclusion(report)}\n")
         said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
         said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
+        ship = f"oneway export {out / 'protected'} --out {out / 'bundle'}"
+        said.print(f"to see it in a browser: {ship}, then oneway serve {out / 'bundle'} --web npm", soft_wrap=True)
 
 
 def conclusion(report: AuditReport) -> str:

@@ -116,8 +116,8 @@ def serve(
         port: The port to listen at; 0 lets the system choose.
         host: The address to listen at; by default only this machine reaches it. TLS is for a proxy before it.
         token_file: A file with the token that clients must send; without one, whoever reaches it is answered.
-        web: A folder with onnxruntime-web's files (its dist, from npm): with them the page at / runs the device's
-            half in a browser.
+        web: A folder with onnxruntime-web's files (its dist), or `npm`, which fetches them once: with them the page
+            at / runs the device's half in a browser.
         detector: An ONNX file of YuNet, by which that page finds faces; without it, a person moves the picture.
         control: The bundle of an unprotected encoder, with its attacker: the page shows what a thief would draw of
             both.
@@ -131,6 +131,7 @@ def serve(
         from oneway.serving.config import ServeConfig
         from oneway.serving.page import Shown
         from oneway.serving.server import serve as run
+        from oneway.serving.web import BY_NPM, fetched
     except ModuleNotFoundError as error:
         raise InputError(
             f"the server needs {error.name}, which is not installed; install oneway[serve] as `oneway doctor` says"
@@ -140,7 +141,7 @@ def serve(
         host=host,
         port=port,
         token_file=token_file,
-        shown=Shown(web=web, detector=detector, control=control),
+        shown=Shown(web=fetched() if web == BY_NPM else web, detector=detector, control=control),
         config=override(ServeConfig(), pairs(set)),
     )
 

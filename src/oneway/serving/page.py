@@ -15,6 +15,7 @@ from PIL import Image
 from oneway.data.detector import Detector
 from oneway.errors import InputError
 from oneway.serving.refusal import Refused
+from oneway.serving.web import BY_HAND
 from oneway.shipping.contract import ATTACKER, BROWSER, CONTRACT, DEVICE, bundle_hash, read_contract
 from oneway.shipping.parity import read_parity
 from oneway.shipping.verify import checked_contract
@@ -66,8 +67,7 @@ class Shown:
         """
         if self.web is not None and not (self.web / RUNTIME).is_file():
             raise InputError(
-                f"--web {self.web} holds no {RUNTIME}; give onnxruntime-web's files: npm install onnxruntime-web, and "
-                "--web node_modules/onnxruntime-web/dist"
+                f"--web {self.web} holds no {RUNTIME}; give onnxruntime-web's files: --web npm, or {BY_HAND}"
             )
         if self.detector is not None:
             Detector(self.detector)

@@ -144,7 +144,7 @@ await trying(async () => {
   try {
     ort = await import("/web/ort.wasm.min.mjs");
   } catch {
-    throw new Error("onnxruntime-web is missing: npm install onnxruntime-web, and start the server with --web node_modules/onnxruntime-web/dist");
+    throw new Error("onnxruntime-web is missing: start the server with --web npm; or npm install onnxruntime-web, and start the server with --web node_modules/onnxruntime-web/dist");
   }
   ort.env.wasm.wasmPaths = "/web/";
   ort.env.wasm.numThreads = 1;
