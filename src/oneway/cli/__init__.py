@@ -18,7 +18,7 @@ import tyro
 
 from oneway.cli.installation import doctor
 from oneway.cli.make import demo, prepare, protect, verifier
-from oneway.cli.measure import attack, audit, compare
+from oneway.cli.measure import attack, audit, compare, price
 from oneway.cli.ship import card, export, serve, verify_bundle, watch
 from oneway.cli.sweep import benchmark, experiment, recommend
 from oneway.console import allow_every_character, console, marked
@@ -53,6 +53,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "attack": attack,
     "audit": audit,
     "compare": compare,
+    "price": price,
     "export": export,
     "card": card,
     "verify-bundle": verify_bundle,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from oneway.cli.options import Device, Paths, Settings, given, pairs, required, show
+from oneway.cli.options import Device, Paths, Settings, check_out, given, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
@@ -145,11 +145,9 @@ def audit(
     from oneway.report.limits import check_limits, read_limits
     from oneway.report.summary import audit_summary, write_summary
     from oneway.shipping.contract import is_bundle
-    from oneway.storage.atomic import check_file
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
-    if summary is not None:
-        check_file(summary)
+    check_out(summary)
     flags = given({"seed": seed, "runtime.device": device})
     config = override(thoroughly() if thorough else AuditConfig(), {**flags, **pairs(set)})
     if show_config:
@@ -233,6 +231,55 @@ def compare(
         sys.exit(3)
     if checks:
         said.print(f"passed: none of {len(checks)} figures is worse", soft_wrap=True)
+
+
+def price(
+    place: Positional[Annotated[Path, arg(metavar="PACK|RUN")]],
+    /,
+    *,
+    task: str | None = None,
+    data: Path | None = None,
+    verifier: Path | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+) -> None:
+    """Say what each attribute of a task costs: what would be given away less, if it were not decided.
+
+    No encoder gives away less than the decisions that can be read from it, and what is not decided is protected best.
+    Of a pack the labels are taken, what an encoder decides that is never wrong, before any is trained.
+
+    Args:
+        place: A pack made by `oneway prepare`, or the folder of a finished `oneway protect`, whose decisions are taken.
+        task: Of a pack: COLUMN or TASK:COLUMN, several with commas between, as `oneway protect` takes them.
+        data: Of a run: its pack, if it has moved.
+        verifier: Judge of faces, as `oneway audit` takes it; by default the pack's own.
+        out: File for the figures as JSON; none by default.
+        seed: Of the noise behind a run's decisions.
+        device: Where regressions are solved.
+    """
+    from oneway.auditing.price import decided_at
+    from oneway.auditing.price import price as price_of
+    from oneway.config import to_dict
+    from oneway.judges.identification import open_verifier
+    from oneway.report.price_table import price_tables
+    from oneway.runtime import RuntimeConfig, launch
+    from oneway.storage.runs import write_json
+
+    check_out(out)
+    fabric = launch(RuntimeConfig(device=device))
+    decided = decided_at(place, task, data, fabric, seed=seed)
+    judge = open_verifier(decided.pack, verifier)
+    if judge is None:
+        raise InputError(
+            f"{decided.pack.path}: no person appears twice, so it has no judge of its own; give --verifier"
+        )
+    found, said = price_of(decided, judge, fabric), console()
+    for table in price_tables(found):
+        said.print(table)
+    if out is not None:
+        write_json(out, to_dict(found))
+        said.print(f"figures: {out}", soft_wrap=True)
 
 
 def _say(report: AuditReport, out: Path) -> None:

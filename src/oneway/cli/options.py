@@ -55,6 +55,20 @@ def required(value: Given | None, name: str) -> Given:
     return value
 
 
+def check_out(path: Path | None) -> None:
+    """Refuse a place for a file, if one is given, before the work whose result it is to hold.
+
+    Raises:
+        InputError: if it is a folder, or no file can be made there.
+
+    """
+    from oneway.storage.atomic import check_file, check_place
+
+    if path is not None:
+        check_file(path)
+        check_place(path)
+
+
 def show(config: Any, above: str = "") -> None:
     """Print every field of a configuration as it would be used."""
     from oneway.report.settings import settings_lines
