@@ -76,6 +76,7 @@ FLAGS = {
         "--jobs",
     },
     "compare": {"--out", "--summary", "--fail-if-worse", "--margin"},
+    "price": {"--task", "--data", "--verifier", "--out", "--seed", "--device"},
     "export": {"--out", "--data", "--bits", "--attack", "--key"},
     "card": {"--audit", "--key"},
     "verify-bundle": {"--key"},

@@ -105,6 +105,7 @@ def test_the_readme_shows_commands() -> None:
         "attack",
         "audit",
         "compare",
+        "price",
         "export",
         "card",
         "serve",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import oneway
+from bundles import write_bundle
 from oneway import cli
 from oneway.serving import web
 from oneway.serving.web import fetched
@@ -76,8 +77,14 @@ def test_what_fails_is_said(npm: Path, tmp_path: Path, monkeypatch: pytest.Monke
         fetched()
 
 
-def test_the_command_fetches_it(npm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_fetches_it_for_a_bundle_that_is_one(
+    npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["serve", str(tmp_path / "none"), "--web", "npm"])
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "asked").exists()
+    write_bundle(tmp_path / "b")
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    cli.main(["serve", str(tmp_path / "b"), "--web", "npm", "--port", "0"])
     assert (tmp_path / "asked").exists()
-    assert "none" in capsys.readouterr().err

@@ -131,7 +131,6 @@ def serve(
         from oneway.serving.config import ServeConfig
         from oneway.serving.page import Shown
         from oneway.serving.server import serve as run
-        from oneway.serving.web import BY_NPM, fetched
     except ModuleNotFoundError as error:
         raise InputError(
             f"the server needs {error.name}, which is not installed; install oneway[serve] as `oneway doctor` says"
@@ -141,7 +140,7 @@ def serve(
         host=host,
         port=port,
         token_file=token_file,
-        shown=Shown(web=fetched() if web == BY_NPM else web, detector=detector, control=control),
+        shown=Shown(web=web, detector=detector, control=control),
         config=override(ServeConfig(), pairs(set)),
     )
 

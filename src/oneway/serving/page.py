@@ -48,7 +48,8 @@ class Shown:
     """What the page has beside the bundles that answer.
 
     Attributes:
-        web: the folder with onnxruntime-web's files; the page says that they lack where it is none.
+        web: the folder with onnxruntime-web's files, `npm` to have them fetched by whoever serves; the page says that
+            they lack where it is none.
         detector: an ONNX file of YuNet, which finds faces in the browser; else a person moves the picture.
         control: the folder of an unprotected encoder's bundle, with an attacker of its own, to be drawn beside.
 

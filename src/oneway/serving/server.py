@@ -6,6 +6,7 @@ import math
 import re
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
@@ -16,6 +17,7 @@ from oneway.serving.app import make_app
 from oneway.serving.config import ServeConfig
 from oneway.serving.decider import Decider
 from oneway.serving.page import Shown, add_page
+from oneway.serving.web import BY_NPM, fetched
 from oneway.storage.inputs import regular
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -53,6 +55,8 @@ def serve(
     names = [each.bundle[:12] for each in deciders]
     if not names or len(set(names)) < len(names):
         raise InputError(f"give each bundle once, and one at least; these are {', '.join(names) or 'none'}")
+    if shown is not None and shown.web == BY_NPM:
+        shown = replace(shown, web=fetched())
     app = make_app(deciders, config, token)
     add_page(app, bundles, shown, guarded=token is not None)
     listening = _listen(host, port)
