@@ -116,6 +116,7 @@ def test_an_axis_of_shares_is_whole() -> None:
     assert axis(figure(0.3), 0.05) == Axis(0.0, 1.0, 5)
     assert axis(figure(0.3)).ticks == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert axis(-0.03) == Axis(-0.2, 1.0, 6)
+    assert [tick(at) for at in axis(-0.03).ticks][:3] == [f"{MINUS}0.2", "0", "0.2"]
     assert axis(0.0, full=0.0).high > 0
 
 

@@ -154,7 +154,7 @@ def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path, caplog: pytest
         (root / name).write_text("")
     labels = write(root / "labels.csv", "file,Smiling", "a/1.jpg,1")
     folder.read(root, labels)
-    assert "4 files are no images and are passed over: 2 .heic (3.heic, ...)" in caplog.text
+    assert "files that are no images, 4, are passed over: 2 .heic (3.heic, ...)" in caplog.text
     assert "1 .txt (a/notes.txt)" in caplog.text
     assert "1 without a suffix (LICENSE)" in caplog.text
     assert "--labels" not in caplog.text

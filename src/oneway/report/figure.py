@@ -125,7 +125,7 @@ class Axis:
     def ticks(self) -> list[float]:
         """The round numbers, from end to end."""
         step = (self.high - self.low) / self.steps
-        return [round(self.low + place * step, 10) for place in range(self.steps + 1)]
+        return [round(self.low + place * step, 10) or 0.0 for place in range(self.steps + 1)]  # 0, never -0
 
 
 def axis(*figures: Figure, full: float = 1.0) -> Axis:

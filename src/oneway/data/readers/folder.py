@@ -143,7 +143,7 @@ def _images(root: Path, labels: Path | None) -> tuple[str, ...]:
         tables = [name for name in others if Path(name).suffix.lower() in TABLES] if labels is None else []
         hint = f"; if {root / tables[0]} holds labels, give it with --labels" if tables else ""
         log.warning(
-            "%s: %d files are no images and are passed over: %s%s", root, len(others), passed_over(others), hint
+            "%s: files that are no images, %d, are passed over: %s%s", root, len(others), passed_over(others), hint
         )
     return tuple(sorted(found))
 
