@@ -216,7 +216,8 @@ class Training:
         means = dict(zip(COLUMNS, figures.mean(dim=0).tolist(), strict=True))
         if log is not None:
             log.write(self.step, means)
-        return {"utility loss": means["utility_loss"], "decoder error": means["adversary_error"]}
+        played = {"decoder error": means["adversary_error"]} if self.step > self.warm_steps else {}
+        return {"utility loss": means["utility_loss"], **played}
 
     def _players(self) -> dict[str, tuple[nn.Module, Optimizer | None]]:
         return {
