@@ -61,7 +61,7 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
 
     demo.demo(tmp_path)
     assert files(tmp_path) == finished
-    assert capsys.readouterr().out.splitlines()[-1].endswith(f": {page}")
+    assert capsys.readouterr().out.splitlines()[-2].endswith(f": {page}")
 
     unprotected, protected = (read_json(tmp_path / name / "config.json") for name in ("unprotected", "protected"))
     assert (unprotected["protect"]["game"]["pixel"], protected["protect"]["game"]["pixel"] > 0) == (0.0, True)

@@ -101,7 +101,7 @@ def test_what_the_page_cannot_use_is_refused(app: FastAPI, tmp_path: Path) -> No
     write_bundle(tmp_path / "other", attacker=True, size=6)
     (tmp_path / "text.onnx").write_text("no network")
     refused = {
-        r"holds no ort.wasm.min.mjs; give onnxruntime-web's files: npm install": Shown(web=tmp_path),
+        r"holds no ort.wasm.min.mjs; give onnxruntime-web's files: --web npm, or npm install": Shown(web=tmp_path),
         r"plain holds no attacker\.onnx, so nothing can be drawn": Shown(control=tmp_path / "plain"),
         r"other takes other pictures than .*b \(size, crop or points\)": Shown(control=tmp_path / "other"),
         r"text\.onnx' is not a readable ONNX file": Shown(detector=tmp_path / "text.onnx"),
