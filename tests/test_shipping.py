@@ -30,8 +30,10 @@ from oneway.data.picture import decode
 from oneway.models.onnx import Graph
 from oneway.models.seeded import seeded
 from oneway.protection.run import build
+from oneway.report.reports import AuditReport, read_report
 from oneway.shipping import export as exporting
 from oneway.shipping.attach import attach
+from oneway.shipping.card import make_card
 from oneway.shipping.contract import (
     ATTACKER,
     BROWSER,
@@ -448,6 +450,11 @@ def test_a_card_is_of_an_audit_of_these_bytes(
     page = (copy / PAGE).read_text()
     for told in (card.verdict.sentence, bundle_hash(copy), "Who is assumed to hold what", "32 bytes"):
         assert told in page
+    assert "whose people are in one part only" in page
+    report = read_report(audited, AuditReport, "oneway audit")
+    known = [guard for guard in report.guards if guard.name != "people"]
+    unsure = make_card(read_contract(copy), bundle_hash(copy), replace(report, guards=known), "0" * 64, "smiling")[1]
+    assert "nobody knows whether its people are in one part only" in unsure
     before = (copy / CARD).read_bytes()
     _edited(copy / PAGE)
     assert "is not the file that the card names" in verify(copy)[0]

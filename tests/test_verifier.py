@@ -173,7 +173,7 @@ def test_what_is_no_such_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no network")
     with pytest.raises(InputError, match=r"text\.onnx' is not a readable ONNX file"):
         OnnxVerifier(tmp_path / "text.onnx", PLAIN)
-    with pytest.raises(InputError, match="the pack has no landmarks; give them to `oneway prepare folder`"):
+    with pytest.raises(InputError, match="the pack has no landmarks; `oneway prepare folder` finds them with --align"):
         OnnxVerifier(good, PLAIN)(torch.zeros(1, 3, 64, 64))
     with pytest.raises(InputError, match="takes pictures of 112 x 112 pixels, not of side 96; leave side out"):
         OnnxVerifier(good, replace(PLAIN, side=96))

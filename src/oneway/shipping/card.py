@@ -100,6 +100,7 @@ def make_card(contract: Contract, bundle: str, report: AuditReport, audit: str, 
         does=does,
         judges=judges,
         failed=failed,
+        apart=any(guard.name == "people" and guard.passed for guard in report.guards),
         held=HELD,
         again=AGAIN,
     )

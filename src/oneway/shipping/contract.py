@@ -59,7 +59,7 @@ class Training:
         pack: its name.
         hash: of its pictures and labels.
         pictures: of the people it was trained on.
-        people: how many.
+        people: how many at most; each picture whose person is unknown counts as one.
 
     """
 

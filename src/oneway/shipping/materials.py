@@ -60,7 +60,7 @@ def bill(contract: Contract, name: str, files: Mapping[str, str]) -> str:
         for file, sha256 in files.items()
     ]
     trained = contract.training
-    people = f"{trained.pictures} pictures of {trained.people} people; the bundle holds none of them"
+    people = f"{trained.pictures} pictures of at most {trained.people} people; the bundle holds none of them"
     parts.append(
         Component(
             name=trained.pack,
