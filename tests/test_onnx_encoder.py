@@ -275,3 +275,18 @@ def test_a_fingerprint_changes_with_the_weights_wherever_they_lie(network: nn.Mo
     weights.unlink()
     with pytest.raises(oneway.InputError, match=r"outside\.onnx' is not a readable ONNX file"):
         OnnxEncoder(folder / "outside.onnx", SIZE, pixels="0..1")
+
+
+def test_opening_a_file_leaves_denormal_numbers_off(network: nn.Module, tmp_path: Path) -> None:
+    def smallest() -> bool:
+        return bool(np.float32(1e-39) * np.float32(0.5) > 0)
+
+    try:
+        torch.set_flush_denormal(False)
+        assert smallest()
+        torch.set_flush_denormal(True)
+        encoder = OnnxEncoder(export(network, tmp_path / "e.onnx"), SIZE, pixels="0..1")
+        encoder(draw(2))
+        assert not smallest()
+    finally:
+        torch.set_flush_denormal(True)

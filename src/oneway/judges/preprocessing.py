@@ -104,8 +104,8 @@ class Preprocessing:
         else:
             raise InputError(
                 "the verifier needs faces aligned by five points, and the pack has no landmarks; `oneway prepare "
-                "folder` finds them with --align DETECTOR, or takes them as columns of --labels; or judge with a verifier "
-                "that was trained on the pack"
+                "folder` finds them with --align DETECTOR, or takes them as columns of --labels; or judge with a "
+                "verifier that was trained on the pack"
             )
         placed = _less(placed, *RANGES[self.pixels])
         return _less(placed.flip(1) if self.colours == "BGR" else placed, self.mean, self.deviation)
