@@ -66,8 +66,8 @@ def test_all_attackers_beat_the_constant(
     runtime: oneway.RuntimeConfig,
 ) -> None:
     access = black_box(request.getfixturevalue(name), runtime)
-    solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known, place)
-    bent = solve(kernel.regress, pairs_of(access, pack), pack.validation, known, place)
+    solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known)
+    bent = solve(kernel.regress, pairs_of(access, pack), pack.validation, known)
     learned = learn(access, pack.public, pack.validation, known, QUICK, place)
     for fitted in (solved, bent, learned):
         assert fitted.validation_error < 0.9 * constant_error(known)
@@ -78,10 +78,10 @@ def test_all_attackers_beat_the_constant(
 
 
 def test_the_solution_is_that_of_ridge_regression(
-    unprotected: oneway.Run, pack: oneway.Pack, known: Known, place: Place, runtime: oneway.RuntimeConfig
+    unprotected: oneway.Run, pack: oneway.Pack, known: Known, runtime: oneway.RuntimeConfig
 ) -> None:
     access = black_box(unprotected, runtime)
-    solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known, place)
+    solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known)
     standardise = solved.network.standardise
     inputs, held = (
         standardise(torch.from_numpy(all_features(access, part))).flatten(1).double().numpy()
@@ -125,7 +125,7 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
         monkeypatch.setattr(part, "images", seen, raising=False)
     access = black_box(unprotected, runtime)
     for regress in (linear.regress, kernel.regress):
-        solve(regress, pairs_of(access, pack), pack.validation, known, place)
+        solve(regress, pairs_of(access, pack), pack.validation, known)
     short = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=10)
     assert learn(access, pack.public, pack.validation, known, short, place).steps == 10
 

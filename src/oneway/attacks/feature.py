@@ -39,9 +39,7 @@ class FeatureConfig(Schedule):
     drops: Whole = 2
 
 
-def solve(
-    regress: Regress, pairs: Pairs, validation: Validation, known: Mapping[str, Vectors], place: Place
-) -> Fitted[nn.Module]:
+def solve(regress: Regress, pairs: Pairs, validation: Validation, known: Mapping[str, Vectors]) -> Fitted[nn.Module]:
     """Predict the verifier's features by a regression that is solved.
 
     Args:
@@ -49,10 +47,9 @@ def solve(
         pairs: what it learns from.
         validation: other people, who choose the penalty.
         known: the verifier's features of both, unit vectors (n, d) by split.
-        place: where it runs.
 
     """
-    vectors = torch.from_numpy(known["public"]).to(place.fabric.device)
+    vectors = torch.from_numpy(known["public"]).to(pairs.access.device)
     network, error = regress(
         pairs,
         # Faces are nearly symmetric, and so are a verifier's features: the mirrored picture has the same target.

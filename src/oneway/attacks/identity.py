@@ -175,7 +175,6 @@ def _embeddings(context: Context) -> list[nn.Module]:
             context.pairs,
             context.validation,
             {part.split: surrogate.known(part, device).cpu().numpy() for part in parts},
-            context.place,
         ).network
         for surrogate in context.surrogates
     ]

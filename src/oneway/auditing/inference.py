@@ -47,7 +47,7 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
     pairs = context.stolen.pairs(pack.public, context.config.seed)
     solutions = {"linear": linear.regress, "kernel": kernel.regress}
     ways: dict[str, Fitted[Any]] = {
-        name: feature.solve(regress, pairs, pack.validation, known, place) for name, regress in solutions.items()
+        name: feature.solve(regress, pairs, pack.validation, known) for name, regress in solutions.items()
     }
     ways["network"] = feature.learn(access, pack.public, pack.validation, known, config, place)
     courses: dict[str, Course | None] = {name: course(fitted) for name, fitted in ways.items()}

@@ -6,18 +6,17 @@ best. Nothing is trained for this: ridge regressions are solved, from the decisi
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from oneway.attacks import feature, kernel, linear
 from oneway.attacks.access import FeatureDump
-from oneway.attacks.fit import Place
 from oneway.attacks.linkage import normalise
 from oneway.attacks.pairs import Pairs
 from oneway.auditing.victim import from_run
@@ -32,7 +31,7 @@ from oneway.protection.run import Run
 from oneway.report.price import Price, Prices
 from oneway.storage import runs
 from oneway.tasks.registry import task_of
-from oneway.tasks.task import Task, labels_of
+from oneway.tasks.task import Task, labels_of, told_by
 
 PENALTY = 1e-3
 """Of the ridge regressions that choose whom to leave out next, for each picture."""
@@ -112,7 +111,7 @@ def by_run(run: Run, fabric: Fabric, *, seed: int) -> Decided:
     columns: dict[str, list[int]] = {}
     for head in run.task.parts:
         first = sum(map(len, columns.values()))
-        width = head.told(np.zeros((1, head.num_logits), dtype=np.float32)).shape[1]
+        width = told_by(head, np.zeros((1, head.num_logits), dtype=np.float32)).shape[1]
         if width == len(head.columns):
             columns |= {column: [first + place] for place, column in enumerate(head.columns)}
         else:
@@ -135,20 +134,19 @@ def price(decided: Decided, verifier: Verifier, fabric: Fabric, *, progress: boo
         InputError: if there are no two attributes, or what is decided tells nothing of the features.
 
     """
-    names = list(decided.columns)
+    names, every = list(decided.columns), frozenset(decided.columns)
     if len(names) < 2:
         raise InputError(f"a price needs two attributes or more, and the task has {', '.join(names) or 'none'}")
-    predicted = _Predicted(decided, verifier, fabric, progress=progress)
+    predicted = _Predicted(decided, verifier, fabric.device, progress=progress)
     order = _order(decided, predicted.known)
-    wanted = {frozenset(names), *(frozenset({name}) for name in names), *(frozenset(names) - {name} for name in names)}
     kept = [frozenset(order[place:]) for place in range(len(order))]
-    wanted |= set(kept)
+    wanted = {*kept, *(frozenset({name}) for name in names), *(every - {name} for name in names)}
     seen: dict[frozenset[str], Floats] = {}
     with track("solve", len(wanted), "regressions", enabled=progress) as advance:
         for each in sorted(wanted, key=lambda each: (-len(each), sorted(each))):
             seen[each] = predicted.similarity([name for name in names if name in each])
             advance(1)
-    people, floor, whole = decided.pack.test.identities, predicted.floor(), seen[frozenset(names)]
+    people, floor, whole = decided.pack.test.identities, predicted.floor(), seen[every]
     if whole.mean() <= floor.mean():
         raise InputError(
             f"{decided.by} tell nothing of what {verifier.name} sees: the similarity is {whole.mean():.3f}, and "
@@ -160,7 +158,6 @@ def price(decided: Decided, verifier: Verifier, fabric: Fabric, *, progress: boo
         found = estimate(totals, lambda sums: sums[:, 0] / sums[:, 1], unit="share")
         return Price(name=name, share=found, worth=decided.worth.get(name))
 
-    every = frozenset(names)
     costs = [share(name, whole - seen[every - {name}]) for name in names]
     alone = [share(name, seen[frozenset({name})] - floor) for name in names]
     path = [share(name, seen[left] - floor) for name, left in zip(order[:-1], kept[1:], strict=True)]
@@ -178,8 +175,8 @@ def price(decided: Decided, verifier: Verifier, fabric: Fabric, *, progress: boo
 class _Predicted:
     """Predicts a verifier's features by a kernel ridge regression, from some of what is decided."""
 
-    def __init__(self, decided: Decided, verifier: Verifier, fabric: Fabric, *, progress: bool) -> None:
-        self._decided, self._fabric = decided, fabric
+    def __init__(self, decided: Decided, verifier: Verifier, device: torch.device, *, progress: bool) -> None:
+        self._decided, self._device = decided, device
         pack = decided.pack
         parts: tuple[Part, ...] = (pack.public, pack.validation, pack.test)
         self.known = {part.split: known_features(verifier, part, progress=progress) for part in parts}
@@ -197,14 +194,10 @@ class _Predicted:
         bits = len(names) == 1 and bool(np.isin(self._decided.told["public"][:, chosen], (0, 1)).all())
         dump = FeatureDump(
             {split: told[:, chosen].astype(np.float32) for split, told in self._decided.told.items()},
-            self._fabric.device,
+            self._device,
         )
         pairs = Pairs(access=dump, fitted_on=dump, public=pack.public)
-        with tempfile.TemporaryDirectory() as folder:
-            place = Place(fabric=self._fabric, checkpoint=Path(folder) / "unused", progress=False)
-            fitted = feature.solve(
-                linear.regress if bits else kernel.regress, pairs, pack.validation, self.known, place
-            )
+        fitted = feature.solve(linear.regress if bits else kernel.regress, pairs, pack.validation, self.known)
         return similarity(feature.predict(dump, fitted.network, pack.test), self.known["test"])
 
 

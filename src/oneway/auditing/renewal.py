@@ -92,7 +92,7 @@ def linked(context: AuditContext, place: Place, found: Mapping[str, StepResult])
         if "vectors test" not in predicted:
             continue
         real = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
-        solved = feature.solve(kernel.regress, theirs.pairs(pack.public, seed), pack.validation, real, place).network
+        solved = feature.solve(kernel.regress, theirs.pairs(pack.public, seed), pack.validation, real).network
         parts = (pack.validation, pack.test)
         way = f"verifier features, by {judge.name}"
         stolen[way] = centred({part.split: predicted[f"vectors {part.split}"] for part in parts})

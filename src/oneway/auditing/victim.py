@@ -25,7 +25,6 @@ from oneway.models.features import in_own_numbers, read_as_numbers
 from oneway.models.onnx import OnnxEncoder
 from oneway.models.seeded import seeded
 from oneway.models.split import features_shape, first_part
-from oneway.protection.game import Protector
 from oneway.protection.run import Run, predict_logits
 from oneway.report.values import Utility
 from oneway.runtime import lay_out
@@ -89,7 +88,7 @@ class Victim:
 
 def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed: int) -> Victim:
     """Take the encoder of a finished protect run; `seed` decides the noise behind its task's answers."""
-    protector = _protector(run, network, fabric.device)
+    protector = lay_out(run.load(network), fabric.device)
     parts = (run.pack.public, run.pack.validation, run.pack.test)
     with seeded(protector.encoder, seed, "outputs"):
         decisions = {part.split: told_by(run.task, predict_logits(fabric, protector, part)) for part in parts}
@@ -113,12 +112,8 @@ def from_run(run: Run, fabric: Fabric, network: nn.Module | None = None, *, seed
     )
 
 
-def _protector(run: Run, network: nn.Module | None, device: torch.device) -> Protector:
-    return lay_out(run.load(network), device)
-
-
 def _encoder_of_run(run: Run, network: nn.Module | None, device: torch.device) -> nn.Module:
-    return _protector(run, network, device).encoder
+    return lay_out(run.load(network), device).encoder
 
 
 def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric, output: str | None = None) -> Victim:

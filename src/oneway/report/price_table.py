@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from oneway.metrics.estimate import Estimate
 from oneway.report.price import Prices
 
 
@@ -25,16 +24,12 @@ def price_tables(found: Prices) -> list[Table]:
         table.add_column("its utility", justify="right")
     alone = {each.name: each.share for each in found.alone}
     for each in found.without:
-        row = [each.name, _percent(each.share), _percent(alone[each.name])]
+        row = [each.name, each.share.in_percent(), alone[each.name].in_percent()]
         table.add_row(*row, *([f"{each.worth:.3f}" if each.worth is not None else "–"] if worth else []))
     path = Table(title="Left out one after the other, each time the one without which least is given away")
     path.add_column("and without")
     path.add_column("given away still", justify="right")
     path.add_column("attributes left", justify="right")
     for place, each in enumerate(found.left_out):
-        path.add_row(each.name, _percent(each.share), str(len(found.left_out) - place))
+        path.add_row(each.name, each.share.in_percent(), str(len(found.left_out) - place))
     return [table, path]
-
-
-def _percent(share: Estimate) -> str:
-    return share.in_percent()

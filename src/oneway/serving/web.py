@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from oneway.errors import InputError
 from oneway.progress import note
+from oneway.storage.inputs import file_hash
 
 BY_NPM = Path("npm")
 """Stands for the folder where npm is to fetch them."""
@@ -62,7 +62,7 @@ def _fetch(npm: str, place: Path) -> None:
     if done.returncode or len(packages) != 1:
         said = " ".join((done.stderr or done.stdout).split())[-300:] or "it says nothing"
         raise InputError(f"--web npm: npm pack onnxruntime-web@{VERSION} failed ({said}); do it yourself: {BY_HAND}")
-    found = hashlib.sha256(packages[0].read_bytes()).hexdigest()
+    found = file_hash(packages[0])
     if found != SHA256:
         raise InputError(
             f"--web npm: npm gave another onnxruntime-web {VERSION} than the page was tested with (sha256 "
