@@ -7,7 +7,7 @@ import os
 import pkgutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -329,7 +329,8 @@ def attacked(
         lambda path: oneway.attack(
             protected,
             path,
-            replace(inversion, keep=True),  # for tests that draw with its decoder
+            inversion,
+            keep=True,  # for tests that draw with it
             verifier=verifier,
             control=control.path,
             runtime=RUNTIME,

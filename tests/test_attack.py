@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -24,9 +25,9 @@ from oneway.auditing.reconstruction import shown
 from oneway.config import to_dict
 from oneway.data.packed import Private
 from oneway.judges.verifier import Verifier
-from oneway.models.decoder import mirror
+from oneway.onnx_session import session_options
 from oneway.report.values import SCHEMA, Refused
-from oneway.storage.runs import read_tensors
+from oneway.shipping.kept import KEPT
 
 pytestmark = pytest.mark.whole
 
@@ -55,14 +56,12 @@ def by_hand(pictures: np.ndarray, drawn: np.ndarray) -> float:
 
 
 def reconstructions(run: oneway.Run, attack: Attacked) -> np.ndarray:
-    """Decode the test people with the saved decoder, as (n, size, size, 3) in 0..1."""
-    protector = run.load()
-    tensors, about = read_tensors(attack.path / "decoder.safetensors")
-    decoder = mirror(protector.encoder, run.pack.size, width=about["width"]).eval()
-    decoder.load_state_dict(tensors)
+    """Decode the test people with the attacker that was kept, as (n, size, size, 3) in 0..1."""
     pictures = torch.from_numpy(run.pack.test.images(slice(None))).permute(0, 3, 1, 2) / 255
     with torch.no_grad():
-        return decoder(protector.encoder(pictures)).permute(0, 2, 3, 1).double().numpy()
+        features = run.load().encoder(pictures).numpy()
+    session = onnxruntime.InferenceSession(str(attack.path / KEPT), session_options())
+    return session.run(["picture"], {"features": features})[0].transpose(0, 2, 3, 1).astype(np.float64)
 
 
 def test_the_report_is_an_audits_by_one_attacker_and_has_the_runs_utility(
@@ -188,10 +187,10 @@ def test_the_control_stands_beside(attacked: Attacked, control: Attacked, unprot
     assert beside.attacks == control.report.attacks
 
 
-def test_the_decoder_is_left_where_it_is_asked_for_and_no_checkpoint(attacked: Attacked, control: Attacked) -> None:
+def test_the_attacker_is_left_where_it_is_asked_for_and_no_checkpoint(attacked: Attacked, control: Attacked) -> None:
     expected = {"config.json", "shown.npy", "scores.npz", "report.html", "results.json"}
     assert {path.name for path in control.path.iterdir()} == expected
-    assert {path.name for path in attacked.path.iterdir()} == expected | {"decoder.safetensors"}
+    assert {path.name for path in attacked.path.iterdir()} == expected | {KEPT}
 
 
 def test_the_page_shows_originals_beside_reconstructions(
@@ -332,16 +331,16 @@ def test_a_control_that_is_no_attack_or_unfinished_is_refused(
     assert not (tmp_path / "attack").exists()
 
 
-def test_an_unprotected_run_is_attacked_first_where_it_is_the_control_once_and_without_its_decoder(
+def test_an_unprotected_run_is_attacked_first_where_it_is_the_control_once_and_without_its_attacker(
     early: oneway.Run, runtime: oneway.RuntimeConfig, tmp_path: Path
 ) -> None:
     bare = shutil.copytree(early.path, tmp_path / "bare")
     given: dict[str, Any] = {"control": bare, "runtime": runtime, "progress": False}
-    first = oneway.attack(early, tmp_path / "first", replace(QUICK, keep=True), **given)
+    first = oneway.attack(early, tmp_path / "first", QUICK, keep=True, **given)
     (made,) = bare.glob("audit-*")
     assert first.control.audit == made.name
-    assert not (made / "decoder.safetensors").exists()
-    assert (tmp_path / "first" / "decoder.safetensors").exists()
+    assert not (made / KEPT).exists()
+    assert (tmp_path / "first" / KEPT).exists()
     before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
     assert oneway.attack(early, tmp_path / "again", QUICK, **given).control == first.control
     assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before

@@ -16,6 +16,7 @@ import pytest
 import oneway
 from oneway.cli import main
 from oneway.report.reports import read_report
+from oneway.shipping.kept import KEPT
 from oneway.storage.runs import read_json, read_tensors
 
 pytestmark = pytest.mark.whole
@@ -101,7 +102,7 @@ def test_a_killed_protect_resumes_to_the_bit(
 
 @pytest.mark.usefixtures("verifier")  # its file must be there
 def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command, tmp_path: Path) -> None:
-    sets = ["--set=width=0.5", "--set=check_every=10", "--set=keep=true", "--steps=60", "--device=cpu"]
+    sets = ["--set=width=0.5", "--set=check_every=10", "--keep", "--steps=60", "--device=cpu"]
     judge = early.path.parent / "judge.safetensors"
     arguments = ["attack", str(early.path), *sets, "--verifier", str(judge), "--out"]
     killed = tmp_path / "killed"
@@ -113,7 +114,7 @@ def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command,
     assert command(*arguments, killed, "--resume")[0] == 0
     straight = tmp_path / "straight"
     assert command(*arguments, straight)[0] == 0
-    assert (killed / "decoder.safetensors").read_bytes() == (straight / "decoder.safetensors").read_bytes()
+    assert (killed / KEPT).read_bytes() == (straight / KEPT).read_bytes()
     ours, theirs = (read_report(path, oneway.AuditReport, "oneway attack") for path in (killed, straight))
     assert (killed / "scores.npz").read_bytes() == (straight / "scores.npz").read_bytes()
     assert ours.attacks["inversion"].scores == theirs.attacks["inversion"].scores

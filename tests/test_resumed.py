@@ -142,15 +142,15 @@ def test_an_attack_on_a_noisy_run_is_the_same_wherever_it_is_killed(
     make_run: Callable[..., oneway.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run("noisy", {"network.noise": 1.0, "steps": 2})
-    config = InversionConfig(width=0.25, check_every=2, max_steps=6, keep=True)
+    config = InversionConfig(width=0.25, check_every=2, max_steps=6)
 
     def attack(name: str, *, resume: bool) -> oneway.AuditReport:
-        return oneway.attack(run, tmp_path / name, config, runtime=RUNTIME, resume=resume, progress=False)
+        return oneway.attack(run, tmp_path / name, config, keep=True, runtime=RUNTIME, resume=resume, progress=False)
 
     straight = attack("straight", resume=False)
     assert kill_after_every_file(lambda begun: attack("killed", resume=begun), tmp_path / "killed", monkeypatch) > 5
     assert figures(read_json(tmp_path / "killed" / "results.json")) == figures(to_dict(straight))
-    for name in ("decoder.safetensors", "shown.npy"):
+    for name in ("attacker.onnx", "shown.npy"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
 
 

@@ -186,7 +186,7 @@ def test_bytes_leave_the_page_and_no_picture(tmp_path: Path) -> None:
         assert tab.value("document.getElementById('stolen').width") == 8
         assert tab.value("document.getElementById('unprotected').width") == 8
         assert "unprotected encoder's 40 bytes" in tab.value("document.getElementById('much').textContent")
-        assert "mirror decoder that learned from 40 pictures" in tab.value("document.getElementById('who').textContent")
+        assert "mirror, which learned from 40 pictures" in tab.value("document.getElementById('who').textContent")
         assert posted(tab, address) == [], "nobody is asked before there is a token"
         tab.value(f"document.getElementById('token').value = '{TOKEN}'; document.getElementById('ask').click()")
         told = tab.until(ANSWERS)

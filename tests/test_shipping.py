@@ -29,6 +29,7 @@ from oneway.data.batches import to_pictures
 from oneway.data.picture import decode
 from oneway.models.onnx import Graph
 from oneway.models.seeded import seeded
+from oneway.onnx_session import session_options
 from oneway.protection.run import build
 from oneway.report.reports import AuditReport, read_report
 from oneway.shipping import export as exporting
@@ -50,7 +51,7 @@ from oneway.shipping.contract import (
 )
 from oneway.shipping.export import export, fitted
 from oneway.shipping.graphs import Device, Server, columns_of, noise_of, write_device, write_server
-from oneway.shipping.kept import open_attack
+from oneway.shipping.kept import KEPT, open_kept
 from oneway.shipping.parity import Parity, read_parity
 from oneway.shipping.reference import read_reference
 from oneway.shipping.sent import Sent, logits_of, task_of
@@ -76,8 +77,10 @@ def shipped(once: Once, people: oneway.Pack, tiny: Callable[..., oneway.ProtectC
 
 @pytest.fixture(scope="module")
 def attacked(once: Once, shipped: oneway.Run) -> Path:
-    config = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1, keep=True)
-    return once("shipped-attack", lambda path: oneway.attack(shipped, path, config, runtime=RUNTIME, progress=False))
+    config = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1)
+    return once(
+        "shipped-attack", lambda path: oneway.attack(shipped, path, config, keep=True, runtime=RUNTIME, progress=False)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,10 @@ def bundle(once: Once, shipped: oneway.Run, attacked: Path) -> Path:
 @pytest.fixture
 def copy(bundle: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(bundle, tmp_path / "copy"))
+
+
+def session(path: Path) -> Any:
+    return onnxruntime.InferenceSession(str(path), session_options())
 
 
 def client_of(bundle: Path) -> Any:
@@ -139,28 +146,49 @@ def test_a_bundle_says_what_torch_says(bundle: Path, shipped: oneway.Run) -> Non
 def test_the_attacker_of_a_bundle_draws_as_the_one_that_was_kept(
     bundle: Path, shipped: oneway.Run, attacked: Path, tmp_path: Path
 ) -> None:
-    contract, loaded = read_contract(bundle), oneway.load_encoder(shipped.path)
-    about, kept = contract.attacker, open_attack(attacked, shipped, loaded)
+    contract = read_contract(bundle)
+    about, kept = contract.attacker, open_kept(attacked, shipped)
     assert about is not None
     assert about == kept.about
-    assert (about.decoder, about.pictures, about.converged) == ("mirror", len(shipped.pack.public), False)
+    told = (about.name, about.tried, about.pictures, about.converged, about.seen)
+    assert told == ("mirror", 1, len(shipped.pack.public), False, None)
     report = json.loads((attacked / "results.json").read_text())
     assert about.ssim == report["attacks"]["inversion"]["scores"]["ssim"]["value"]
     assert about.floor == report["floors"]["mean_picture"]["ssim"]["value"]
     levels = np.random.default_rng(0).integers(-127, 128, (5, 32)).astype(np.int8)
-    drawn = onnxruntime.InferenceSession(str(bundle / ATTACKER)).run(["picture"], {"levels": levels})[0]
-    with torch.no_grad():
-        expected = kept.decoder(torch.from_numpy(contract.quantisation.values(levels)))
+    drawn = session(bundle / ATTACKER).run(["picture"], {"levels": levels})[0]
+    expected = session(attacked / KEPT).run(["picture"], {"features": contract.quantisation.values(levels)})[0]
     assert (drawn.dtype, drawn.shape) == (np.uint8, (5, 32, 32, 3))
-    assert np.abs(drawn.astype(int) - (255 * expected).round().permute(0, 2, 3, 1).numpy()).max() <= 1
-    shutil.copytree(attacked, tmp_path / "attack")
-    (tmp_path / "attack" / "decoder.safetensors").unlink()
-    with pytest.raises(oneway.InputError, match=r"keeps no decoder .*: oneway attack RUN --set keep=true"):
-        open_attack(tmp_path / "attack", shipped, loaded)
+    assert np.abs(drawn.astype(int) - (255 * expected).round().transpose(0, 2, 3, 1)).max() <= 1
+    assert drawn.std() > 0
+
+
+def test_no_file_of_a_bundle_tells_where_it_was_made(bundle: Path, attacked: Path) -> None:
+    home = Path(oneway.__file__).parents[1]
+    for path in [*bundle.iterdir(), attacked / KEPT]:
+        content = path.read_bytes()
+        for told in (str(home), str(bundle.parent), 'File "', "stack_trace"):
+            assert told.encode() not in content, (path.name, told)
+
+
+def test_an_attacker_of_another_encoder_is_refused(shipped: oneway.Run, attacked: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(attacked, tmp_path / "attack"))
+    model = onnx.load(copy / KEPT)
+    onnx.helper.set_model_props(model, {"attacker": "mirror", "victim": "e" * 64})
+    onnx.save(model, copy / KEPT)
+    with pytest.raises(oneway.InputError, match=r"attacker.onnx is not of this audit: it draws of eeeeeeeeeeee; audit"):
+        open_kept(copy, shipped)
+    (copy / KEPT).write_bytes(b"no network")
+    with pytest.raises(oneway.InputError, match=r"attacker .*attacker.onnx' is not a readable ONNX file"):
+        open_kept(copy, shipped)
+    (copy / KEPT).unlink()
+    with pytest.raises(oneway.InputError, match=r"keeps no attacker \(attacker.onnx\); .*: oneway audit RUN --keep"):
+        open_kept(copy, shipped)
+    report = json.loads((copy / "results.json").read_text())
     report["provenance"]["victim"]["hash"] = "f" * 64
-    (tmp_path / "attack" / "results.json").write_text(json.dumps(report))
-    with pytest.raises(oneway.InputError, match=r"attacked run .* \(ffffffffffff\), and .* is [0-9a-f]{12}; attack"):
-        open_attack(tmp_path / "attack", shipped, loaded)
+    (copy / "results.json").write_text(json.dumps(report))
+    with pytest.raises(oneway.InputError, match=r"attacked run .* \(ffffffffffff\), and .* is [0-9a-f]{12}; audit"):
+        open_kept(copy, shipped)
 
 
 def test_the_bill_of_materials_names_models_data_and_libraries(bundle: Path) -> None:

@@ -26,8 +26,6 @@ from oneway.models.transformer import TransformerDecoder
 AnyDecoder = Decoder | ResidualDecoder | TransformerDecoder
 Drawing = TypeVar("Drawing", bound=AnyDecoder)
 Architecture = Literal["mirror", "residual", "transformer"]
-DECODER = "decoder.safetensors"
-"""File of the weights that are kept, where `keep` asks for it."""
 
 
 @checked
@@ -45,8 +43,6 @@ class InversionConfig(Schedule):
         width: factor on the decoder's channels.
         gan: weight of the discriminator's opinion, the first weight of eq. 5; 0 trains no discriminator.
         perceptual: weight of the distance in a perceptual network, the second weight of eq. 5.
-        keep: let `attack` leave the decoder's weights beside its results: whoever has them turns features into
-            pictures at once. They are needed for nothing else.
 
     """
 
@@ -58,7 +54,6 @@ class InversionConfig(Schedule):
     learning_rate: Positive = 4e-3
     check_every: Count = 200
     max_steps: Count = 6000
-    keep: bool = False
 
 
 def draw_decoder(config: InversionConfig, shape: tuple[int, ...], stages: list[Stage] | None, size: int) -> AnyDecoder:

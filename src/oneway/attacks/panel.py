@@ -149,16 +149,17 @@ def attackers() -> dict[str, Attacker]:
     return {name: attacker if name in own else _held(attacker) for name, attacker in every.items()}
 
 
-class _Held(nn.Module):
+class Held(nn.Module):
     """The network of another package's attacker, held to giving pictures."""
 
     def __init__(self, network: nn.Module, name: str, size: int) -> None:
         super().__init__()
-        self._network, self._name, self._size = network, name, size
+        self.network, self._name, self._size = network, name, size
 
     def forward(self, features: Tensor) -> Tensor:
+        """Map features (n, ...) to pictures (n, 3, size, size) in 0..1, or say what is wrong with them."""
         with blamed(GROUP, self._name):
-            pictures: Tensor = self._network(features)
+            pictures: Tensor = self.network(features)
             _check_pictures(pictures, (len(features), 3, self._size, self._size))
         return pictures
 
@@ -172,7 +173,7 @@ def _held(attacker: Attacker) -> Attacker:
         with blamed(GROUP, attacker.name):
             fitted = attacker.fit(context)
             _check_fitted(fitted)
-        return replace(fitted, network=_Held(fitted.network, attacker.name, context.public.pack.size).eval())
+        return replace(fitted, network=Held(fitted.network, attacker.name, context.public.pack.size).eval())
 
     return replace(attacker, fit=fit)
 

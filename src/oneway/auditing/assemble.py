@@ -167,7 +167,7 @@ def pictures_of(found: Mapping[str, StepResult], report: AuditReport, pack: Pack
     people = {"original": pack.test.images(shown(pack)), **drawn}
     if control is not None and control.pictures is not None:
         people["control"] = control.pictures
-    best = found[f"inversion {_first(report.attacks)}"].arrays
+    best = found[f"inversion {foremost(report.attacks)}"].arrays
     similarity = best.get("picture_similarity", best["ssim"])[best["index best"]]
     return Pictures(
         people=people,
@@ -178,7 +178,7 @@ def pictures_of(found: Mapping[str, StepResult], report: AuditReport, pack: Pack
 
 def strongest_pictures(found: Mapping[str, StepResult], report: AuditReport) -> NDArray[np.uint8]:
     """Give the strongest attacker's pictures of the people that every report shows."""
-    pictures: NDArray[np.uint8] = found[f"inversion {_first(report.attacks)}"].arrays["pictures people"]
+    pictures: NDArray[np.uint8] = found[f"inversion {foremost(report.attacks)}"].arrays["pictures people"]
     return pictures
 
 
@@ -187,7 +187,7 @@ def _strongest(attacks: Attacks) -> dict[str, str]:
     return {} if isinstance(inversion, Refused) else inversion.strongest
 
 
-def _first(attacks: Attacks) -> str:
+def foremost(attacks: Attacks) -> str:
     """Name the attacker that counts for faces, or without a verifier for error."""
     strongest = _strongest(attacks)
     return strongest.get("picture_similarity", strongest["mse"])

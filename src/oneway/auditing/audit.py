@@ -11,10 +11,11 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from oneway.auditing import guards
-from oneway.auditing.assemble import assemble, per_picture, pictures_of, strongest_pictures
+from oneway.auditing.assemble import assemble, foremost, per_picture, pictures_of, strongest_pictures
 from oneway.auditing.beside import planned, side_by_side
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
+from oneway.auditing.keeping import check_keeping, leave
 from oneway.auditing.measures import measure
 from oneway.auditing.opening import FEATURES, Work
 from oneway.auditing.order import anonymous, hidden_order
@@ -102,6 +103,7 @@ def audit(
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
+    check_keeping(keep=config.keep)
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
     images = images or opened.pack.drawn
@@ -120,9 +122,7 @@ def audit(
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
-        unkept = replace(
-            config, renewed=None, alone=None if config.alone is None else replace(config.alone, keep=False)
-        )
+        unkept = replace(config, renewed=None, keep=False)
         again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, jobs=jobs, progress=progress)
         beside = _control(Path(control), opened, asked, again)
     work = Work(victim=opened, verifiers=verifiers, config=config, folder=folder, images=images, other=other)
@@ -145,6 +145,8 @@ def audit(
             with whole(folder / PICTURES) as partial, partial.open("wb") as file:
                 np.save(file, strongest_pictures(found, report))
         write_page(report, pictures_of(found, report, opened.pack, beside) if images else None, folder / PAGE)
+        if config.keep:
+            leave(context, foremost(report.attacks), folder)
         runs.write_json(folder / runs.RESULTS, to_dict(report))
         tidy(folder, FEATURES, FOLDER)
         return report

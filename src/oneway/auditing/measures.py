@@ -91,7 +91,10 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
     panel, deciding = panel_to_train(context), decisions_panel(context)
     yield {"floors": Step(reconstruction.floors)}
     yield {
-        **{f"inversion {label}": _drawing(label, attacker, panel) for label, attacker in panel.items()},
+        **{
+            f"inversion {label}": _drawing(label, attacker, panel, kept=context.config.keep)
+            for label, attacker in panel.items()
+        },
         **{
             f"decisions {label}": Step(partial(drawn_from_decisions, attacker=attacker, label=label), long=True)
             for label, attacker in deciding.items()
@@ -102,7 +105,10 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
         "bound": unless(brief, inference.bounded),
     }
     again = trained_again(context, found, panel)
-    yield {f"inversion {label}": _drawing(label, attacker, again) for label, attacker in again.items()}
+    yield {
+        f"inversion {label}": _drawing(label, attacker, again, kept=context.config.keep)
+        for label, attacker in again.items()
+    }
     panel |= again
     best = labels.strongest(labels.panel_of(found), context.judge)
     further = {label: found[f"decisions {label}"] for label in deciding}
@@ -123,10 +129,10 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
     }
 
 
-def _drawing(label: str, attacker: Attacker, panel: Panel) -> Step:
+def _drawing(label: str, attacker: Attacker, panel: Panel, *, kept: bool) -> Step:
     """Make the step of an inversion attacker, after the one whose decoder it goes on from."""
     first = () if attacker.start is None or attacker.start not in panel else (f"inversion {attacker.start}",)
-    make = partial(reconstruction.inversion, attacker=attacker, label=label)
+    make = partial(reconstruction.inversion, attacker=attacker, label=label, kept=kept)
     return Step(make, after=first, long=not attacker.solved)
 
 

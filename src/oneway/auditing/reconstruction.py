@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from oneway.attacks.access import Access
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Place
-from oneway.attacks.inversion import DECODER, draw_decoder, reconstruct
+from oneway.attacks.inversion import draw_decoder, reconstruct
 from oneway.attacks.kernel import PASSES
 from oneway.attacks.linear import PICTURES
 from oneway.attacks.panel import KERNEL, Attacker, attackers
 from oneway.auditing.context import AuditContext, course
+from oneway.auditing.keeping import keep
 from oneway.auditing.labels import strongest
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
@@ -27,6 +28,8 @@ from oneway.models.perceptual import open_perceptual
 from oneway.report.values import Facts
 from oneway.storage import runs
 
+DECODER = "decoder.safetensors"
+"""Ends the name of the file of a decoder that another attacker goes on from."""
 JUDGED = ("picture_similarity", "recognised", "found_first")
 """The scores that a judge gives."""
 SHOWN = 8
@@ -82,7 +85,13 @@ def mean_picture_scores(judge: Judge, part: Validation | Test) -> Scores:
 
 
 def inversion(
-    context: AuditContext, place: Place, attacker: Attacker, label: str, access: Access | None = None
+    context: AuditContext,
+    place: Place,
+    attacker: Attacker,
+    label: str,
+    access: Access | None = None,
+    *,
+    kept: bool = False,
 ) -> StepResult:
     """Train one inversion attacker, or solve the linear one, and score it; which of them counts is chosen later.
 
@@ -92,13 +101,14 @@ def inversion(
         attacker: who is trained.
         label: its name, with its seed if there are several.
         access: another access than the audit's own.
+        kept: write its file, since it may be the strongest, which the audit is to leave.
 
     """
     fitted_on = context.stolen.fitted_on if access is None else access
     access = context.stolen.access if access is None else access
     fitted = attacker.fit(attacker_context(context, place, attacker, access, label, fitted_on=fitted_on))
-    if attacker.config is not None and attacker.config.keep:
-        runs.write_tensors(context.steps.home / DECODER, fitted.network.state_dict(), {"width": attacker.config.width})
+    if kept:
+        keep(context, fitted.network, access, label)
     if any(other.start == attacker.name for other in attackers().values()):
         runs.write_tensors(context.steps.path(f"inversion {label}", DECODER), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network

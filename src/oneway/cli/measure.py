@@ -1,4 +1,4 @@
-"""The commands that attack one encoder, by one attacker or by all of them, and that compare what they found."""
+"""The commands that attack one encoder, by one attacker or by all of them, and that say what its task costs."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def attack(
     seed: int | None = None,
     device: Device = "auto",
     images: bool = False,
+    keep: bool = False,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
@@ -49,8 +50,9 @@ def attack(
         device: Where to train.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set
-            keep=true, which leaves the decoder's weights.
+        keep: Leave the attacker as attacker.onnx, for `oneway export --attack`: whoever has it turns features into
+            pictures.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4.
         show_config: Only print every field of the configuration as it would be used; RUN may be left out.
         resume: Continue an attack that was interrupted.
     """
@@ -77,6 +79,7 @@ def attack(
         control=control,
         runtime=RuntimeConfig(device=device),
         images=images,
+        keep=keep,
         resume=resume,
     )
     _say(report, out)
@@ -95,6 +98,7 @@ def audit(
     summary: Path | None = None,
     thorough: bool = False,
     images: bool = False,
+    keep: bool = False,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
@@ -125,6 +129,8 @@ def audit(
             times as long. Whoever signs for a figure should.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
+        keep: Leave the strongest attacker as attacker.onnx, for `oneway export --attack`: whoever has it turns features
+            into pictures.
         set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan, --set seeds=3, or
             --set renewed=OTHER_RUN, an encoder of another seed that features are linked across to.
         show_config: Only print every field of the configuration as it would be used; all else may be left out.
@@ -148,7 +154,7 @@ def audit(
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     check_out(summary)
-    flags = given({"seed": seed, "runtime.device": device})
+    flags = given({"seed": seed, "runtime.device": device, "keep": keep or None})
     config = override(thoroughly() if thorough else AuditConfig(), {**flags, **pairs(set)})
     if show_config:
         show(config)
@@ -184,53 +190,6 @@ def audit(
         console().print(f"{'passed' if check.passed else 'FAILED'}: {check.message}", soft_wrap=True)
     if not all(check.passed for check in checks):
         sys.exit(3)
-
-
-def compare(
-    audits: Positional[Annotated[tuple[Path, ...], arg(metavar="AUDIT")]],
-    /,
-    *,
-    out: Path | None = None,
-    summary: Path | None = None,
-    fail_if_worse: bool = False,
-    margin: Settings = (),
-) -> None:
-    """Compare finished audits: is the new encoder worse than the last? Every figure with the interval of its change.
-
-    Changes are paired by test pictures, so audits must be of one pack, by the same judges, with the same settings.
-    docs/compare.md says how to read it.
-
-    Args:
-        audits: Folders of finished audits, the one to compare with first.
-        out: File for the comparison as a page; none by default.
-        summary: File for the comparison in Markdown, as a pull request shows it; none by default. To the file that
-            GITHUB_STEP_SUMMARY names it is appended.
-        fail_if_worse: End with exit code 3 where a figure of privacy is worse than the first audit's, by the lower end
-            of the interval of the change.
-        margin: By how much it may be worse: AMOUNT for every figure that runs to 1, NAME=AMOUNT for one, in its unit.
-    """
-    from oneway.auditing.comparison import compare as compare_audits
-    from oneway.report.comparison import read_margins
-    from oneway.report.comparison_page import write_comparison
-    from oneway.report.comparison_table import comparison_table
-    from oneway.report.summary import comparison_summary, write_summary
-
-    margins, said = read_margins(margin), console()
-    found = compare_audits(*audits)
-    said.print(comparison_table(found))
-    if out is not None:
-        write_comparison(found, out)
-        said.print(f"page: {out}", soft_wrap=True)
-    checks = found.checks(margins) if fail_if_worse else []
-    if summary is not None:
-        write_summary(summary, comparison_summary(found, checks))
-    failed = [check for check in checks if not check.passed]
-    for check in failed:
-        said.print(marked("FAILED", f": {check.message}"), soft_wrap=True)
-    if failed:
-        sys.exit(3)
-    if checks:
-        said.print(f"passed: none of {len(checks)} figures is worse", soft_wrap=True)
 
 
 def price(

@@ -1,14 +1,15 @@
-"""The commands that train and attack many encoders: benchmarks and the paper's experiments."""
+"""The commands over many encoders: benchmarks, the paper's experiments, and what finished audits say of each other."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction
+from tyro.conf import Positional, UseAppendAction, arg
 
 from oneway.cli.options import EXECUTOR, Data, Settings, open_executor, pairs, required, show
-from oneway.console import console
+from oneway.console import console, marked
 from oneway.errors import InputError
 
 if TYPE_CHECKING:
@@ -197,3 +198,50 @@ def _told(expected: Estimate, jobs: int) -> str:
 
     told = duration(expected.seconds / jobs)
     return f"{expected.runs} encoders to train, {expected.audits} to audit: about {told} here"
+
+
+def compare(
+    audits: Positional[Annotated[tuple[Path, ...], arg(metavar="AUDIT")]],
+    /,
+    *,
+    out: Path | None = None,
+    summary: Path | None = None,
+    fail_if_worse: bool = False,
+    margin: Settings = (),
+) -> None:
+    """Compare finished audits: is the new encoder worse than the last? Every figure with the interval of its change.
+
+    Changes are paired by test pictures, so audits must be of one pack, by the same judges, with the same settings.
+    docs/compare.md says how to read it.
+
+    Args:
+        audits: Folders of finished audits, the one to compare with first.
+        out: File for the comparison as a page; none by default.
+        summary: File for the comparison in Markdown, as a pull request shows it; none by default. To the file that
+            GITHUB_STEP_SUMMARY names it is appended.
+        fail_if_worse: End with exit code 3 where a figure of privacy is worse than the first audit's, by the lower end
+            of the interval of the change.
+        margin: By how much it may be worse: AMOUNT for every figure that runs to 1, NAME=AMOUNT for one, in its unit.
+    """
+    from oneway.auditing.comparison import compare as compare_audits
+    from oneway.report.comparison import read_margins
+    from oneway.report.comparison_page import write_comparison
+    from oneway.report.comparison_table import comparison_table
+    from oneway.report.summary import comparison_summary, write_summary
+
+    margins, said = read_margins(margin), console()
+    found = compare_audits(*audits)
+    said.print(comparison_table(found))
+    if out is not None:
+        write_comparison(found, out)
+        said.print(f"page: {out}", soft_wrap=True)
+    checks = found.checks(margins) if fail_if_worse else []
+    if summary is not None:
+        write_summary(summary, comparison_summary(found, checks))
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        said.print(marked("FAILED", f": {check.message}"), soft_wrap=True)
+    if failed:
+        sys.exit(3)
+    if checks:
+        said.print(f"passed: none of {len(checks)} figures is worse", soft_wrap=True)

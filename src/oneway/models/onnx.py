@@ -102,6 +102,11 @@ class Graph:
         return np.concatenate(found)[:count]
 
     @property
+    def about(self) -> dict[str, str]:
+        """What the file says of itself, by name."""
+        return dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
     def fingerprint(self) -> str:
         """The sha256 of the file and of the files of weights that it names."""
         content = self.path.read_bytes()

@@ -9,28 +9,56 @@ from pydantic import Field
 
 from oneway.config import Count, checked
 
+Similarity = Annotated[float, Field(ge=-1, le=1)]
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a judge sees in what an attacker draws of test people.
+
+    Attributes:
+        judge: its name.
+        trained_with: whether the attacker trained with it, so that it sees more than another judge would.
+        similarity: mean cosine similarity to their pictures.
+        floor: the same of who always draws the mean picture.
+        recognised: share of the drawings that it takes for the person, or the picture, at a false accept rate of
+            0.001, if it was measured.
+
+    """
+
+    judge: str
+    trained_with: bool
+    similarity: Similarity
+    floor: Similarity
+    recognised: Annotated[float, Field(ge=0, le=1)] | None = None
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Attacker:
-    """A decoder that an attack trained from scratch, as attacker.onnx: what its thief would draw of the bytes.
+    """An attacker whom an audit trained from scratch, as attacker.onnx: what its thief would draw of the bytes.
 
     It takes `levels`, int8 (n, numbers), as server.onnx does, to `picture`, uint8 (n, size, size, 3). It learned from
-    numbers that were not rounded, and a stronger attacker may exist: that of an audit, for one.
+    numbers that were not rounded. Of an audit it is the strongest of all that were trained; a stronger one may exist.
 
     Attributes:
-        decoder: its kind.
+        name: of the attacker, and of the judges that it trained with.
+        tried: attackers that were trained, of which it was the strongest on validation people.
         pictures: of other people, which it learned from.
         converged: whether it had stopped getting better; else its budget ended it.
-        ssim: mean structural similarity of what it draws of test people to their pictures, -1..1.
+        ssim: mean structural similarity of what it draws of test people to their pictures.
         floor: the same of who always draws the mean picture.
-        results: the sha256 of the attack's results.json.
+        seen: what the judge that counts sees; none where there was no judge.
+        results: the sha256 of the results.json of the audit.
 
     """
 
-    decoder: str
+    name: str
+    tried: Count
     pictures: Count
     converged: bool
-    ssim: Annotated[float, Field(ge=-1, le=1)]
-    floor: Annotated[float, Field(ge=-1, le=1)]
+    ssim: Similarity
+    floor: Similarity
+    seen: Seen | None = None
     results: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

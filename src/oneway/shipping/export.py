@@ -45,7 +45,6 @@ from oneway.shipping.contract import (
 )
 from oneway.shipping.graphs import (
     Device,
-    Inverse,
     Server,
     columns_of,
     noise_of,
@@ -53,7 +52,7 @@ from oneway.shipping.graphs import (
     write_device,
     write_server,
 )
-from oneway.shipping.kept import open_attack
+from oneway.shipping.kept import open_kept
 from oneway.shipping.materials import bill
 from oneway.shipping.parity import Parity
 from oneway.shipping.reference import REFERENCE, reference_of
@@ -83,8 +82,9 @@ def export(
         bits: of a level: one number is sent in so many.
         network: a module of the class that the run protects, if it is one of your own.
         key: a private key (PEM, Ed25519) to sign the contract by.
-        attack: the folder of an attack on the run that has kept its decoder, which becomes attacker.onnx: it shows
-            what a thief would draw, and turns what is sent into pictures for whoever has it.
+        attack: the folder of an audit of the run, or of an attack on it, that has kept its strongest attacker, which
+            becomes attacker.onnx: it shows what a thief would draw, and turns what is sent into pictures for whoever
+            has it.
 
     Returns:
         how near the bundle is to torch, which parity.json holds too.
@@ -101,7 +101,7 @@ def export(
     signer = None if key is None else read_private(key)
     opened = run if isinstance(run, Run) else Run.open(run)
     loaded = load_encoder(opened.path, network=network)
-    kept = None if attack is None else open_attack(Path(attack), opened, loaded)
+    kept = None if attack is None else open_kept(Path(attack), opened)
     columns, deviation = columns_of(loaded.task), noise_of(loaded.protector.encoder)
     sent = _noisy(loaded, opened.pack.private)
     quantisation = fitted(sent, bits)
@@ -114,7 +114,7 @@ def export(
         write_device(device, loaded.size, folder / DEVICE)
         write_server(server, folder / SERVER)
         if kept is not None:
-            write_attacker(Inverse(kept.decoder, loaded.shape, quantisation).eval(), folder / ATTACKER)
+            write_attacker(kept.path, loaded.shape, quantisation, folder / ATTACKER)
         shutil.copyfile(client.__file__, folder / CLIENT)
         shutil.copyfile(Path(client.__file__).with_name(BROWSER), folder / BROWSER)
         contract = Contract(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from oneway.errors import InputError
-from oneway.models.copying import copy_network
+from oneway.models.exporting import write_onnx
 from oneway.models.noise import Noisy
 from oneway.models.seeded import Seeded
 from oneway.shipping.contract import Column, Quantisation
@@ -18,9 +18,6 @@ from oneway.tasks.attributes import Attributes
 from oneway.tasks.multiclass import Multiclass
 from oneway.tasks.regression import Regression
 from oneway.tasks.task import Task
-
-OPSET = 18
-"""Of the operators that both files are made of; onnxruntime, its build for browsers and mobile ones run them."""
 
 
 class Device(nn.Module):
@@ -62,19 +59,6 @@ class Server(nn.Module):
             values.append(value)
             decisions.append(decision)
         return torch.cat(values, dim=1), torch.cat(decisions, dim=1)
-
-
-class Inverse(nn.Module):
-    """Maps levels (n, numbers) to the pictures that an attacker draws of them, bytes (n, size, size, 3)."""
-
-    def __init__(self, decoder: nn.Module, shape: tuple[int, ...], quantisation: Quantisation) -> None:
-        super().__init__()
-        self.decoder, self.shape, self.step = decoder, shape, quantisation.step
-
-    def forward(self, levels: Tensor) -> Tensor:
-        """Give what the levels stand for to the decoder."""
-        pictures: Tensor = self.decoder((levels.float() * self.step).view(-1, *self.shape))
-        return (pictures * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _answer(part: Task, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +125,7 @@ def write_device(device: Device, size: int, path: Path) -> None:
         InputError: naming the layer that cannot be exported.
 
     """
-    _write(device, torch.zeros(2, size, size, 3, dtype=torch.uint8), path, "picture", ["vector"])
+    write_onnx(device, torch.zeros(2, size, size, 3, dtype=torch.uint8), path, "picture", ["vector"])
 
 
 def write_server(server: Server, path: Path) -> None:
@@ -152,79 +136,55 @@ def write_server(server: Server, path: Path) -> None:
 
     """
     levels = torch.zeros(2, torch.Size(server.shape).numel(), dtype=torch.int8)
-    _write(server, levels, path, "levels", ["values", "decisions"])
+    write_onnx(server, levels, path, "levels", ["values", "decisions"])
 
 
-def write_attacker(inverse: Inverse, path: Path) -> None:
+def write_attacker(kept: Path, shape: tuple[int, ...], quantisation: Quantisation, path: Path) -> None:
     """Write attacker.onnx: `levels`, int8 (n, numbers), to `picture`, uint8 (n, size, size, 3).
 
-    Raises:
-        InputError: naming the layer that cannot be exported.
+    Args:
+        kept: the attacker that an audit has left: `features`, float32 (n, *shape), to `picture`, float32
+            (n, 3, size, size) in 0..1.
+        shape: of one picture's features.
+        quantisation: what the levels stand for.
+        path: the file.
 
     """
-    levels = torch.zeros(2, torch.Size(inverse.shape).numel(), dtype=torch.int8)
-    _write(inverse, levels, path, "levels", ["picture"])
+    import onnx
+    from onnx import TensorProto, compose, helper, numpy_helper
 
+    drawing = compose.add_prefix(onnx.load(kept), "drawing_")
+    numbers = torch.Size(shape).numel()
+    (size,) = {each.dim_value for each in drawing.graph.output[0].type.tensor_type.shape.dim[2:]}
 
-def _write(network: nn.Module, example: Tensor, path: Path, taken: str, given: list[str]) -> None:
-    """Export a copy of a network, with the number of pictures free and its weights in the file itself."""
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "onnxscript, which torch exports by, is not installed; install oneway[export] as `oneway doctor` says"
-        ) from error
-    network = copy_network(network).eval().requires_grad_(False)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # torch logs whole graphs; what fails is said below
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            free = ({0: torch.export.Dim("n", min=1)},)
-            torch.onnx.export(
-                torch.export.export(network, (example,), dynamic_shapes=free, strict=False),
-                (example,),
-                path,
-                input_names=[taken],
-                output_names=given,
-                dynamic_shapes=free,
-                opset_version=OPSET,
-                dynamo=True,
-                external_data=False,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter raises whatever the network does, and its own errors
-        raise InputError(
-            f"{path.name} cannot be made: {_layer(network, example) or 'the network'} cannot be exported "
-            f"({_reason(error)}); put a layer in its place that torch.onnx can, and train again"
-        ) from error
-    finally:
-        logging.disable(before)
+    def joined(name: str, nodes: list[Any], taken: Any, given: Any, constants: dict[str, Any]) -> Any:
+        held = [numpy_helper.from_array(np.asarray(value), each) for each, value in constants.items()]
+        graph = helper.make_graph(nodes, name, [taken], [given], held)
+        return helper.make_model(graph, opset_imports=drawing.opset_import, ir_version=drawing.ir_version)
 
-
-def _layer(network: nn.Module, example: Tensor) -> str | None:
-    """Name the first innermost layer that cannot be exported by itself, by giving each what it is given."""
-    taken: dict[str, tuple[object, ...]] = {}
-
-    def note(name: str) -> object:
-        return lambda _module, inputs: taken.setdefault(name, inputs)
-
-    leaves = {name: module for name, module in network.named_modules() if name and not list(module.children())}
-    hooks = [module.register_forward_pre_hook(note(name)) for name, module in leaves.items()]
-    with torch.no_grad():
-        network(example)
-    for hook in hooks:
-        hook.remove()
-    for name, inputs in taken.items():
-        try:
-            torch.export.export(leaves[name], inputs)
-        except Exception:  # as above
-            return f"its layer {name} ({type(leaves[name]).__name__})"
-    return None
-
-
-def _reason(error: BaseException) -> str:
-    """Give the first line of what went wrong at first."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+    before = joined(
+        "levels_to_features",
+        [
+            helper.make_node("Cast", ["levels"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["float", "step"], ["values"]),
+            helper.make_node("Reshape", ["values", "shape"], ["features"]),
+        ],
+        helper.make_tensor_value_info("levels", TensorProto.INT8, ["n", numbers]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", *shape]),
+        {"step": np.float32(quantisation.step), "shape": [-1, *shape]},
+    )
+    after = joined(
+        "shares_to_bytes",
+        [
+            helper.make_node("Mul", ["shares", "most"], ["scaled"]),
+            helper.make_node("Round", ["scaled"], ["rounded"]),
+            helper.make_node("Clip", ["rounded", "least", "most"], ["clipped"]),
+            helper.make_node("Cast", ["clipped"], ["bytes"], to=TensorProto.UINT8),
+            helper.make_node("Transpose", ["bytes"], ["picture"], perm=[0, 2, 3, 1]),
+        ],
+        helper.make_tensor_value_info("shares", TensorProto.FLOAT, ["n", 3, size, size]),
+        helper.make_tensor_value_info("picture", TensorProto.UINT8, ["n", size, size, 3]),
+        {"least": np.float32(0), "most": np.float32(255)},
+    )
+    whole = compose.merge_models(before, drawing, io_map=[("features", "drawing_features")])
+    onnx.save(compose.merge_models(whole, after, io_map=[("drawing_picture", "shares")]), path)

@@ -1,76 +1,98 @@
-"""The decoder that `oneway attack --set keep=true` left, opened to be part of a bundle."""
+"""The strongest attacker, which an audit with `--keep` has left, opened to be part of a bundle."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
-from oneway.attacks.inversion import DECODER, InversionConfig, draw_decoder
-from oneway.config import from_dict
 from oneway.errors import InputError
+from oneway.judges.judge import FALSE_ACCEPT_RATE
 from oneway.metrics.estimate import Estimate
-from oneway.models.decoder import stages_of
-from oneway.protection.loaded import Loaded
+from oneway.models.onnx import Graph
 from oneway.protection.run import Run
 from oneway.report.reports import AuditReport, read_report
 from oneway.report.values import Refused
-from oneway.shipping.attacker import Attacker
+from oneway.shipping.attacker import Attacker, Seen
 from oneway.storage import runs
 
-AGAIN = "attack the run anew: oneway attack RUN --set keep=true"
+KEPT = "attacker.onnx"
+"""File of the attacker in the folder of an audit: `features`, float32 (n, *shape), to `picture`, float32
+(n, 3, size, size) in 0..1. What it says of itself: `attacker`, its name, and `victim`, the hash of the encoder."""
+AGAIN = "audit the run anew: oneway audit RUN --keep, or for one attacker alone oneway attack RUN --keep"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A decoder from features (n, *shape) to pictures (n, 3, size, size) in 0..1, and what is said of it."""
+    """The file of an attacker, see `KEPT`, and what is said of it."""
 
-    decoder: nn.Module
+    path: Path
     about: Attacker
 
 
-def open_attack(folder: Path, run: Run, loaded: Loaded) -> Kept:
-    """Open the decoder that an attack on a run has kept.
+def open_kept(folder: Path, run: Run) -> Kept:
+    """Open the attacker that an audit of a run, or an attack on it, has kept.
 
     Args:
-        folder: of `oneway attack`, with `--set keep=true`.
+        folder: of `oneway audit` or `oneway attack`, with `--keep`.
         run: the attacked one.
-        loaded: the same, whose shapes the decoder has.
 
     Raises:
-        InputError: if the attack is of another run, or has kept no decoder.
+        InputError: if the audit is of another encoder, or has kept no attacker.
 
     """
-    report = read_report(folder, AuditReport, "oneway attack")
+    report = read_report(folder, AuditReport, "oneway audit")
     attacked, own = report.provenance.victim.get("hash"), run.about["hash"]
     if report.victim.kind != "run" or attacked != own:
         raise InputError(
             f"{folder} attacked {report.victim.kind} {report.victim.name} ({str(attacked)[:12]}), and {run.path} is "
             f"{own[:12]}; {AGAIN}"
         )
-    told = report.provenance.audit.get("alone")
-    if not (folder / DECODER).is_file() or told is None:
-        raise InputError(f"{folder} keeps no decoder ({DECODER}); {AGAIN}")
-    config = from_dict(InversionConfig, told, f"{folder / runs.RESULTS}: alone: ", AGAIN)
-    decoder = draw_decoder(config, loaded.shape, stages_of(loaded.protector.encoder, loaded.size), loaded.size)
-    runs.fill(decoder, runs.read_tensors(folder / DECODER)[0], folder / DECODER)
-    return Kept(decoder.eval(), _about(folder, report, config.decoder, len(run.pack.public)))
+    path = folder / KEPT
+    if not path.is_file():
+        raise InputError(f"{folder} keeps no attacker ({KEPT}); {AGAIN}")
+    told = Graph(path, "attacker").about
+    if told.get("victim") != own:
+        raise InputError(f"{path} is not of this audit: it draws of {str(told.get('victim'))[:12]}; {AGAIN}")
+    return Kept(path, _about(folder, report, told.get("attacker", ""), len(run.pack.public)))
 
 
-def _about(folder: Path, report: AuditReport, decoder: str, pictures: int) -> Attacker:
+def _about(folder: Path, report: AuditReport, name: str, pictures: int) -> Attacker:
     """Say of a report what a bundle says of its attacker."""
-    found = report.attacks["inversion"]
-    ssim = None if isinstance(found, Refused) else found.scores.get("ssim")
-    floor = report.floors["mean_picture"].get("ssim")
-    if isinstance(found, Refused) or ssim is None or floor is None:
-        raise InputError(f"{folder / runs.RESULTS} says nothing of what its attacker draws; {AGAIN}")
-    ways = list(found.ways.values())
+    found, floors = report.attacks["inversion"], report.floors["mean_picture"]
+    way = None if isinstance(found, Refused) else found.ways.get(name)
+    if isinstance(found, Refused) or way is None or way.course is None:
+        raise InputError(f"{folder / runs.RESULTS} says nothing of {name or KEPT}; {AGAIN}")
+    ssim, floor = way.scores.get("ssim"), floors.get("ssim")
+    if ssim is None or floor is None:
+        raise InputError(f"{folder / runs.RESULTS} says nothing of what {name} draws; {AGAIN}")
     return Attacker(
-        decoder=decoder,
+        name=name,
+        tried=len(found.ways),
         pictures=pictures,
-        converged=all(way.course is not None and way.course.converged for way in ways),
+        converged=way.course.converged,
         ssim=ssim.value,
-        floor=floor.value if isinstance(floor, Estimate) else floor,
+        floor=_value(floor),
+        seen=_seen(report, name),
         results=runs.file_hash(folder / runs.RESULTS),
     )
+
+
+def _seen(report: AuditReport, name: str) -> Seen | None:
+    """Say what the judge that counts sees in what an attacker draws."""
+    for judge in report.judges:
+        for seen in (judge.independent, judge.pictures):
+            if judge.counts and seen is not None and seen.attacker == name:
+                rates = {each.false_accept_rate: each.share for each in seen.recognised}
+                share = rates.get(FALSE_ACCEPT_RATE)
+                return Seen(
+                    judge=judge.name,
+                    trained_with=judge.trained_with and seen is judge.pictures,
+                    similarity=seen.picture_similarity.value,
+                    floor=seen.floor.value,
+                    recognised=None if share is None else share.value,
+                )
+    return None
+
+
+def _value(floor: Estimate | float) -> float:
+    return floor.value if isinstance(floor, Estimate) else floor
