@@ -7,7 +7,7 @@ import os
 import pkgutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -329,8 +329,7 @@ def attacked(
         lambda path: oneway.attack(
             protected,
             path,
-            inversion,
-            keep=True,  # for tests that draw with it
+            replace(inversion, keep=True),  # for tests that draw with it
             verifier=verifier,
             control=control.path,
             runtime=RUNTIME,

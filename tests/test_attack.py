@@ -336,7 +336,7 @@ def test_an_unprotected_run_is_attacked_first_where_it_is_the_control_once_and_w
 ) -> None:
     bare = shutil.copytree(early.path, tmp_path / "bare")
     given: dict[str, Any] = {"control": bare, "runtime": runtime, "progress": False}
-    first = oneway.attack(early, tmp_path / "first", QUICK, keep=True, **given)
+    first = oneway.attack(early, tmp_path / "first", replace(QUICK, keep=True), **given)
     (made,) = bare.glob("audit-*")
     assert first.control.audit == made.name
     assert not (made / KEPT).exists()

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from torch import nn
 
 import oneway
 from conftest import RUNTIME
+from oneway.attacks.panel import attackers
 from oneway.auditing import beside, measures
 from oneway.auditing.beside import side_by_side
 from oneway.auditing.measures import measure
@@ -56,7 +59,7 @@ def test_a_further_process_takes_steps_and_finds_what_this_one_does(
     with threadpool_limits(1):  # as in the other process: sums of several threads round otherwise
         alone = measure(replace(work, folder=tmp_path / "alone").open(FABRIC, progress=False))
     work = replace(work, folder=tmp_path / "shared")
-    last = work.folder / "parts" / "linkage.json"
+    last = work.folder / "parts" / "renewal.json"
     with side_by_side(work, 2):
         until = time.monotonic() + 120
         while not last.exists():  # this process does nothing
@@ -141,3 +144,18 @@ def test_what_cannot_be_sent_to_another_process_is_refused(
 def test_fewer_than_one_process_is_refused(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="jobs must be 1 or more, not 0"):
         oneway.audit(Changed(), data=people, out=tmp_path / "audit", config=BRIEF, verifier=judge, jobs=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "after"), [((8, 4, 4), ("inversion residual",)), ((8, 1, 1), ()), ((8,), ()), ((16, 8), ())]
+)
+def test_an_attacker_waits_for_another_only_where_it_goes_on_from_it(
+    shape: tuple[int, ...], after: tuple[str, ...]
+) -> None:
+    access = SimpleNamespace(shape=shape)
+    context: Any = SimpleNamespace(stolen=SimpleNamespace(access=access), config=SimpleNamespace(keep=False))
+    panel = {name: attackers()[name] for name in ("residual", "identity")}
+    assert measures._drawing("identity", panel["identity"], panel, context).after == after
+    assert measures._drawing("residual", panel["residual"], panel, context).after == ()
+    del panel["residual"]
+    assert measures._drawing("identity", attackers()["identity"], panel, context).after == ()

@@ -12,6 +12,7 @@ import oneway
 from audited import audited, typed
 from oneway import demo
 from oneway.report.reports import read_report
+from oneway.shipping.kept import open_kept
 from oneway.storage.runs import read_json
 
 pytestmark = pytest.mark.whole
@@ -50,7 +51,9 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
     assert {path: finished[path] for path in before} == before, "what was finished must not be made again"
     page = tmp_path / "protected" / "audit" / "report.html"
     assert said.splitlines()[-2] == f"page: {page}"
-    assert said.splitlines()[-1].endswith(f"then oneway serve {tmp_path / 'bundle'} --web npm")
+    thief = f"oneway export {tmp_path / 'protected'} --attack {page.parent} --out {tmp_path / 'bundle'}"
+    assert said.splitlines()[-1].endswith(f"{thief}, then oneway serve {tmp_path / 'bundle'} --web npm")
+    assert open_kept(page.parent, oneway.Run.open(tmp_path / "protected")).about.tried == 3
     assert page.read_text().count("data:image") >= 8, "drawn faces are shown"
     assert (tmp_path / "faces.png").is_file()
     report = read_report(page.parent, oneway.AuditReport, "oneway demo")

@@ -95,7 +95,7 @@ def test_an_attack_leaves_no_inverter_and_faces_on_request_only(run: oneway.Run,
 
 
 def test_drawn_faces_are_shown_without_being_asked_for(protected: oneway.Run, tmp_path: Path) -> None:
-    oneway.attack(protected, tmp_path / "attack", QUICK, keep=True, runtime=RUNTIME, progress=False)
+    oneway.attack(protected, tmp_path / "attack", replace(QUICK, keep=True), runtime=RUNTIME, progress=False)
     assert files(tmp_path / "attack") == WRITTEN | JUDGED | {KEPT}
     assert "data:image" in (tmp_path / "attack" / "report.html").read_text()
 

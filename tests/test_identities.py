@@ -11,6 +11,7 @@ import pytest
 
 import oneway
 from oneway.auditing.guards import check_people, doubts
+from oneway.auditing.profile import people_of
 from oneway.cli import main
 from oneway.data.duplicates import Duplicates
 from oneway.data.identities import MISSING, identified
@@ -88,11 +89,13 @@ def test_unknown_people_are_neither_apart_nor_together(tmp_path: Path) -> None:
         assert apart.message.startswith(f"{unknown} of 400 pictures do not say to which group they belong")
         assert "every interval is too narrow" in enough.message
         assert doubts(pack, NONE) == [apart.message]
+        assert people_of(pack.public) == f"at most {pack.public.num_people} people"
 
 
 def test_known_people_are_apart(people: oneway.Pack) -> None:
     assert [guard.passed for guard in check_people(people)] == [True, True]
     assert doubts(people, NONE) == []
+    assert people_of(people.public) == f"{people.public.num_people} people"
 
 
 def test_prepare_says_that_people_are_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,5 +159,5 @@ def test_keeping_decides_no_figure(audited: Path, run: oneway.Run, judge: Verifi
 def test_without_an_exporter_nothing_is_begun(run: oneway.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(oneway.InputError, match=r"onnxscript, which torch exports by, is not installed; install"):
-        oneway.attack(run, tmp_path / "attack", keep=True, runtime=RUNTIME, progress=False)
+        oneway.attack(run, tmp_path / "attack", oneway.InversionConfig(keep=True), runtime=RUNTIME, progress=False)
     assert not (tmp_path / "attack").exists()

@@ -102,7 +102,7 @@ def test_a_killed_protect_resumes_to_the_bit(
 
 @pytest.mark.usefixtures("verifier")  # its file must be there
 def test_a_killed_attack_resumes_to_the_bit(early: oneway.Run, command: Command, tmp_path: Path) -> None:
-    sets = ["--set=width=0.5", "--set=check_every=10", "--keep", "--steps=60", "--device=cpu"]
+    sets = ["--set=width=0.5", "--set=check_every=10", "--set=keep=true", "--steps=60", "--device=cpu"]
     judge = early.path.parent / "judge.safetensors"
     arguments = ["attack", str(early.path), *sets, "--verifier", str(judge), "--out"]
     killed = tmp_path / "killed"

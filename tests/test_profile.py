@@ -125,6 +125,7 @@ def test_unlinkability_is_that_of_linkage_and_who_holds_what_is_said(
     assumed = profile.assumed
     assert assumed["weights"] == "the white box holds the encoder's weights, and nobody else does"
     assert "or 16 where that is said" in assumed["stolen features"]
+    assert "at most" not in assumed["public pictures"], "who is shown is known"
     assert assumed["judges"] == "no attacker trains with a judge"
 
 

@@ -56,8 +56,12 @@ def test_the_install_section_says_what_the_package_says_of_itself() -> None:
     assert "`python -m oneway`" in section
     extras = set(re.findall(r"`\[(\w+)\]`", section))
     assert extras == set(project["optional-dependencies"])
-    # It comes before the first command that needs it.
-    assert README.index("## Install") < README.index("\noneway ")
+
+
+def test_the_first_screen_shows_the_loop_and_its_page() -> None:
+    first = README.splitlines()[:20]
+    assert [line.split()[1] for line in first if line.startswith("oneway ")] == ["protect", "audit", "export", "watch"]
+    assert any("](docs/serving.png)" in line for line in first)
 
 
 def commands() -> list[str]:

@@ -142,10 +142,10 @@ def test_an_attack_on_a_noisy_run_is_the_same_wherever_it_is_killed(
     make_run: Callable[..., oneway.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run("noisy", {"network.noise": 1.0, "steps": 2})
-    config = InversionConfig(width=0.25, check_every=2, max_steps=6)
+    config = InversionConfig(width=0.25, check_every=2, max_steps=6, keep=True)
 
     def attack(name: str, *, resume: bool) -> oneway.AuditReport:
-        return oneway.attack(run, tmp_path / name, config, keep=True, runtime=RUNTIME, resume=resume, progress=False)
+        return oneway.attack(run, tmp_path / name, config, runtime=RUNTIME, resume=resume, progress=False)
 
     straight = attack("straight", resume=False)
     assert kill_after_every_file(lambda begun: attack("killed", resume=begun), tmp_path / "killed", monkeypatch) > 5

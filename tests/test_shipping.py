@@ -77,10 +77,8 @@ def shipped(once: Once, people: oneway.Pack, tiny: Callable[..., oneway.ProtectC
 
 @pytest.fixture(scope="module")
 def attacked(once: Once, shipped: oneway.Run) -> Path:
-    config = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1)
-    return once(
-        "shipped-attack", lambda path: oneway.attack(shipped, path, config, keep=True, runtime=RUNTIME, progress=False)
-    )
+    config = oneway.InversionConfig(width=0.25, max_steps=2, check_every=1, keep=True)
+    return once("shipped-attack", lambda path: oneway.attack(shipped, path, config, runtime=RUNTIME, progress=False))
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +180,9 @@ def test_an_attacker_of_another_encoder_is_refused(shipped: oneway.Run, attacked
     with pytest.raises(oneway.InputError, match=r"attacker .*attacker.onnx' is not a readable ONNX file"):
         open_kept(copy, shipped)
     (copy / KEPT).unlink()
-    with pytest.raises(oneway.InputError, match=r"keeps no attacker \(attacker.onnx\); .*: oneway audit RUN --keep"):
+    with pytest.raises(
+        oneway.InputError, match=r"keeps no attacker \(attacker.onnx\); .*: oneway audit RUN --set keep=true"
+    ):
         open_kept(copy, shipped)
     report = json.loads((copy / "results.json").read_text())
     report["provenance"]["victim"]["hash"] = "f" * 64

@@ -19,6 +19,7 @@ from oneway.errors import InputError
 from oneway.judges.identification import OWN, IdentificationConfig, identify, load
 from oneway.judges.verifier import Verifier
 from oneway.metrics.estimate import Estimate
+from oneway.models.exporting import can_export
 from oneway.protection.config import ProtectConfig, small
 from oneway.protection.recipes import prescribe
 from oneway.protection.run import Run
@@ -55,7 +56,7 @@ def demo(out: Path, *, seed: int = 0) -> None:
         verifier = _judge(pack, seed)
         protected = replace(small(), steps=STEPS, seed=seed, network=replace(small().network, cut=CUT))
         unprotected = prescribe(protected, "none")
-        config = AuditConfig(attackers=("mirror",), brief=True, steps=ATTACK_STEPS, seed=seed)
+        config = AuditConfig(attackers=("mirror",), brief=True, steps=ATTACK_STEPS, seed=seed, keep=can_export())
         control = out / "unprotected" / AUDIT
         said.print(
             marked("3/4", " training an unprotected encoder, then auditing it by attackers trained from scratch")
@@ -73,7 +74,8 @@ def demo(out: Path, *, seed: int = 0) -> None:
         said.print(f"{conclusion(report)}\n")
         said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
         said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
-        ship = f"oneway export {out / 'protected'} --out {out / 'bundle'}"
+        thief = f" --attack {out / 'protected' / AUDIT}" if config.keep else ""
+        ship = f"oneway export {out / 'protected'}{thief} --out {out / 'bundle'}"
         said.print(f"to see it in a browser: {ship}, then oneway serve {out / 'bundle'} --web npm", soft_wrap=True)
 
 

@@ -43,6 +43,7 @@ class InversionConfig(Schedule):
         width: factor on the decoder's channels.
         gan: weight of the discriminator's opinion, the first weight of eq. 5; 0 trains no discriminator.
         perceptual: weight of the distance in a perceptual network, the second weight of eq. 5.
+        keep: let `attack` leave the attacker beside its results, as `AuditConfig.keep` says.
 
     """
 
@@ -54,6 +55,7 @@ class InversionConfig(Schedule):
     learning_rate: Positive = 4e-3
     check_every: Count = 200
     max_steps: Count = 6000
+    keep: bool = False
 
 
 def draw_decoder(config: InversionConfig, shape: tuple[int, ...], stages: list[Stage] | None, size: int) -> AnyDecoder:

@@ -60,6 +60,10 @@ class Attacker:
     seed: int = 0
     trains_with: tuple[str, ...] = ()
 
+    def goes_on(self, shape: tuple[int, ...]) -> bool:
+        """Say whether it goes on from the decoder of `start`, given the shape of one picture's features: of maps."""
+        return self.start is not None and len(shape) == 3 and shape[-1] > 1
+
 
 def _solve(regress: Regress, context: Context) -> Fitted[Any]:
     return draw(regress, context.pairs, context.validation, context.place)

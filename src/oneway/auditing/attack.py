@@ -26,7 +26,6 @@ def attack(
     runtime: RuntimeConfig | None = None,
     network: nn.Module | None = None,
     images: bool = False,
-    keep: bool = False,
     resume: bool = False,
     progress: bool = True,
 ) -> AuditReport:
@@ -43,7 +42,6 @@ def attack(
         runtime: where it runs.
         network: the module, if the run protects one of your own.
         images: as `audit` takes it.
-        keep: leave the attacker in the folder, see `AuditConfig`.
         resume: continue the unfinished attack in `out`.
         progress: show a bar.
 
@@ -64,7 +62,7 @@ def attack(
     return audit(
         run,
         out=run.path / "attack" if out is None else out,
-        config=AuditConfig(alone=config, keep=keep, seed=config.seed, runtime=runtime or RuntimeConfig()),
+        config=AuditConfig(alone=config, keep=config.keep, seed=config.seed, runtime=runtime or RuntimeConfig()),
         verifier=verifier,
         control=control,
         network=network,

@@ -122,7 +122,8 @@ def audit(
     asked = Asked(**vars(question), judges=[identified(each) for each in verifiers])
     beside = None
     if control is not None:  # perhaps an audit of its own, which takes hours
-        unkept = replace(config, renewed=None, keep=False)
+        alone = None if config.alone is None else replace(config.alone, keep=False)
+        unkept = replace(config, renewed=None, keep=False, alone=alone)
         again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, jobs=jobs, progress=progress)
         beside = _control(Path(control), opened, asked, again)
     work = Work(victim=opened, verifiers=verifiers, config=config, folder=folder, images=images, other=other)

@@ -111,7 +111,7 @@ class Rehearsal:
     def _start(self, attacker: Attacker) -> nn.Module | None:
         """Give new weights of the decoder that an attacker goes on from."""
         shape = self.access.shape
-        if attacker.start is None or len(shape) != 3 or shape[-1] == 1:
+        if attacker.start is None or not attacker.goes_on(shape):
             return None
         config = attackers()[attacker.start].config
         return None if config is None else draw_decoder(config, shape, self.stages, self.pack.size)

@@ -91,10 +91,7 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
     panel, deciding = panel_to_train(context), decisions_panel(context)
     yield {"floors": Step(reconstruction.floors)}
     yield {
-        **{
-            f"inversion {label}": _drawing(label, attacker, panel, kept=context.config.keep)
-            for label, attacker in panel.items()
-        },
+        **{f"inversion {label}": _drawing(label, attacker, panel, context) for label, attacker in panel.items()},
         **{
             f"decisions {label}": Step(partial(drawn_from_decisions, attacker=attacker, label=label), long=True)
             for label, attacker in deciding.items()
@@ -105,10 +102,7 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
         "bound": unless(brief, inference.bounded),
     }
     again = trained_again(context, found, panel)
-    yield {
-        f"inversion {label}": _drawing(label, attacker, again, kept=context.config.keep)
-        for label, attacker in again.items()
-    }
+    yield {f"inversion {label}": _drawing(label, attacker, again, context) for label, attacker in again.items()}
     panel |= again
     best = labels.strongest(labels.panel_of(found), context.judge)
     further = {label: found[f"decisions {label}"] for label in deciding}
@@ -129,11 +123,11 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
     }
 
 
-def _drawing(label: str, attacker: Attacker, panel: Panel, *, kept: bool) -> Step:
+def _drawing(label: str, attacker: Attacker, panel: Panel, context: AuditContext) -> Step:
     """Make the step of an inversion attacker, after the one whose decoder it goes on from."""
-    first = () if attacker.start is None or attacker.start not in panel else (f"inversion {attacker.start}",)
-    make = partial(reconstruction.inversion, attacker=attacker, label=label, kept=kept)
-    return Step(make, after=first, long=not attacker.solved)
+    goes_on = attacker.goes_on(context.stolen.access.shape) and attacker.start in panel
+    make = partial(reconstruction.inversion, attacker=attacker, label=label, keeping=context.config.keep)
+    return Step(make, after=(f"inversion {attacker.start}",) if goes_on else (), long=not attacker.solved)
 
 
 def _renewed(found: Found) -> dict[str, Step]:

@@ -14,6 +14,7 @@ from oneway.auditing.judged import by_judge
 from oneway.auditing.labels import panel_of, strongest
 from oneway.auditing.renewal import BOTH, RENEWAL
 from oneway.auditing.steps import StepResult
+from oneway.data.packed import Part
 from oneway.judges.judge import Judge
 from oneway.metrics.estimate import mean
 from oneway.metrics.registry import metrics
@@ -156,6 +157,11 @@ def _renewability(found: Mapping[str, StepResult], context: AuditContext) -> OrR
     )
 
 
+def people_of(part: Part) -> str:
+    """Say how many people a part shows: at most, where whom a picture shows is not known of each."""
+    return f"{'at most ' if part.num_unknown else ''}{part.num_people} people"
+
+
 def _assumed(context: AuditContext, found: Mapping[str, StepResult]) -> dict[str, str]:
     """Say who is assumed to hold what."""
     victim, config, pack = context.victim, context.config, context.pack
@@ -174,7 +180,7 @@ def _assumed(context: AuditContext, found: Mapping[str, StepResult]) -> dict[str
         "weights": weights,
         "queries": queries,
         "stolen features": f"{answers}; who links them has photographs of the same people, and their features",
-        "public pictures": f"{public}, of {pack.public.num_people} people; none is a test person, as far as is known",
+        "public pictures": f"{public}, of {people_of(pack.public)}; none is a test person, as far as is known",
         "judges": f"attackers train with {known}; of the others they know nothing while they draw"
         if known
         else "no attacker trains with a judge",

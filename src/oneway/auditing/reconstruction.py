@@ -91,7 +91,7 @@ def inversion(
     label: str,
     access: Access | None = None,
     *,
-    kept: bool = False,
+    keeping: bool = False,
 ) -> StepResult:
     """Train one inversion attacker, or solve the linear one, and score it; which of them counts is chosen later.
 
@@ -101,13 +101,13 @@ def inversion(
         attacker: who is trained.
         label: its name, with its seed if there are several.
         access: another access than the audit's own.
-        kept: write its file, since it may be the strongest, which the audit is to leave.
+        keeping: write its file, since it may be the strongest, which the audit is to leave.
 
     """
     fitted_on = context.stolen.fitted_on if access is None else access
     access = context.stolen.access if access is None else access
     fitted = attacker.fit(attacker_context(context, place, attacker, access, label, fitted_on=fitted_on))
-    if kept:
+    if keeping:
         keep(context, fitted.network, access, label)
     if any(other.start == attacker.name for other in attackers().values()):
         runs.write_tensors(context.steps.path(f"inversion {label}", DECODER), fitted.network.state_dict())
@@ -204,7 +204,7 @@ def attacker_context(
 ) -> Context:
     """Give an attacker what it may have."""
     start = None
-    if attacker.start is not None and rows is None and len(access.shape) == 3 and access.shape[-1] > 1:
+    if attacker.start is not None and attacker.goes_on(access.shape) and rows is None:
         start = _trained_before(context, attackers()[attacker.start])
     perceptual = None
     if attacker.sees and context.config.perceptual is not None:

@@ -28,7 +28,6 @@ def attack(
     seed: int | None = None,
     device: Device = "auto",
     images: bool = False,
-    keep: bool = False,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
@@ -50,9 +49,8 @@ def attack(
         device: Where to train.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        keep: Leave the attacker as attacker.onnx, for `oneway export --attack`: whoever has it turns features into
-            pictures.
-        set: Any other field of the attack's configuration, as in config.json: --set width=4.
+        set: Any other field of the attack's configuration, as in config.json: --set width=4, or --set keep=true, which
+            leaves the attacker as attacker.onnx, for `oneway export --attack`.
         show_config: Only print every field of the configuration as it would be used; RUN may be left out.
         resume: Continue an attack that was interrupted.
     """
@@ -79,7 +77,6 @@ def attack(
         control=control,
         runtime=RuntimeConfig(device=device),
         images=images,
-        keep=keep,
         resume=resume,
     )
     _say(report, out)
@@ -98,7 +95,6 @@ def audit(
     summary: Path | None = None,
     thorough: bool = False,
     images: bool = False,
-    keep: bool = False,
     set: Settings = (),
     show_config: bool = False,
     resume: bool = False,
@@ -129,9 +125,8 @@ def audit(
             times as long. Whoever signs for a figure should.
         images: Show pictures of test people, and what was drawn of them, in the report. Without, none is written;
             drawn faces are shown all the same.
-        keep: Leave the strongest attacker as attacker.onnx, for `oneway export --attack`: whoever has it turns features
-            into pictures.
-        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan, --set seeds=3, or
+        set: Any other field of the configuration, as in config.json: --set attackers=mirror,gan, --set seeds=3,
+            --set keep=true, which leaves the strongest attacker as attacker.onnx, for `oneway export --attack`, or
             --set renewed=OTHER_RUN, an encoder of another seed that features are linked across to.
         show_config: Only print every field of the configuration as it would be used; all else may be left out.
         resume: Continue an audit that was interrupted.
@@ -154,7 +149,7 @@ def audit(
 
     limits = read_limits(pairs(fail_above, flag="--fail-above"))
     check_out(summary)
-    flags = given({"seed": seed, "runtime.device": device, "keep": keep or None})
+    flags = given({"seed": seed, "runtime.device": device})
     config = override(thoroughly() if thorough else AuditConfig(), {**flags, **pairs(set)})
     if show_config:
         show(config)

@@ -33,9 +33,9 @@ def export(
         out: The new bundle's folder.
         data: The run's pack, if it has moved.
         bits: Of each number that is sent, after the noise.
-        attack: The folder of an `oneway audit` of the run with --keep, or of an `oneway attack`: its strongest attacker
-            becomes attacker.onnx, by which the page of `oneway serve` shows what a thief would draw. Whoever has it
-            turns what is sent into pictures.
+        attack: The folder of an `oneway audit` of the run, or of an `oneway attack`, with --set keep=true: its
+            strongest attacker becomes attacker.onnx, by which the page of `oneway serve` shows what a thief would draw.
+            Whoever has it turns what is sent into pictures.
         key: A private key (PEM, Ed25519) to sign the contract by.
     """
     from oneway.data.packed import Pack

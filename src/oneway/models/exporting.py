@@ -17,6 +17,15 @@ OPSET = 18
 """Of the operators that files are made of; onnxruntime, its build for browsers and mobile ones run them."""
 
 
+def can_export() -> bool:
+    """Say whether torch has what it exports by."""
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
 def check_exporter() -> None:
     """Refuse to export where torch cannot.
 
@@ -24,12 +33,10 @@ def check_exporter() -> None:
         InputError: naming the package that is missing.
 
     """
-    try:
-        import onnxscript  # noqa: F401
-    except ImportError as error:
+    if not can_export():
         raise InputError(
             "onnxscript, which torch exports by, is not installed; install oneway[export] as `oneway doctor` says"
-        ) from error
+        )
 
 
 def write_onnx(

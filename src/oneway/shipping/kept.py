@@ -1,4 +1,4 @@
-"""The strongest attacker, which an audit with `--keep` has left, opened to be part of a bundle."""
+"""The strongest attacker, which an audit with `--set keep=true` has left, opened to be part of a bundle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oneway.storage import runs
 KEPT = "attacker.onnx"
 """File of the attacker in the folder of an audit: `features`, float32 (n, *shape), to `picture`, float32
 (n, 3, size, size) in 0..1. What it says of itself: `attacker`, its name, and `victim`, the hash of the encoder."""
-AGAIN = "audit the run anew: oneway audit RUN --keep, or for one attacker alone oneway attack RUN --keep"
+AGAIN = "audit the run anew: oneway audit RUN --set keep=true, or oneway attack for one attacker alone"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def open_kept(folder: Path, run: Run) -> Kept:
     """Open the attacker that an audit of a run, or an attack on it, has kept.
 
     Args:
-        folder: of `oneway audit` or `oneway attack`, with `--keep`.
+        folder: of `oneway audit` or `oneway attack`, with `--set keep=true`.
         run: the attacked one.
 
     Raises:
