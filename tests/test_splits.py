@@ -140,6 +140,8 @@ def test_too_few_people() -> None:
     assert sorted(assign(None, None, count=4).tolist()) == [0, 1, 2, 3]
     with pytest.raises(InputError, match="no person is left for private: 3 people are too few"):
         assign(["a", "b", "c"] * 5, None, count=15)
+    with pytest.raises(InputError, match="test: 1 person is too few or ill divided; at least four"):
+        assign(["a"] * 5, None, count=5)
     with pytest.raises(InputError, match=r"left for private: .* two people of train"):
         assign(["a", "b", "c"], ["train", "validation", "test"], count=3)
     with pytest.raises(InputError, match=r"left for private: .* three where it has no validation"):

@@ -183,7 +183,7 @@ def verifier(
 
 
 def demo(*, out: Path = Path("demo"), seed: int = 0) -> None:
-    """Draw faces, protect an encoder, audit it and its unprotected twin, and say what leaks; a few minutes.
+    """Draw faces, protect an encoder, audit it and its unprotected twin, and say what leaks; ten minutes.
 
     Args:
         out: Folder for all of it; what is there and finished is not made again.

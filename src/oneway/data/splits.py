@@ -170,9 +170,10 @@ def _check_filled(codes: NDArray[np.int8], persons: NDArray[np.int64], *, divide
     if not empty:
         return
     num_people = len(np.unique(persons))
+    people = "1 person is" if num_people == 1 else f"{num_people} people are"
     way = (
         "at least four people are needed, and fractions that leave some for each"
         if divided
         else "the official split must hold test and at least two people of train, three where it has no validation"
     )
-    raise InputError(f"no person is left for {', '.join(empty)}: {num_people} people are too few or ill divided; {way}")
+    raise InputError(f"no person is left for {', '.join(empty)}: {people} too few or ill divided; {way}")
