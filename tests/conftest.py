@@ -241,12 +241,17 @@ def defences(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
 
 
 @pytest.fixture(scope="session")
-def compared(once: Once, defences: DefencesConfig, people: oneway.Pack, people_judge: Path) -> BenchmarkReport:
-    """What one process that nothing interrupts finds in it."""
-    made = once(
+def compared_at(once: Once, defences: DefencesConfig, people: oneway.Pack, people_judge: Path) -> Path:
+    """Its folder, as one process makes it that nothing interrupts."""
+    return once(
         "compared", lambda path: compare_defences(people, path, defences, verifier=people_judge, progress=False)
     )
-    return read_report(made, BenchmarkReport, "oneway benchmark")
+
+
+@pytest.fixture(scope="session")
+def compared(compared_at: Path) -> BenchmarkReport:
+    """What it says."""
+    return read_report(compared_at, BenchmarkReport, "oneway benchmark")
 
 
 @pytest.fixture(scope="session")

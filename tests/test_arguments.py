@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,7 +99,7 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
     plan = cells(DefencesConfig(protect=base, defences=("noise=1.5",), audit=AuditConfig(brief=True)), pack.path)
     config = plan[1].setting.protect
     folder = tmp_path / "a bench" / "runs" / plan[1].setting.run
-    data = {"path": str(pack.path), "hash": pack.hash}
+    data = {"path": os.path.relpath(pack.path, folder), "hash": pack.hash}  # as a run says it
     runs.write_json(folder / runs.CONFIG, {"protect": to_dict(config), "network": None, "data": data})
     runs.write_json(folder / runs.RESULTS, {})
     row = {
@@ -130,6 +131,6 @@ def test_what_is_recommended_is_the_finished_run_and_the_command_of_its_configur
     assert "20 %" in said
     assert "30 %" in said
     command = shlex.split(next(line for line in said.splitlines() if "oneway protect" in line).partition(": ")[2])
-    assert command[:3] == ["oneway", "protect", str(pack.path)]
+    assert command[:3] == ["oneway", "protect", os.path.relpath(pack.path)], "as it is found from here"
     assert asked(command[1:]) == from_dict(ProtectConfig, runs.read_json(folder / runs.CONFIG)["protect"])
     assert asked(command[1:]) == replace(config)

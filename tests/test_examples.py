@@ -13,11 +13,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import oneway
 from oneway import cli
+from oneway.report.sweeps import BenchmarkReport
 
 pytestmark = pytest.mark.whole
 
 DOCS = Path(__file__).parents[1] / "docs"
+SHIPPED = "examples/ship"
+"""The page whose comparison is made elsewhere, and which is gone on with from there."""
+ASKED = [
+    f"--set={name}"
+    for name in ("attackers=mirror", "brief=true", "steps=20", "feature.width=4", "feature.batch_size=32")
+]
+"""What the audits of that comparison are made of, see conftest.AUDIT."""
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
@@ -77,7 +86,7 @@ def brief(command: list[str]) -> list[str]:
 
 def test_every_example_is_run() -> None:
     pages = {f"examples/{path.stem}" for path in (DOCS / "examples").glob("*.md")}
-    assert pages | {"start/first-audit"} == set(DATA)
+    assert pages | {"start/first-audit"} == {*DATA, SHIPPED}
 
 
 @pytest.mark.parametrize("name", DATA)
@@ -100,3 +109,32 @@ def test_an_example_runs(
             place = Path(command[command.index("--out") + 1])
             made = {"prepare": place / "pack.json", "verifier": place}
             assert made.get(command[0], place / "results.json").is_file()
+
+
+def test_what_was_picked_is_shipped_as_the_page_says(
+    compared: BenchmarkReport,
+    compared_at: Path,
+    people: oneway.Pack,
+    people_judge: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (_, comparing), (_, picking), (_, shipping) = blocks((DOCS / f"{SHIPPED}.md").read_text())
+    for line in [*comparing.replace("\\\n", " ").splitlines()[1:], picking.strip()]:
+        with pytest.raises(SystemExit):  # understood, but for the pack and the comparison, which are not here
+            cli.main(shlex.split(line)[1:])
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.startswith(("error: faces", "error: compared")), line
+    control, picked = compared.rows[0], compared.rows[-1]
+    places = {"RUN": picked.run, "CONTROL": control.audit}
+    known = {name: str(compared_at / place) for name, place in places.items()}
+    known |= {"faces": str(people.path), "judge.safetensors": str(people_judge)}
+    for line in shipping.splitlines():
+        command = [known.get(word, word) for word in shlex.split(line)[1:]]
+        if command[0] == "audit":  # asks what its control was asked
+            command = [*command[: command.index("--set")], *ASKED, *command[command.index("--out") :]]
+        cli.main(command)
+    assert (tmp_path / "bundle" / "card.html").is_file()
+    assert "is whole; its card is of these bytes" in capsys.readouterr().out

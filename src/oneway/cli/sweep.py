@@ -96,6 +96,7 @@ def recommend(
         leakage: Largest of the three leakages, such as 0.25; the most useful setting below it is named.
         excess: Largest of what these three are above those of the task's decisions alone, such as 0.05; likewise.
     """
+    import os
     import shlex
     from dataclasses import replace
 
@@ -114,7 +115,8 @@ def recommend(
     run = benchmark / row.run
     made = finished(run)
     again = arguments(made.protect, row.defence, row.strength)
-    pack = made.data.path or made.data.name
+    place = made.data.path  # seen from the run
+    pack = made.data.name if place is None else os.path.relpath(run.absolute() / place)
     lines = [
         *unjudged(report, cut, "leakage" if excess is None else "excess"),
         f"trained already: {run}",
