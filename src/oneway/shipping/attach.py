@@ -39,7 +39,7 @@ def attach(bundle: Path | str, audit: Path | str, *, key: Path | None = None) ->
             "`oneway audit` on the bundle"
         )
     signer = None if key is None else read_private(key)
-    card, page = make_card(contract, own, report, runs.file_hash(audit / runs.RESULTS), task_of(contract).said)
+    card, page = make_card(contract, own, report, runs.file_hash(audit / runs.RESULTS), task_of(contract).decides)
     (bundle / f"{CARD}{SIGNATURE}").unlink(missing_ok=True)
     with whole(bundle / PAGE) as partial:
         partial.write_bytes(page.encode())
