@@ -42,7 +42,7 @@ COLUMNS = (
 
 
 POINTS = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
-THIEF = Attacker(name="mirror", tried=1, pictures=40, converged=True, ssim=0.4, floor=0.3, seen=None, results="0" * 64)
+THIEF = Attacker(name="mirror", pictures=40, converged=True, ssim=0.4, floor=0.3, seen=None, results="0" * 64)
 
 
 def weights(numbers: int = NUMBERS) -> np.ndarray:

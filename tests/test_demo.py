@@ -53,7 +53,7 @@ def test_the_demonstration_runs_goes_on_and_does_nothing_twice(
     assert said.splitlines()[-2] == f"page: {page}"
     thief = f"oneway export {tmp_path / 'protected'} --attack {page.parent} --out {tmp_path / 'bundle'}"
     assert said.splitlines()[-1].endswith(f"{thief}, then oneway serve {tmp_path / 'bundle'} --web npm")
-    assert open_kept(page.parent, oneway.Run.open(tmp_path / "protected")).about.tried == 3
+    assert open_kept(page.parent, oneway.Run.open(tmp_path / "protected")).about.name in ("linear", "kernel", "mirror")
     assert page.read_text().count("data:image") >= 8, "drawn faces are shown"
     assert (tmp_path / "faces.png").is_file()
     report = read_report(page.parent, oneway.AuditReport, "oneway demo")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import RUNTIME
-from oneway.attacks import linear
+from oneway.attacks import identity, linear
 from oneway.attacks.access import Access, BlackBox
 from oneway.attacks.components import draw
 from oneway.attacks.context import Context
@@ -155,3 +155,16 @@ def test_of_a_map_it_goes_on_from_a_decoder_and_the_person_gets_better(
     assert similarity(after, on_map) > least + 0.02
     picture = load(people.test, np.array([0]))
     assert after(access(picture)).shape == picture.shape
+
+
+def test_of_any_vector_it_aims_at_what_is_predicted_before_it_aims_at_what_is_true(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aimed: list[str] = []
+    for name in ("_predicted", "_true"):
+        kept = getattr(identity, name)
+        monkeypatch.setattr(identity, name, lambda *given, name=name, kept=kept: aimed.append(name) or kept(*given))
+    config = replace(QUICK, check_every=5, max_steps=10)
+    fitted = draw_person(config, context)
+    assert aimed == ["_predicted", "_true"], "noise or none"
+    assert fitted.steps > config.max_steps, "of both parts"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -22,13 +23,14 @@ from oneway.attacks.components import ComponentDecoder
 from oneway.attacks.identity import Corrected
 from oneway.attacks.inversion import draw_decoder
 from oneway.attacks.kernel import Kernel
-from oneway.attacks.panel import Held
+from oneway.attacks.panel import Attacker, Held
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.keeping import keep, leave
 from oneway.auditing.reconstruction import shown
 from oneway.config import to_dict
 from oneway.judges.verifier import Verifier
 from oneway.models.exporting import write_onnx
+from oneway.models.onnx import Graph
 from oneway.models.scale import Standardise
 from oneway.onnx_session import session_options
 from oneway.shipping.contract import read_contract
@@ -93,22 +95,52 @@ class Deciding(nn.Module):
         return scale * torch.ones(len(features), 3, SIZE, SIZE)
 
 
-def test_another_packages_attacker_is_kept_where_it_can_be_written_and_else_that_is_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    steps = SimpleNamespace(path=lambda name, suffix: tmp_path / f"{name}.{suffix}")
+class Elsewhere(nn.Module):
+    """Draws on another machine only."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no such device")
+
+
+class Double(nn.Module):
+    """Draws in double precision."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.double()[:, :3, None, None].sigmoid().expand(-1, -1, SIZE, SIZE)
+
+
+def kept_of(network: nn.Module, folder: Path) -> Path:
+    """Keep an attacker of another package, and leave it in a folder."""
+    steps = SimpleNamespace(path=lambda name, suffix: folder.parent / f"{name}.{suffix}")
     context: Any = SimpleNamespace(steps=steps, victim=SimpleNamespace(identity={"hash": "0" * 64}))
     access: Any = SimpleNamespace(shape=(NUMBERS,))
-    (tmp_path / "home").mkdir()
-    keep(context, Held(solved(), "frugal", SIZE), access, "frugal")
-    leave(context, "frugal", tmp_path / "home")
-    assert drawn_by(tmp_path / "home" / KEPT, np.zeros((3, NUMBERS), np.float32)).shape == (3, 3, SIZE, SIZE)
-    (tmp_path / "home" / KEPT).unlink()
+    attacker = Attacker(name="frugal", fit=lambda _: pytest.fail("it is fitted"), trains_with=('a "judge"',))
+    folder.mkdir()
+    keep(context, Held(network, "frugal", SIZE), access, "frugal", attacker, 7)
+    leave(context, "frugal", folder)
+    return folder / KEPT
+
+
+@pytest.mark.parametrize("make", [solved, Double])
+def test_another_packages_attacker_is_kept(make: Callable[[], nn.Module], tmp_path: Path) -> None:
+    path = kept_of(make(), tmp_path / "home")
+    drawn = drawn_by(path, np.zeros((3, NUMBERS), np.float32))
+    assert (drawn.shape, drawn.dtype) == ((3, 3, SIZE, SIZE), np.float32)
+    told = Graph(path, "attacker").about
+    assert json.loads(told["trained_with"]) == ['a "judge"']
+    assert told["pictures"] == "7"
+
+
+@pytest.mark.parametrize("make", [Deciding, Elsewhere])
+def test_why_an_attacker_cannot_be_kept_is_said_and_no_more_happens(
+    make: Callable[[], nn.Module], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
-        keep(context, Held(Deciding(), "frugal", SIZE), access, "other")
-    assert "the attacker other cannot be kept" in caplog.text
-    leave(context, "other", tmp_path / "home")
-    assert list((tmp_path / "home").iterdir()) == []
+        path = kept_of(make(), tmp_path / "home")
+    assert (
+        "the strongest attacker, frugal, cannot be kept: inversion frugal.attacker.onnx cannot be made" in caplog.text
+    )
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +156,7 @@ def audited(once: Once, run: oneway.Run, judge: Verifier) -> Path:
 
 @pytest.mark.whole
 def test_an_audit_leaves_its_strongest_attacker_and_a_bundle_says_who_it_is(
-    audited: Path, run: oneway.Run, tmp_path: Path
+    audited: Path, run: oneway.Run, judge: Verifier, tmp_path: Path
 ) -> None:
     inversion = read_json(audited / "results.json")["attacks"]["inversion"]
     best, rows = inversion["strongest"]["picture_similarity"], shown(run.pack)
@@ -134,7 +166,9 @@ def test_an_audit_leaves_its_strongest_attacker_and_a_bundle_says_who_it_is(
     drawn = (255 * drawn_by(audited / KEPT, features)).round().transpose(0, 2, 3, 1)
     assert np.abs(drawn - np.load(audited / "shown.npy")).max() <= 1
     about = open_kept(audited, run).about
-    assert (about.name, about.tried) == (best, len(inversion["ways"]))
+    assert about.name == best
+    assert about.trained_with == ((judge.name,) if best.startswith("identity") else ())
+    assert about.pictures == len(run.pack.public)
     assert about.ssim == inversion["ways"][best]["scores"]["ssim"]["value"]
     assert about.seen is not None
     (told,) = read_json(audited / "results.json")["judges"]

@@ -148,8 +148,8 @@ def test_the_attacker_of_a_bundle_draws_as_the_one_that_was_kept(
     about, kept = contract.attacker, open_kept(attacked, shipped)
     assert about is not None
     assert about == kept.about
-    told = (about.name, about.tried, about.pictures, about.converged, about.seen)
-    assert told == ("mirror", 1, len(shipped.pack.public), False, None)
+    told = (about.name, about.trained_with, about.pictures, about.converged, about.seen)
+    assert told == ("mirror", (), len(shipped.pack.public), False, None)
     report = json.loads((attacked / "results.json").read_text())
     assert about.ssim == report["attacks"]["inversion"]["scores"]["ssim"]["value"]
     assert about.floor == report["floors"]["mean_picture"]["ssim"]["value"]
@@ -174,7 +174,7 @@ def test_an_attacker_of_another_encoder_is_refused(shipped: oneway.Run, attacked
     model = onnx.load(copy / KEPT)
     onnx.helper.set_model_props(model, {"attacker": "mirror", "victim": "e" * 64})
     onnx.save(model, copy / KEPT)
-    with pytest.raises(oneway.InputError, match=r"attacker.onnx is not of this audit: it draws of eeeeeeeeeeee; audit"):
+    with pytest.raises(oneway.InputError, match=r"attacker.onnx draws of another encoder \(eeeeeeeeeeee\); audit"):
         open_kept(copy, shipped)
     (copy / KEPT).write_bytes(b"no network")
     with pytest.raises(oneway.InputError, match=r"attacker .*attacker.onnx' is not a readable ONNX file"):

@@ -27,6 +27,7 @@ from oneway.protection.train import protect
 from oneway.report.grid import draw_grid
 from oneway.report.reports import AuditReport, read_report
 from oneway.report.table import verifier_line
+from oneway.shipping.kept import KEPT
 from oneway.storage import runs
 from oneway.storage.atomic import hold, whole
 
@@ -74,7 +75,8 @@ def demo(out: Path, *, seed: int = 0) -> None:
         said.print(f"{conclusion(report)}\n")
         said.print(f"original above reconstructions: {out / PICTURE}", soft_wrap=True)
         said.print(f"page: {out / 'protected' / AUDIT / PAGE}", soft_wrap=True)
-        thief = f" --attack {out / 'protected' / AUDIT}" if config.keep else ""
+        audited = out / "protected" / AUDIT
+        thief = f" --attack {audited}" if (audited / KEPT).exists() else ""
         ship = f"oneway export {out / 'protected'}{thief} --out {out / 'bundle'}"
         said.print(f"to see it in a browser: {ship}, then oneway serve {out / 'bundle'} --web npm", soft_wrap=True)
 

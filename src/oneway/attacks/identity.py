@@ -3,8 +3,9 @@
 Whoever trains a decoder through a face verifier needs no picture to be right, only the person. From a vector of
 features a small network corrects what a kernel ridge regression draws; from a map the residual decoder, trained for
 pixels before, goes on for the person. (Otroshi Shahreza and Marcel, TIFS 2024, train on pixels, structure and identity
-at once; from noisy features we train first on what can be predicted of the verifier's features, which has the same
-mean and less noise, and then on the true ones, which carries over better to verifiers that the attacker never saw.)
+at once; from a vector we train first on what can be predicted of the verifier's features, which has the same mean and
+less that only the public people have, and then on the true ones, which from noisy features carries over better to
+verifiers that the attacker never saw. Whichever part validation people find better counts.)
 """
 
 from __future__ import annotations
@@ -111,8 +112,6 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
         return _train(context.start, _true(context), config, context, context.place, context.name)
     start = draw(kernel.regress, context.pairs, context.validation, context.place).network
     network = _corrected(start, config, context)
-    if not context.noisy:
-        return _train(network, _true(context), config, context, context.place, context.name)
     apart = replace(context.place, checkpoint=context.place.checkpoint.with_suffix(".predicted.safetensors"))
     first = _train(network, _predicted(start, context), config, context, apart, context.name)
     onward, name = copy.deepcopy(first.network), f"{context.name}, true features"

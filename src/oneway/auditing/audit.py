@@ -223,7 +223,7 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
     if is_run(path):
         run = Run.open(path, victim.pack)
         settings = [
-            without(runs.named(again.config), "runtime", "renewed"),
+            without(runs.named(again.config), "runtime", "renewed", "keep"),
             [judge.fingerprint for judge in asked.judges],
             SCHEMA,
         ]

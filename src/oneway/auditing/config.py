@@ -38,8 +38,8 @@ class AuditConfig:
             learns from, and of a stolen one, whose average the strongest of the panel attacks.
         brief: make only the attacks that leakage is made of, the panel, the features and the linkage, and the scatter,
             as a comparison of many encoders does; the others are refused.
-        keep: leave the strongest inversion attacker beside the results, as an ONNX file, which `oneway export` makes
-            part of a bundle: whoever has it turns features into pictures at once. It decides no figure.
+        keep: leave the inversion attacker that counts beside the results, as an ONNX file: whoever has it turns
+            features into pictures at once. `oneway export` takes it from an audit of a run. It decides no figure.
         alone: one inversion attacker, trained instead of the panel and of every other attack, as `oneway attack` does.
         surrogates: how many of the verifiers at most, the first ones, an attacker trains with; where there are several,
             the last is left out. For each of these one more trains without it, and with the next in its place. What a

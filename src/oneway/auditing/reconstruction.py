@@ -107,8 +107,6 @@ def inversion(
     fitted_on = context.stolen.fitted_on if access is None else access
     access = context.stolen.access if access is None else access
     fitted = attacker.fit(attacker_context(context, place, attacker, access, label, fitted_on=fitted_on))
-    if keeping:
-        keep(context, fitted.network, access, label)
     if any(other.start == attacker.name for other in attackers().values()):
         runs.write_tensors(context.steps.path(f"inversion {label}", DECODER), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network
@@ -127,6 +125,8 @@ def inversion(
         queries = min(len(pack.public), PICTURES) * (context.config.draws if context.stolen.noisy else 1)
     elif attacker.solved and context.stolen.noisy:
         queries *= PASSES
+    if keeping:
+        keep(context, decoder, access, label, attacker, min(queries, len(pack.public)))
     return StepResult(
         facts=StepFacts(course=course(fitted, queries), validation=means, trained_with=list(attacker.trains_with)),
         arrays=test

@@ -62,13 +62,13 @@ def write_onnx(
 
     """
     check_exporter()
-    import onnx_ir
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
     network = copy_network(network).eval().requires_grad_(False).to(example.device)
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)  # torch logs whole graphs; what fails is said below
     try:
+        import onnx_ir
+        from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             free = ({0: torch.export.Dim("n", min=1)},)
@@ -105,10 +105,15 @@ def _layer(network: nn.Module, example: Tensor) -> str | None:
 
     leaves = {name: module for name, module in network.named_modules() if name and not list(module.children())}
     hooks = [module.register_forward_pre_hook(note(name)) for name, module in leaves.items()]
-    with torch.no_grad():
-        network(example)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            network(example)
+    except Exception:  # the network's own: the layer that it came to last is named
+        last = next(reversed(taken), None)
+        return None if last is None else f"what follows its layer {last} ({type(leaves[last]).__name__})"
+    finally:
+        for hook in hooks:
+            hook.remove()
     for name, inputs in taken.items():
         try:
             torch.export.export(leaves[name], inputs)

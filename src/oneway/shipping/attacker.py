@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from oneway.config import Count, checked
+from oneway.config import Count, Names, checked
 
 Similarity = Annotated[float, Field(ge=-1, le=1)]
 
@@ -19,16 +19,13 @@ class Seen:
 
     Attributes:
         judge: its name.
-        trained_with: whether the attacker trained with it, so that it sees more than another judge would.
         similarity: mean cosine similarity to their pictures.
         floor: the same of who always draws the mean picture.
-        recognised: share of the drawings that it takes for the person, or the picture, at a false accept rate of
-            0.001, if it was measured.
+        recognised: share of the drawings that it recognises, at a false accept rate of 0.001, if it was measured.
 
     """
 
     judge: str
-    trained_with: bool
     similarity: Similarity
     floor: Similarity
     recognised: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -40,11 +37,12 @@ class Attacker:
     """An attacker whom an audit trained from scratch, as attacker.onnx: what its thief would draw of the bytes.
 
     It takes `levels`, int8 (n, numbers), as server.onnx does, to `picture`, uint8 (n, size, size, 3). It learned from
-    numbers that were not rounded. Of an audit it is the strongest of all that were trained; a stronger one may exist.
+    numbers that were not rounded. Of an audit it is the one that counts: the strongest of those who did not train with
+    the judge that counts. A stronger one may exist.
 
     Attributes:
-        name: of the attacker, and of the judges that it trained with.
-        tried: attackers that were trained, of which it was the strongest on validation people.
+        name: as the audit calls it.
+        trained_with: names of the judges that it trained with: what these see of it is more than another would.
         pictures: of other people, which it learned from.
         converged: whether it had stopped getting better; else its budget ended it.
         ssim: mean structural similarity of what it draws of test people to their pictures.
@@ -55,7 +53,7 @@ class Attacker:
     """
 
     name: str
-    tried: Count
+    trained_with: Names = ()
     pictures: Count
     converged: bool
     ssim: Similarity

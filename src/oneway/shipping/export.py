@@ -115,6 +115,7 @@ def export(
         write_server(server, folder / SERVER)
         if kept is not None:
             write_attacker(kept.path, loaded.shape, quantisation, folder / ATTACKER)
+            Graph(folder / ATTACKER, "attacker")  # which a browser is to open
         shutil.copyfile(client.__file__, folder / CLIENT)
         shutil.copyfile(Path(client.__file__).with_name(BROWSER), folder / BROWSER)
         contract = Contract(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from oneway.protection.run import Run
 from oneway.report.reports import AuditReport, read_report
 from oneway.report.values import Refused
 from oneway.shipping.attacker import Attacker, Seen
+from oneway.shipping.outside import kept_outside
 from oneway.storage import runs
 
 KEPT = "attacker.onnx"
 """File of the attacker in the folder of an audit: `features`, float32 (n, *shape), to `picture`, float32
-(n, 3, size, size) in 0..1. What it says of itself: `attacker`, its name, and `victim`, the hash of the encoder."""
-AGAIN = "audit the run anew: oneway audit RUN --set keep=true, or oneway attack for one attacker alone"
+(n, 3, size, size) in 0..1. What it says of itself: `attacker`, its name; `victim`, the hash of the encoder;
+`trained_with`, the names of judges as JSON; `pictures`, how many of other people it learned from."""
+AGAIN = "audit the run anew: oneway audit RUN --set keep=true --out NEW, or oneway attack for one attacker alone"
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,16 @@ def open_kept(folder: Path, run: Run) -> Kept:
         raise InputError(f"{folder} keeps no attacker ({KEPT}); {AGAIN}")
     told = Graph(path, "attacker").about
     if told.get("victim") != own:
-        raise InputError(f"{path} is not of this audit: it draws of {str(told.get('victim'))[:12]}; {AGAIN}")
-    return Kept(path, _about(folder, report, told.get("attacker", ""), len(run.pack.public)))
+        raise InputError(f"{path} draws of another encoder ({str(told.get('victim'))[:12]}); {AGAIN}")
+    outside = kept_outside(path)
+    if outside is not None:
+        raise InputError(f"{path}: {outside}; {AGAIN}")
+    return Kept(path, _about(folder, report, told))
 
 
-def _about(folder: Path, report: AuditReport, name: str, pictures: int) -> Attacker:
-    """Say of a report what a bundle says of its attacker."""
+def _about(folder: Path, report: AuditReport, told: dict[str, str]) -> Attacker:
+    """Say of a report, and of the file, what a bundle says of its attacker."""
+    name = told.get("attacker", "")
     found, floors = report.attacks["inversion"], report.floors["mean_picture"]
     way = None if isinstance(found, Refused) else found.ways.get(name)
     if isinstance(found, Refused) or way is None or way.course is None:
@@ -67,8 +74,8 @@ def _about(folder: Path, report: AuditReport, name: str, pictures: int) -> Attac
         raise InputError(f"{folder / runs.RESULTS} says nothing of what {name} draws; {AGAIN}")
     return Attacker(
         name=name,
-        tried=len(found.ways),
-        pictures=pictures,
+        trained_with=tuple(json.loads(told["trained_with"])),
+        pictures=int(told["pictures"]),
         converged=way.course.converged,
         ssim=ssim.value,
         floor=_value(floor),
@@ -86,7 +93,6 @@ def _seen(report: AuditReport, name: str) -> Seen | None:
                 share = rates.get(FALSE_ACCEPT_RATE)
                 return Seen(
                     judge=judge.name,
-                    trained_with=judge.trained_with and seen is judge.pictures,
                     similarity=seen.picture_similarity.value,
                     floor=seen.floor.value,
                     recognised=None if share is None else share.value,

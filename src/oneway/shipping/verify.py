@@ -20,6 +20,7 @@ from oneway.shipping.contract import (
     bundle_hash,
     read_contract,
 )
+from oneway.shipping.outside import kept_outside
 from oneway.shipping.signature import SIGNATURE, check_signature
 from oneway.storage.inputs import endless, file_hash
 
@@ -53,7 +54,7 @@ def verify(folder: Path, key: Path | None = None, *, card: bool = True) -> list[
         wrong.append(f"{folder / CONTRACT} must say whose {ATTACKER} is where there is one, and only there; {AGAIN}")
     if not wrong:
         graphs = [name for name in (DEVICE, SERVER, ATTACKER) if name in contract.files]
-        wrong += [found for name in graphs if (found := _outside(folder / name))]
+        wrong += [f"{folder / name}: {found}; {AGAIN}" for name in graphs if (found := kept_outside(folder / name))]
     signed = [CONTRACT]
     if card and ((folder / CARD).exists() or (folder / PAGE).exists()):
         signed.append(CARD)
@@ -94,23 +95,6 @@ def _differs(path: Path, told: str) -> str | None:
         f"{path} is not the file that the contract names (sha256 {found[:12]}, not {told[:12]}): it was changed, cut "
         f"short, or is of another bundle; {AGAIN}"
     )
-
-
-def _outside(path: Path) -> str | None:
-    """Say that an ONNX file keeps weights in other files: none of ours does, and a path may lead anywhere."""
-    import onnx
-    from onnx.external_data_helper import uses_external_data
-
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf raises its own errors
-        return f"{path} is not a readable ONNX file ({error}); {AGAIN}"
-    constants = [each.t for node in model.graph.node for each in node.attribute if each.HasField("t")]
-    for tensor in (*model.graph.initializer, *constants):
-        if uses_external_data(tensor):
-            named = next((each.value for each in tensor.external_data if each.key == "location"), "another file")
-            return f"{path}: the weights {tensor.name!r} lie in {named!r}, outside of the file itself; {AGAIN}"
-    return None
 
 
 def _card(folder: Path) -> list[str]:

@@ -208,8 +208,9 @@ def _own(pack: Path) -> Path | None:
 
 
 def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
-    """Give what decides the outcome: everything but where it is computed."""
-    return {name: value for name, value in to_dict(config).items() if name != "runtime"}
+    """Give what decides the outcome: everything but where it is computed, and of an audit that no attacker is kept."""
+    idle = ("runtime", "keep") if isinstance(config, AuditConfig) and not config.keep else ("runtime",)
+    return {name: value for name, value in to_dict(config).items() if name not in idle}
 
 
 @cache

@@ -22,16 +22,16 @@ export function unpacked(message, { numbers, quantisation }) {
 }
 
 // Say who draws, what a judge sees in that, and that it is not the last word.
-export function said({ name, tried, pictures, converged, ssim, floor, seen }) {
+export function said({ name, trained_with: known, pictures, converged, ssim, floor, seen }) {
   const ended = converged ? "" : " It was ended by its budget.";
-  return `Drawn by ${tried > 1 ? `the strongest of ${tried} attackers, ` : ""}${name}, which learned from ${pictures.toLocaleString("en")} pictures of other people.${ended}${judged(seen)} `
+  return `Drawn by the attacker ${name}, which learned from ${pictures.toLocaleString("en")} pictures of other people.${ended}${judged(seen, known)} `
     + `Structural similarity ${ssim.toFixed(2)}, where always drawing the mean picture has ${floor.toFixed(2)}; all over test people. `
     + "A stronger attacker may exist, and not all that leaks can be seen: an audit says more.";
 }
 
-function judged(seen) {
+function judged(seen, known) {
   if (!seen) return "";
-  const { judge, trained_with: known, similarity, floor, recognised } = seen;
-  const taken = recognised === null ? "" : `, and takes ${(100 * recognised).toFixed(1)} % for the person`;
-  return ` ${judge}, which it ${known ? "trained with" : "never saw"}, finds what it draws ${similarity.toFixed(2)} similar to the picture (the mean picture ${floor.toFixed(2)})${taken}.`;
+  const { judge, similarity, floor, recognised } = seen;
+  const taken = recognised === null ? "" : `, and recognises ${(100 * recognised).toFixed(1)} %`;
+  return ` ${judge}, which it ${known.includes(judge) ? "trained with" : "never saw"}, finds what it draws ${similarity.toFixed(2)} similar to the picture (the mean picture ${floor.toFixed(2)})${taken}.`;
 }

@@ -63,7 +63,7 @@ async function beside(square) {
   const other = await client.encode(square);
   draw(byId("unprotected"), await thief(other));
   byId("beside").hidden = false;
-  byId("much").textContent = `of an unprotected encoder's ${other.length.toLocaleString("en")} bytes`;
+  byId("much").textContent = `of an unprotected encoder's ${other.length.toLocaleString("en")} bytes, by ${client.contract.attacker.name}`;
 }
 
 async function ask() {
