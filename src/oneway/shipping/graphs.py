@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from oneway.errors import InputError
@@ -157,7 +159,7 @@ def write_attacker(kept: Path, shape: tuple[int, ...], quantisation: Quantisatio
     numbers = torch.Size(shape).numel()
     (size,) = {each.dim_value for each in drawing.graph.output[0].type.tensor_type.shape.dim[2:]}
 
-    def joined(name: str, nodes: list[Any], taken: Any, given: Any, constants: dict[str, Any]) -> Any:
+    def joined(name: str, nodes: list[Any], taken: Any, given: Any, constants: Mapping[str, ArrayLike]) -> Any:
         held = [numpy_helper.from_array(np.asarray(value), each) for each, value in constants.items()]
         graph = helper.make_graph(nodes, name, [taken], [given], held)
         return helper.make_model(graph, opset_imports=drawing.opset_import, ir_version=drawing.ir_version)
