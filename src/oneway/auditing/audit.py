@@ -15,7 +15,7 @@ from oneway.auditing.assemble import assemble, foremost, per_picture, pictures_o
 from oneway.auditing.beside import planned, side_by_side
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import PICTURES, SCORES, Control, check_question, is_run, open_control
-from oneway.auditing.keeping import check_keeping, leave
+from oneway.auditing.keeping import leave
 from oneway.auditing.measures import measure
 from oneway.auditing.opening import FEATURES, Work
 from oneway.auditing.order import anonymous, hidden_order
@@ -30,6 +30,7 @@ from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.judge import identified
 from oneway.judges.verifier import Verifier
+from oneway.models.exporting import check_exporter
 from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import Run
 from oneway.report.asked import Asked, Data, Question
@@ -103,7 +104,8 @@ def audit(
     passed += guards.check_company(opened.encoder, opened.pack, fabric.device)
     folder = _home(opened, out)
     check_claim(folder, resume=resume)
-    check_keeping(keep=config.keep)
+    if config.keep:
+        check_exporter()
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
     images = images or opened.pack.drawn

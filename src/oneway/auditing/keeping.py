@@ -14,21 +14,10 @@ from oneway.attacks.access import Access
 from oneway.attacks.panel import Attacker, Held
 from oneway.auditing.context import AuditContext
 from oneway.errors import InputError
-from oneway.models.exporting import check_exporter, write_onnx
+from oneway.models.exporting import write_onnx
 from oneway.shipping.kept import KEPT
 
 log = logging.getLogger(__name__)
-
-
-def check_keeping(*, keep: bool) -> None:
-    """Refuse to keep an attacker where none can be written, before any is trained.
-
-    Raises:
-        InputError: naming the package that is missing.
-
-    """
-    if keep:
-        check_exporter()
 
 
 def keep(context: AuditContext, network: nn.Module, access: Access, label: str, attacker: Attacker, seen: int) -> None:
