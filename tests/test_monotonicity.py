@@ -14,7 +14,7 @@ from oneway.auditing.assemble import per_picture
 from oneway.auditing.judged import by_judge, counting, pictures_leakage
 from oneway.auditing.labels import attacker_of, panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import trained_again
-from oneway.auditing.monotonicity import check_monotonicity
+from oneway.auditing.monotonicity import check_control, check_monotonicity
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.leakage import leakage
@@ -119,6 +119,42 @@ def test_without_a_verifier_errors_are_compared_and_what_was_refused_is_not() ->
     }
     nothing = check_monotonicity(alone, judge)  # type: ignore[arg-type]
     assert nothing.passed is None
+
+
+def held_to(ours: dict[str, float], theirs: dict[str, float], *judges: Judge) -> Any:
+    pairs = {"linkage pairs": np.full(len(PEOPLE), 4.0)}
+    given, control = ({name: scores(level, 1) for name, level in levels.items()} for levels in (ours, theirs))
+    return check_control(given | pairs, control | pairs, judges or (Judge(),))  # type: ignore[arg-type]
+
+
+def test_an_encoder_of_which_more_was_got_than_of_its_control_is_named_with_what_and_by_how_much() -> None:
+    ours = {"inversion ssim": 0.5, "inversion picture_similarity": 0.4, "linkage accepted": 2.0}
+    theirs = {"inversion ssim": 0.4, "inversion picture_similarity": 0.5, "linkage accepted": 1.0}
+    (guard,) = held_to(ours, theirs)
+    assert guard.passed is False
+    assert "control: SSIM, by 0.100; linked pairs, by 0.250; so it gives" in guard.message
+    (guard,) = held_to(ours | {"inversion ssim": 0.4, "linkage accepted": 1.0}, theirs)
+    assert guard.passed
+    assert guard.message.endswith("the control: SSIM, the reconstruction, by one, linked pairs")
+
+
+def test_a_judge_s_seen_and_unseen_attackers_are_held_to_the_control_each_and_a_blind_judge_is_not() -> None:
+    judge = Judge(trained_with=True)
+    name = f"inversion {judge.counted}"
+    low, high = {name: 0.2, "inversion picture_similarity": 0.4}, {name: 0.3, "inversion picture_similarity": 0.4}
+    (guard,) = held_to(high, low, judge)
+    assert guard.passed is False
+    assert "control: that of who did not train with one, by it, by 0.100;" in guard.message
+    assert held_to(high, low, Judge(trained_with=True, blind="it accepts everybody")) == []
+
+
+def test_a_difference_that_people_explain_is_none_and_without_a_control_nothing_is_held() -> None:
+    noise = np.random.default_rng(2).normal(0, 0.02, len(PEOPLE))
+    same = {"inversion ssim": scores(0.3)}
+    (guard,) = check_control(same, {"inversion ssim": same["inversion ssim"] + noise}, (Judge(),))  # type: ignore[arg-type]
+    assert guard.passed
+    assert guard.message == "no more was got than of the control: SSIM"
+    assert check_control(same, None, (Judge(),)) == []  # type: ignore[arg-type]
 
 
 def seen(**levels: tuple[float, float]) -> tuple[dict[str, Any], dict[str, Any]]:

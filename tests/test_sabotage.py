@@ -120,6 +120,12 @@ def decisions(found: Found) -> Found:
     return {"decisions": step(accepted=np.where(pairs > 0, 0.5 * pairs, 0), pairs=pairs)}
 
 
+def control(found: Found, theirs: dict[str, Any]) -> Found:
+    """The attack on the control failed at what the eye sees, and at nothing that leakage is of."""
+    better = theirs["inversion ssim"] + 0.1
+    return {name: changed_to(step, ssim=better) for name, step in found.items() if name.startswith("inversion ")}
+
+
 SABOTAGED: dict[str, tuple[str, Callable[[Found], Found], str]] = {
     "white box": ("monotonicity", white_box, "the white box gets less than the black box"),
     "panel": ("monotonicity", panel, "the panel gets less than a ridge regression"),
@@ -128,6 +134,15 @@ SABOTAGED: dict[str, tuple[str, Callable[[Found], Found], str]] = {
     "both": ("monotonicity", both_encoders, "who has the features of both encoders gets less than who has one's"),
     "decisions": ("decisions", decisions, "the panel got less than the task's decisions alone give away"),
 }
+
+
+def test_an_attack_that_failed_on_the_control_alone_is_told_and_the_verdict_is_not_low(given: dict[str, Any]) -> None:
+    report = verdict(given, control(given["found"], given["control"].scores))
+    failed = [guard for guard in report.guards if guard.passed is False]
+    assert [guard.name for guard in failed] == ["control"]
+    assert "more was got of this encoder than of its control: SSIM, by 0.100;" in failed[0].message
+    assert max(share.high for share in report.leakage.values()) < 0.25, "by the figures alone it would be low"
+    assert report.verdict.level == "partial"
 
 
 def verdict(given: dict[str, Any], changes: Found) -> oneway.AuditReport:

@@ -18,7 +18,7 @@ from oneway.auditing.decisions import as_scores, summarise
 from oneway.auditing.judged import Counting
 from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
-from oneway.auditing.monotonicity import check_monotonicity
+from oneway.auditing.monotonicity import check_control, check_monotonicity
 from oneway.auditing.profile import profile
 from oneway.auditing.reconstruction import JUDGED, shown
 from oneway.auditing.steps import StepResult
@@ -74,7 +74,8 @@ def assemble(
     decided = as_scores(found["decisions"], counts)
     test = victim.pack.test
     of_pictures = judges[0].of_pictures or (judges[0].verifier is None and test.num_unknown == len(test))
-    beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions)]
+    held = check_control(scores, theirs, judges)
+    beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions), *held]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
     judging = guards.check_judges(seen)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.auditing.judged import PerPicture
 from oneway.auditing.labels import panel_of, strongest
 from oneway.auditing.renewal import BOTH, RENEWAL, THIS
 from oneway.auditing.steps import StepResult
@@ -41,6 +42,60 @@ def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
         return Guard(name="monotonicity", passed=False, message="; ".join(lost))
     message = f"who has more gets no less: {', '.join(held)}" if held else "no two attackers could be compared"
     return Guard(name="monotonicity", passed=True if held else None, message=message)
+
+
+def check_control(scores: PerPicture, control: PerPicture | None, judges: Sequence[Judge]) -> list[Guard]:
+    """Mark an encoder of which more was got than of its control: an attack on the control may have failed.
+
+    Nobody protects an encoder by giving more away, so either this one is no protection, or the control's figure is too
+    low, and with it what a share of the control is made of. One has lost as in `check_monotonicity`.
+
+    Args:
+        scores: of every test picture, as in `scores.npz`.
+        control: the same of the unprotected encoder; nothing is checked without one.
+        judges: all of them; one that cannot tell who is shown is left out.
+
+    """
+    if control is None:
+        return []
+    people = judges[0].test.identities
+    more, held = [], []
+    for title, difference in _against(scores, control, judges):
+        apart = mean(difference, people, unit="share")
+        if apart.low > 0:
+            more.append(f"{title}, by {apart.value:.3f}")
+        else:
+            held.append(title)
+    if more:
+        message = (
+            f"more was got of this encoder than of its control: {'; '.join(more)}; so it gives away more than an "
+            "unprotected one does, or an attack on the control failed and shares of it are not to be trusted: audit "
+            "the control anew, in another folder"
+        )
+        return [Guard(name="control", passed=False, message=message)]
+    message = f"no more was got than of the control: {', '.join(held)}"
+    return [Guard(name="control", passed=True, message=message)] if held else []
+
+
+def _against(
+    scores: PerPicture, control: PerPicture, judges: Sequence[Judge]
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Give, by title, by how much more was got of each picture than of the control, as far as both measured it."""
+    names = {"SSIM": "inversion ssim"}
+    for judge in judges:
+        if judge.verifier is None or judge.blind is not None:
+            continue
+        key = judge.key("picture_similarity")
+        names[f"the reconstruction, by {judge.name}"] = f"inversion {key}"
+        if judge.counted != key:
+            names[f"that of who did not train with {judge.name}, by it"] = f"inversion {judge.counted}"
+        names[f"features of {judge.name}"] = judge.key("feature_similarity")
+    for title, name in names.items():
+        if name in scores and name in control:
+            yield title, scores[name] - control[name]
+    accepted = "linkage accepted"
+    if accepted in scores and accepted in control:
+        yield "linked pairs", (scores[accepted] - control[accepted]) / max(1.0, scores["linkage pairs"].mean())
 
 
 def _pairs(found: Mapping[str, StepResult], judge: Judge) -> Iterator[tuple[str, str, Scores, Index]]:

@@ -86,7 +86,7 @@ class BenchmarkReport:
 
     """
 
-    schema: Literal[9] = SCHEMA
+    schema: Literal[10] = SCHEMA
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
@@ -173,7 +173,7 @@ class EffectReport:
 class ExperimentReport:
     """An experiment of the paper's, beside the paper's figures."""
 
-    schema: Literal[9] = SCHEMA
+    schema: Literal[10] = SCHEMA
     kind: Literal["experiment"] = "experiment"
     experiment: str
     rows: list[ExperimentRow]
