@@ -1,4 +1,4 @@
-"""The bottleneck brings any features down to a vector and back to their shape."""
+"""The bottleneck brings any features down to a vector, which the classifier reads as one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 import oneway
 from oneway.config import override
-from oneway.models.bottleneck import Narrow, Widen
+from oneway.models.bottleneck import READ, Narrow, reader
 from oneway.models.noise import Noisy
 from oneway.models.split import features_shape
 from oneway.protection.config import small
@@ -26,16 +26,27 @@ def test_features_of_any_shape_go_through_a_vector(shape: tuple[int, ...]) -> No
     pictures = torch.rand(3, 3, 4, 4)
     vectors = Narrow(encoder, shape, 9)(pictures)
     assert vectors.shape == (3, 9)
-    assert Widen(shape, 9, nn.BatchNorm2d)(vectors).shape == (3, *shape)
+    assert reader(9)(vectors).shape == (3, READ)
 
 
-def test_its_rank_is_its_length() -> None:
+def test_a_vector_is_linear_in_the_features_of_all_positions_once_these_are_normalised() -> None:
     torch.manual_seed(0)
-    encoder = Narrow(nn.Sequential(nn.Conv2d(3, 8, 3)), (8, 6, 6), 5)
-    wide = Widen((8, 6, 6), 5, nn.BatchNorm2d).unmix
-    with torch.no_grad():
-        sent = wide(encoder(torch.rand(64, 3, 8, 8)))
-    assert int(torch.linalg.matrix_rank((sent - sent.mean(dim=0)).double(), rtol=1e-5)) == 5
+    encoder = Narrow(nn.Identity(), (3, 8, 8), 5)
+    features = torch.randn(4, 3, 8, 8)
+    flat = features.flatten(1).double()
+    flat = (flat - flat.mean(dim=1, keepdim=True)) / flat.std(dim=1, keepdim=True, correction=0)
+    expected = flat @ encoder.mix.weight.double().T + encoder.mix.bias.double()
+    torch.testing.assert_close(encoder(features).double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_classifier_reads_the_vector_and_leaves_out_the_rest_of_the_network(settings: dict[str, Any]) -> None:
+    narrow, plain = (
+        build(override(small(), settings | {"network.bottleneck": numbers}), size=32, num_logits=3).classifier
+        for numbers in (10, 0)
+    )
+    assert not any(isinstance(module, nn.Conv2d) for module in narrow.modules())
+    assert narrow(torch.rand(2, 10)).shape == (2, 3)
+    assert settings["network.cut"] == "fc" or any(isinstance(module, nn.Conv2d) for module in plain.modules())
 
 
 @pytest.mark.parametrize("minimised", [{"game.pixel": 3.0}, {"game.pixel": 0.0}, {"defence": "nopeek"}], ids=str)

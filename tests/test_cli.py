@@ -409,7 +409,7 @@ def test_the_defence_none_is_the_control_and_what_is_set_beside_it_counts(asked:
     noisy = asked("--defence", "none", "--set", "network.noise=2", "--set", "network.bottleneck=64")
     assert noisy == override(control, {"network.noise": 2.0, "network.bottleneck": 64})
     assert noisy.protection == ("network.bottleneck = 64", "network.noise = 2")
-    assert asked("--set", "game.pixel=0").protection == ("network.bottleneck = 128", "network.noise = 0.3")
+    assert asked("--set", "game.pixel=0").protection == ("network.bottleneck = 128", "network.noise = 1.5")
     assert asked("--defence", "noise=2").protection == ("defence.deviation = 2",)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +12,8 @@ from oneway.storage.inputs import check_memory
 SIDE = 8
 """Positions a side to which a map is averaged before it is mixed: finer ones are weights that a few thousand pictures
 do not pay for."""
+READ = 256
+"""Hidden units that read the vector."""
 
 
 class Narrow(nn.Module):
@@ -44,29 +44,13 @@ class Narrow(nn.Module):
         return mixed
 
 
-class Widen(nn.Module):
-    """The other side: the features that the rest of the network takes, from the vector.
+def reader(numbers: int) -> nn.Sequential:
+    """Make the other side, from vectors (n, numbers) to hidden units (n, READ) of the classifier.
 
-    Args:
-        shape: of one picture's features.
-        numbers: length of the vector.
-        norm: makes the normalisation of a map of so many channels.
-
+    The rest of the network after the cut is left out: a vector in which all positions are mixed is no map, and layers
+    that take it for one learn more slowly (docs/findings.md).
     """
-
-    def __init__(self, shape: tuple[int, ...], numbers: int, norm: Callable[[int], nn.Module]) -> None:
-        super().__init__()
-        self.shape, self.side = shape, _side(shape)
-        self.unmix = nn.Linear(numbers, _numbers(shape))
-        self.norm = norm(shape[0]) if len(shape) == 3 else nn.LayerNorm(shape)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Map vectors (n, numbers) to features (n, *shape)."""
-        features: Tensor = self.unmix(vectors)
-        if self.side is None:
-            return torch.relu(self.norm(features.view(-1, *self.shape)))
-        coarse = self.norm(features.view(-1, self.shape[0], self.side, self.side))
-        return torch.relu(F.interpolate(coarse, size=self.shape[1:], mode="bilinear"))
+    return nn.Sequential(nn.Linear(numbers, READ), nn.LayerNorm(READ), nn.ReLU())
 
 
 def _side(shape: tuple[int, ...]) -> int | None:

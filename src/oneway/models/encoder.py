@@ -51,7 +51,7 @@ class EncoderConfig:
         width: factor on every layer's number of channels of a ResNet; 1 is torchvision's network.
         stem: of a ResNet: `full`, as in torchvision, which divides the side by four; `small` leaves out the max
             pooling, as usual for pictures of less than about 100 pixels, and divides it by two.
-        norm: of a ResNet, and of the layers behind a bottleneck: `batch`, or `group` (no statistics over the batch: the
+        norm: of a ResNet: `batch`, or `group` (no statistics over the batch: the
             same on any number of processes).
         feature_width: outputs of the last layer, a ResNet's `fc`.
         weights: nothing, `imagenet` (downloaded by the library), or a safetensors file of the library's names. The
@@ -74,7 +74,7 @@ class EncoderConfig:
     weights: str | None = None
     input: InputConfig = field(default_factory=InputConfig)
     bottleneck: Whole = 128
-    noise: NotNegative = 0.3
+    noise: NotNegative = 1.5
 
     def __post_init__(self) -> None:
         if ":" in self.backbone:

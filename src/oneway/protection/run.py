@@ -17,9 +17,9 @@ from oneway.config import to_dict
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack, Part
 from oneway.errors import InputError
-from oneway.models.bottleneck import Narrow, Widen
+from oneway.models.bottleneck import Narrow, reader
 from oneway.models.classifier import Classifier
-from oneway.models.encoder import NORMS, halves
+from oneway.models.encoder import halves
 from oneway.models.noise import Noisy
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.models.split import features_shape
@@ -58,9 +58,8 @@ def build(config: ProtectConfig, *, size: int, num_logits: int, network: nn.Modu
         encoder, rest = halves(config.network, size, network)
         shape = features_shape(encoder, size)
         if config.network.bottleneck:
-            norm = NORMS[config.network.norm]
             encoder = Narrow(encoder, shape, config.network.bottleneck)
-            rest = nn.Sequential(Widen(shape, config.network.bottleneck, norm), rest)
+            rest = reader(config.network.bottleneck)
         if config.network.noise:
             encoder = Noisy(encoder, config.network.noise)
         if config.active is not None:
