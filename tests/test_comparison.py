@@ -198,7 +198,7 @@ def set_to(path: str, value: object) -> Change:
         (set_to("provenance.judges.0.fingerprint", None), "the verifier 'own' has no fingerprint"),
         (set_to("provenance.audit.seeds", 3), r"with seeds = 1, and .*new with 3: .* --set seeds=VALUE --out NEW"),
         (set_to("provenance.audit.new", 3), r"with new = None, and"),
-        (set_to("schema", 7), r"schema must be 9, not 7; give the --out of a finished `oneway audit"),
+        (set_to("schema", 7), r"schema must be 10, not 7; give the --out of a finished `oneway audit"),
         (set_to("kind", "protect"), r"kind must be 'audit', not 'protect'"),
         (set_to("attacks.linkage.scores.tar_at_far_1e-3.value", 0.5), r"gives another linked, TAR .* make both audits"),
     ],

@@ -128,7 +128,7 @@ def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_t
             if line.protection == "paper":
                 assert (game.target, game.decoder_steps, *sent) == ("away", 1, 0.0, 0)
             if line.protection == "recommended":
-                assert (game.target, game.decoder_steps, *sent) == ("mean_picture", 4, 0.3, 128)
+                assert (game.target, game.decoder_steps, *sent) == ("mean_picture", 4, 1.5, 128)
     strength = {line.id: line.setting for line in planned["strength"]}
     assert strength["7"] == strength["5"], "there are no labels to train an unprotected encoder further with"
     assert strength["8"].run != strength["6"].run
