@@ -1,4 +1,4 @@
-"""The classifier: the rest of the network after the cut, then two fully connected layers."""
+"""The classifier: the rest of the network, or what reads a bottleneck, then two fully connected layers."""
 
 from __future__ import annotations
 
