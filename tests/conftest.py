@@ -187,8 +187,8 @@ def people(once: Once) -> oneway.Pack:
     return oneway.Pack.open(once("audited", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)))
 
 
-def write_discriminants(people: oneway.Pack, path: Path) -> None:
-    """Write a judge of 32 x 32 pictures that is solved: linear discriminants, by sklearn, of 16 x 16 pixels.
+def write_discriminants(people: oneway.Pack, path: Path, *, which: slice = slice(16)) -> None:
+    """Write a judge of 32 x 32 pictures that is solved: 16 linear discriminants, by sklearn, of 16 x 16 pixels.
 
     A network that is trained for seconds would be blind.
     """
@@ -197,7 +197,7 @@ def write_discriminants(people: oneway.Pack, path: Path) -> None:
     coarse = pictures.reshape(-1, 3, 16, 2, 16, 2).mean(axis=(3, 5)).reshape(len(pictures), -1).astype(np.float32)
     told = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.01)
     told.fit(coarse, np.concatenate([part.identities for part in parts]))
-    axes = told.scalings_[:, :16].astype(np.float32)
+    axes = told.scalings_[:, which].astype(np.float32)
     arrays = {"axes": axes, "shift": -coarse.mean(axis=0) @ axes}
     nodes = [
         helper.make_node("AveragePool", ["pictures"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2]),
@@ -235,16 +235,27 @@ def judge(people: oneway.Pack, people_judge: Path) -> Verifier:
 
 
 @pytest.fixture(scope="session")
+def people_judges(once: Once, people: oneway.Pack, people_judge: Path) -> list[Path]:
+    """The file of that judge, and of another who sees them by other axes."""
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        write_discriminants(people, folder / "other.onnx", which=slice(16, 32))
+
+    return [people_judge, once("other-judge", make) / "other.onnx"]
+
+
+@pytest.fixture(scope="session")
 def defences(tiny: Callable[..., oneway.ProtectConfig]) -> DefencesConfig:
     """A benchmark of one defence, weak and strong."""
     return DefencesConfig(protect=tiny({"steps": 20}), audit=AUDIT, defences=("noise=0.5", "noise=50"))
 
 
 @pytest.fixture(scope="session")
-def compared_at(once: Once, defences: DefencesConfig, people: oneway.Pack, people_judge: Path) -> Path:
+def compared_at(once: Once, defences: DefencesConfig, people: oneway.Pack, people_judges: list[Path]) -> Path:
     """Its folder, as one process makes it that nothing interrupts."""
     return once(
-        "compared", lambda path: compare_defences(people, path, defences, verifier=people_judge, progress=False)
+        "compared", lambda path: compare_defences(people, path, defences, verifier=people_judges, progress=False)
     )
 
 

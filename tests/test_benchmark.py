@@ -20,7 +20,7 @@ import oneway
 from oneway.config import to_dict
 from oneway.protection.recipes import recipes
 from oneway.report.pareto import draw_pareto
-from oneway.report.reports import read_report
+from oneway.report.reports import AuditReport, read_report
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice
 from oneway.report.table import benchmark_table
 from oneway.report.values import SCHEMA, Refused
@@ -77,13 +77,13 @@ def test_where_it_runs_does_not_decide_which_setting_it_is(pack: oneway.Pack, ti
 
 def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_processes(
     people: oneway.Pack,
-    people_judge: Path,
+    people_judges: list[Path],
     defences: DefencesConfig,
     compared: BenchmarkReport,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given: dict[str, Any] = {"verifier": people_judge, "progress": False}
+    given: dict[str, Any] = {"verifier": people_judges, "progress": False}
     bench, audit, count = tmp_path / "bench", store.audit, 0
 
     def stopped(*args: Any, **options: Any) -> Any:
@@ -100,11 +100,11 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     monkeypatch.setattr(store, "audit", audit)
     with pytest.raises(oneway.InputError, match="--resume"):
         compare_defences(people, bench, defences, **given)
-    expected = foresee(people, bench, defences, verifier=people_judge)
+    expected = foresee(people, bench, defences, verifier=people_judges)
     assert (expected.runs, expected.audits) == (1, 2)  # the control is made, the second was trained
     assert expected.seconds > 0
     report = compare_defences(people, bench, defences, resume=True, executor=Executor(jobs=2), **given)
-    assert foresee(people, bench, defences, verifier=people_judge).seconds == 0
+    assert foresee(people, bench, defences, verifier=people_judges).seconds == 0
     assert [figures(row) for row in report.rows] == [figures(row) for row in compared.rows]
     assert report.decisions == compared.decisions
 
@@ -128,6 +128,17 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     assert weak.linked is None or weak.linked.unit == "share"
     shown = [str(cell) for cell in benchmark_table(report).columns[1].cells]
     assert shown == ["none", "noise", "noise", "the task's decisions alone"]
+
+
+def test_every_row_is_of_the_worst_of_several_judges(compared: BenchmarkReport, compared_at: Path) -> None:
+    names = ["judge.onnx", "other.onnx"]
+    assert [each["name"] for each in compared.provenance["judges"]] == names  # type: ignore[index, attr-defined]
+    for row in compared.rows[1:]:
+        judges = read_report(compared_at / row.audit, AuditReport, "oneway audit").judges
+        assert [judge.name for judge in judges] == names
+        shares = {judge.pictures.leakage.value for judge in judges}
+        assert len(shares) == 2
+        assert row.leakage["picture_similarity"].value == pytest.approx(max(shares))
 
 
 STARTED = """

@@ -105,7 +105,7 @@ def test_a_sweep_survives_a_killed_node_and_loses_nothing(
     given: dict[str, Any] = {"verifier": people_judge, "progress": False}
     gathered = tmp_path / "gathered"
     executor = Executor(kind="ray", gather=None if shared else f"file://{gathered}")
-    place = Store(path=tmp_path, pack=people.path, verifier=people_judge).kind
+    place = Store(path=tmp_path, pack=people.path, verifiers=(people_judge,)).kind
     folder = tmp_path / "bench" if shared else scratch(Gathering(f"file://{gathered}/{place}"))
     killed = threading.Event()
 

@@ -295,7 +295,7 @@ def test_a_plan_is_timed_and_what_is_made_is_not_counted(
     config: ExperimentConfig, people: oneway.Pack, people_judge: Path, tmp_path: Path
 ) -> None:
     settings = [line.setting for line in plan(("tradeoff",), config, people.path, None)["tradeoff"]][:2]
-    store = Store(path=tmp_path, pack=people.path, verifier=people_judge)
+    store = Store(path=tmp_path, pack=people.path, verifiers=(people_judge,))
     expected = estimate(settings, store)
     assert (expected.runs, expected.audits) == (2, 2)
     assert expected.seconds > 0

@@ -15,6 +15,7 @@ from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.panel import KERNEL, LINEAR, attackers, trained
 from oneway.auditing import foretell
 from oneway.auditing.foretell import Rehearsal, judging
+from oneway.auditing.measures import configured_panel
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import TorchVerifier
 from oneway.runtime import launch
@@ -86,3 +87,12 @@ def test_no_trace_is_left(rehearsal: Rehearsal, people: oneway.Pack) -> None:
 def test_judging_counts_validation_and_test_pictures(people: oneway.Pack, clock: list[int]) -> None:
     verifier = TorchVerifier(nn.Sequential(Ticking(clock), nn.Linear(48, 4)), "slow")
     assert judging(verifier, people) == len(people.validation) + len(people.test)
+
+
+def test_each_group_of_judges_is_trained_with_by_an_attacker_of_its_own() -> None:
+    config = oneway.AuditConfig(attackers=("mirror", "identity"), seed=3)
+    panel = configured_panel(config, [("a", "b"), ("b",)])
+    assert list(panel) == ["linear", "kernel", "mirror", "identity with a, b", "identity with b"]
+    assert [each.trains_with for each in panel.values()] == [(), (), (), ("a", "b"), ("b",)]
+    assert {each.seed for each in panel.values()} == {3}
+    assert "identity" not in "".join(configured_panel(config, []))

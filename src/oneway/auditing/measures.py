@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from oneway.attacks.fit import Place
 from oneway.attacks.panel import SOLVED, Attacker, attackers, trained
 from oneway.auditing import inference, labels, reconstruction, renewal, white_box
 from oneway.auditing.attributes import inferred
+from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions, drawn_from_decisions
 from oneway.auditing.steps import StepResult, refused
@@ -164,14 +165,24 @@ def known_attacker(label: str) -> Attacker:
 
 def panel_to_train(context: AuditContext) -> Panel:
     """List the inversion attackers by label, the solved ones first."""
-    config = context.config
+    return configured_panel(context.config, context.surrogates.groups)
+
+
+def configured_panel(config: AuditConfig, groups: Sequence[tuple[str, ...]]) -> Panel:
+    """List the inversion attackers that a configuration has; see `panel_to_train`.
+
+    Args:
+        config: the audit's.
+        groups: the names of the verifiers that one training has at once.
+
+    """
     if config.alone is not None:
         return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
     panel = {attacker.name: replace(attacker, seed=config.seed) for attacker in SOLVED}
     for name in config.attackers:
-        groups = context.surrogates.groups if attackers()[name].surrogate else ((),)
-        for group in groups:  # without a verifier to train with there is none, which the report says
-            label = name if len(groups) == 1 else f"{name} with {', '.join(group)}"
+        having = groups if attackers()[name].surrogate else ((),)
+        for group in having:  # without a verifier to train with there is none, which the report says
+            label = name if len(having) == 1 else f"{name} with {', '.join(group)}"
             panel[label] = replace(attackers()[name], seed=config.seed, trains_with=group)
     return panel
 

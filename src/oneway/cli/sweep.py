@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from oneway.cli.options import EXECUTOR, Data, Settings, open_executor, pairs, required, show
+from oneway.cli.options import EXECUTOR, Data, Paths, Settings, open_executor, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
@@ -25,7 +25,7 @@ def benchmark(
     cut: UseAppendAction[tuple[str, ...]] = (),
     defence: UseAppendAction[tuple[str, ...]] = (),
     preset: Literal["small", "paper"] = "small",
-    verifier: Path | None = None,
+    verifier: Paths = (),
     jobs: int = 1,
     dry_run: bool = False,
     show_config: bool = False,
@@ -43,7 +43,7 @@ def benchmark(
         cut: Layer after which features leave the device; can be given several times; layer2 by default.
         defence: A defence at several strengths, or NAME=STRENGTH for one; can be given several times; all by default.
         preset: Network and budget of every setting.
-        verifier: Judge of faces, as `oneway audit` takes it.
+        verifier: Judge of faces, as `oneway audit` takes it; can be given several times.
         jobs: Settings at a time, each in a process of its own, one for each GPU.
         dry_run: Only list the settings, and how long they will take.
         show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.
@@ -136,7 +136,7 @@ def experiment(
     preset: Literal["small", "middle", "paper"] = "small",
     extra_public: Path | None = None,
     perceptual_network: str | None = None,
-    verifier: Path | None = None,
+    verifier: Paths = (),
     jobs: int = 1,
     dry_run: bool = False,
     show_config: bool = False,
@@ -156,7 +156,7 @@ def experiment(
         extra_public: A pack of further people, whose pictures the attacker has too in rows 5 to 8 of Table 1.
         perceptual_network: Through which the trade-off's perceptual term sees: vgg16 (downloaded), a safetensors file
             of VGG-16, or BACKBONE:FILE for one of timm's.
-        verifier: Judge of faces, as `oneway audit` takes it.
+        verifier: Judge of faces, as `oneway audit` takes it; can be given several times.
         jobs: Settings at a time, each in a process of its own, one for each GPU.
         dry_run: Only list the settings, and how long they will take.
         show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.

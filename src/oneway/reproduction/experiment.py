@@ -14,7 +14,7 @@ from oneway.config import to_dict
 from oneway.data.join import join
 from oneway.data.packed import Pack
 from oneway.errors import InputError, unknown
-from oneway.judges.identification import open_verifier
+from oneway.judges.identification import open_verifiers
 from oneway.judges.judge import identified
 from oneway.report.experiments import Pixels, write_experiments
 from oneway.report.grid import draw_grid
@@ -29,7 +29,7 @@ from oneway.storage import runs
 from oneway.storage.atomic import whole
 from oneway.storage.claims import check_claim, claim
 from oneway.sweep.executor import HERE, Executor
-from oneway.sweep.store import Setting, Store, absolute
+from oneway.sweep.store import Setting, Store, Verifiers, absolute
 from oneway.sweep.timing import Estimate, estimate
 from oneway.tasks.registry import task_of
 
@@ -70,7 +70,7 @@ def foresee(
     config: ExperimentConfig,
     *,
     extra: Pack | None = None,
-    verifier: Path | None = None,
+    verifier: Verifiers = None,
 ) -> Estimate:
     """Say how long what is not made yet of experiments will take on this machine.
 
@@ -79,7 +79,7 @@ def foresee(
     """
     # More public people change no time, so the packs need not be joined for this.
     planned = plan(names, config, pack.path, None if extra is None else pack.path)
-    store = Store(path=out / STORE, pack=pack.path, verifier=verifier)
+    store = Store(path=out / STORE, pack=pack.path, verifiers=absolute(verifier))
     _check(planned, pack, config, store)
     audited = _audited(planned)
     known = {setting.run for setting in audited}
@@ -95,7 +95,7 @@ def experiment(
     config: ExperimentConfig,
     *,
     extra: Pack | None = None,
-    verifier: Path | None = None,
+    verifier: Verifiers = None,
     executor: Executor = HERE,
     resume: bool = False,
     progress: bool = True,
@@ -108,7 +108,7 @@ def experiment(
         out: a new folder: `store/` with runs and audits, a folder for each experiment, and one page for all.
         config: what they are made of.
         extra: more public people, for the rows that have more of them.
-        verifier: judge of faces, as `open_verifier` takes it.
+        verifier: judge of faces, or several, as `open_verifiers` takes them.
         executor: who makes the settings; by default this process, one after the other.
         resume: go on where a killed one was.
         progress: show a bar.
@@ -125,12 +125,13 @@ def experiment(
             "executor.gather: the pack that is joined of two lies beside the results, where nodes that share no folder "
             "have none; leave out the extra pack, or share the folder"
         )
-    _check(plan(names, config, pack.path, None), pack, config, Store(path=out, pack=pack.path, verifier=verifier))
+    verifiers = absolute(verifier)
+    _check(plan(names, config, pack.path, None), pack, config, Store(path=out, pack=pack.path, verifiers=verifiers))
     check_claim(out, resume=resume, finished=PAGE)
     described = {
         "experiments": list(names),
         "config": runs.named(config),
-        "verifier": to_dict(identified(open_verifier(pack, verifier, progress=progress))),
+        "judges": [to_dict(identified(each)) for each in open_verifiers(pack, verifiers, progress=progress)],
         "data": pack.about,
         "extra": None if extra is None else extra.about,
     }
@@ -139,7 +140,7 @@ def experiment(
         joined = None if extra is None else join(pack, extra, out / JOINED).path.absolute()
         planned = plan(names, config, data, joined)
         images = config.images or (pack.drawn and (extra is None or extra.drawn))
-        store = Store(path=kept, pack=data, verifier=absolute(verifier), images=images)
+        store = Store(path=kept, pack=data, verifiers=verifiers, images=images)
         audited = _audited(planned)
         store.make(audited, executor=executor, progress=progress)
         if "tsne" in planned:

@@ -12,7 +12,7 @@ from oneway.auditing.config import AuditConfig
 from oneway.config import Names, checked, override, to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
-from oneway.judges.identification import open_verifier
+from oneway.judges.identification import open_verifiers
 from oneway.judges.judge import identified
 from oneway.metrics.estimate import Estimate
 from oneway.protection.config import ProtectConfig
@@ -27,7 +27,7 @@ from oneway.storage.atomic import whole
 from oneway.storage.claims import check_claim, claim
 from oneway.sweep import timing as plan_time
 from oneway.sweep.executor import HERE, Executor
-from oneway.sweep.store import Setting, Store, absolute
+from oneway.sweep.store import Setting, Store, Verifiers, absolute
 
 TABLE, PICTURE = "table.csv", "pareto.png"
 CONTROL = "none"
@@ -94,10 +94,10 @@ def _compared() -> list[str]:
     return [name for name in recipes() if name != CONTROL]
 
 
-def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Path | None = None) -> plan_time.Estimate:
+def foresee(pack: Pack, out: Path, config: DefencesConfig, *, verifier: Verifiers = None) -> plan_time.Estimate:
     """Say how long what is not made yet will take on this machine; arguments as `compare_defences` takes them."""
     data = pack.path.absolute()
-    store = Store(path=out.absolute(), pack=data, verifier=absolute(verifier))
+    store = Store(path=out.absolute(), pack=data, verifiers=absolute(verifier))
     settings = [cell.setting for cell in cells(config, data)]
     store.check(settings)
     return plan_time.estimate(settings, store)
@@ -108,7 +108,7 @@ def compare_defences(
     out: Path,
     config: DefencesConfig | None = None,
     *,
-    verifier: Path | None = None,
+    verifier: Verifiers = None,
     executor: Executor = HERE,
     resume: bool = False,
     progress: bool = True,
@@ -119,7 +119,7 @@ def compare_defences(
         pack: the data.
         out: a new folder; runs and audits are kept in it, named by their settings.
         config: what is compared.
-        verifier: judge of faces, as `open_verifier` takes it.
+        verifier: judge of faces, or several, as `open_verifiers` takes them.
         executor: who makes the settings; by default this process, one after the other.
         resume: continue an unfinished benchmark: what is finished is not made again.
         progress: show a bar over the settings, and with one job over the steps of each.
@@ -133,12 +133,13 @@ def compare_defences(
     """
     config = config or DefencesConfig()
     plan = cells(config, pack.path.absolute())
-    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifier=absolute(verifier))
+    verifiers = absolute(verifier)
+    store = Store(path=out.absolute(), pack=pack.path.absolute(), verifiers=verifiers)
     store.check([cell.setting for cell in plan])
     check_claim(out, resume=resume)
     described = {
         "defences": runs.named(config),
-        "verifier": to_dict(identified(open_verifier(pack, verifier, progress=progress))),
+        "judges": [to_dict(identified(each)) for each in open_verifiers(pack, verifiers, progress=progress)],
         "data": pack.about,
     }
     with claim(out, described, resume=resume):

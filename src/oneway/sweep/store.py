@@ -10,13 +10,12 @@ from pathlib import Path
 
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.guards import check_people
+from oneway.auditing.guards import check_distinct, check_people
 from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.embedding import is_embedding, with_file
-from oneway.judges.identification import OWN, open_verifier
-from oneway.judges.judge import identified
+from oneway.judges.identification import OWN, open_verifiers
 from oneway.judges.named import is_named
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.progress import track
@@ -29,6 +28,9 @@ from oneway.storage import runs
 from oneway.storage.atomic import check_place
 from oneway.sweep.executor import Executor
 from oneway.sweep.gather import Gathering, scratch
+
+Verifiers = Path | Sequence[Path] | None
+"""One judge, several, or the pack's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +70,19 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """A folder of runs and audits, all judged by one verifier.
+    """A folder of runs and audits, all judged by the same verifiers.
 
     Attributes:
         path: the folder.
         pack: the data.
-        verifier: as `open_verifier` takes it; the pack's own by default.
+        verifiers: as `open_verifiers` takes them; the pack's own by default.
         images: keep pictures of test people in the audits.
 
     """
 
     path: Path
     pack: Path
-    verifier: Path | None = None
+    verifiers: tuple[Path, ...] = ()
     images: bool = False
 
     def run(self, setting: Setting) -> Path:
@@ -122,8 +124,8 @@ class Store:
             check(Pack.open(setting.data), setting.protect)
         for network in {each.audit.perceptual for each in settings} - {None, VGG}:
             open_perceptual(str(network))
-        if self.verifier is not None:
-            open_verifier(Pack.open(self.pack), self.verifier)
+        if self.verifiers:
+            check_distinct(open_verifiers(Pack.open(self.pack), self.verifiers), Pack.open(self.pack))
 
     def make(self, settings: Sequence[Setting], *, executor: Executor, progress: bool, audits: bool = True) -> None:
         """Train and audit every setting that is not made yet, controls first; what was begun is continued.
@@ -137,8 +139,8 @@ class Store:
         """
         every = list({setting.report: setting for setting in (*_controls(settings, audits), *settings)}.values())
         wanted = [setting for setting in every if not _finished(self._folders(setting, audits))]
-        identified(open_verifier(Pack.open(self.pack), self.verifier, progress=progress))  # trained once, here
-        judged = replace(self, verifier=self.verifier or _own(self.pack))  # no node trains another
+        open_verifiers(Pack.open(self.pack), self.verifiers, progress=progress)  # trained once, here
+        judged = replace(self, verifiers=self.verifiers or _own(self.pack))  # no node trains another
         gathering = None if executor.gather is None else Gathering(f"{executor.gather.rstrip('/')}/{judged.kind}")
         if gathering is None:
             work = partial(_make, judged, audits, progress and executor.alone)
@@ -162,8 +164,8 @@ class Store:
     @property
     def kind(self) -> str:
         """Name all that decides results beside the settings, so that sweeps that differ in it share no place."""
-        judge = None if self.verifier is None else open_verifier(Pack.open(self.pack), self.verifier)
-        return runs.digest([None if judge is None else judge.fingerprint, self.images, version("oneway")])
+        judges = open_verifiers(Pack.open(self.pack), self.verifiers) if self.verifiers else []
+        return runs.digest([[judge.fingerprint for judge in judges], self.images, version("oneway")])
 
     def _folders(self, setting: Setting, audits: bool) -> list[Path]:
         """Say where a setting is kept: its run, and its audit if it has one."""
@@ -195,16 +197,21 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
     return stages
 
 
-def absolute(path: Path | None) -> Path | None:
-    """Give a path that means the same in every process; the name of another package's judge does already."""
-    if path is None or is_named(path):
+def absolute(verifier: Verifiers) -> tuple[Path, ...]:
+    """Give the paths of one or several verifiers so that they mean the same in every process."""
+    given = [verifier] if isinstance(verifier, Path) else verifier or []
+    return tuple(_absolute(path) for path in given)
+
+
+def _absolute(path: Path) -> Path:
+    if is_named(path):  # by another package, the same everywhere
         return path
     return Path(with_file(str(path), Path.absolute)) if is_embedding(path) else path.absolute()
 
 
-def _own(pack: Path) -> Path | None:
+def _own(pack: Path) -> tuple[Path, ...]:
     """Give the pack's own verifier, so that a pack joined to it is judged by no other."""
-    return pack / OWN if (pack / OWN).is_file() else None
+    return (pack / OWN,) if (pack / OWN).is_file() else ()
 
 
 def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
@@ -230,7 +237,7 @@ def _make(store: Store, audits: bool, bars: bool, setting: Setting) -> None:
             control=None if setting.control is None else store.report(setting.control),
             out=report,
             config=setting.audit,
-            verifier=open_verifier(attacked, store.verifier or _own(store.pack)),
+            verifier=open_verifiers(attacked, store.verifiers or _own(store.pack)),
             images=store.images,
             resume=True,
             progress=bars,

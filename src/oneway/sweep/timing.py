@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from oneway.attacks.access import BlackBox
-from oneway.attacks.panel import attackers
 from oneway.auditing.foretell import TIMED, Rehearsal, judging
-from oneway.auditing.surrogates import Surrogates, open_surrogates
+from oneway.auditing.measures import configured_panel
+from oneway.auditing.surrogates import open_surrogates
 from oneway.data.packed import Pack
-from oneway.judges.identification import OWN, open_verifier
+from oneway.judges.identification import OWN, open_verifiers
 from oneway.judges.verifier import Verifier
 from oneway.models.decoder import stages_of
 from oneway.protection.run import build
@@ -53,10 +53,10 @@ def estimate(settings: Sequence[Setting], store: Store, *, audits: bool = True) 
     trained = {each.run: each for each in everything if not (store.run(each) / "results.json").exists()}
     audited = {each.report: each for each in everything if audits and not store.made(each)}
     seconds = sum(_training(setting) for setting in trained.values())
-    verifier = _verifier(store) if audited else None
-    judged = 0.0 if verifier is None else judging(verifier, Pack.open(store.pack))
+    verifiers = _verifiers(store) if audited else []
+    judged = sum(judging(verifier, Pack.open(store.pack)) for verifier in verifiers)
     for each in audited.values():
-        seconds += _attacking(each, verifier) + (len(each.audit.attackers) + each.audit.seeds + 1) * judged
+        seconds += _attacking(each, verifiers, judged)
     return Estimate(seconds=seconds, runs=len(trained), audits=len(audited))
 
 
@@ -83,19 +83,19 @@ def _seconds_a_step(training: Training, step: int) -> float:
     return (time.perf_counter() - begun) / TIMED
 
 
-def _verifier(store: Store) -> Verifier | None:
-    """Open the verifier of a store, unless it is the pack's own that is trained first, for a minute or two."""
-    if store.verifier is None and not (store.pack / OWN).is_file():
-        return None
-    return open_verifier(Pack.open(store.pack), store.verifier)
+def _verifiers(store: Store) -> list[Verifier]:
+    """Open the verifiers of a store, unless it is the pack's own that is trained first, for a minute or two."""
+    if not store.verifiers and not (store.pack / OWN).is_file():
+        return []
+    return open_verifiers(Pack.open(store.pack), store.verifiers)
 
 
-def _attacking(setting: Setting, verifier: Verifier | None) -> float:
-    """Time steps of the attackers that are trained."""
+def _attacking(setting: Setting, verifiers: list[Verifier], judged: float) -> float:
+    """Time steps of the attackers that are trained, each of whom the verifiers then judge in `judged` seconds."""
     pack, audit = Pack.open(setting.attacked), setting.audit
     encoder = build(setting.protect, size=pack.size, num_logits=1).encoder
     fabric = launch(audit.runtime)
-    surrogates = Surrogates() if verifier is None else open_surrogates([verifier], audit, pack, fabric.device)
+    surrogates = open_surrogates(verifiers, audit, pack, fabric.device)
     rehearsal = Rehearsal(
         access=BlackBox(encoder, fabric, pack.size),
         pack=pack,
@@ -104,8 +104,9 @@ def _attacking(setting: Setting, verifier: Verifier | None) -> float:
         stages=stages_of(encoder, pack.size),
         surrogates=surrogates.networks,
     )
-    trains_with = tuple(surrogates.networks)
-    known = [attackers()[name] for name in audit.attackers]
-    panel = [replace(each, trains_with=trains_with if each.surrogate else ()) for each in known]
-    drawn = rehearsal.training(each for each in panel if trains_with or not each.surrogate)
-    return drawn + rehearsal.predicting()
+    panel = configured_panel(audit, surrogates.groups).values()
+    return (
+        rehearsal.training(panel)
+        + max(len(verifiers), 1) * rehearsal.predicting()
+        + (len(panel) + audit.seeds - 1) * judged
+    )
