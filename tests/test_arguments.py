@@ -77,8 +77,8 @@ def test_a_defence_beside_another_is_asked_for_again(
     asked: Callable[[list[str]], ProtectConfig], pack: oneway.Pack
 ) -> None:
     base = override(small(), {"defence": "cem", "defence.components": 3})
-    config = prescribe(base, "game", 0.2)
-    assert asked(["protect", str(pack.path), *arguments(config, "game", 0.2), "--out", "RUN"]) == config
+    config = prescribe(base, "recipe", 0.2)
+    assert asked(["protect", str(pack.path), *arguments(config, "recipe", 0.2), "--out", "RUN"]) == config
 
 
 def test_what_cannot_be_written_is_said() -> None:

@@ -227,7 +227,7 @@ def row(
 
 @pytest.mark.parametrize("value", [0.0, -0.2])
 def test_a_share_of_a_control_that_is_no_better_than_a_constant_is_not_asked_for(value: float) -> None:
-    rows = [replace(row(name, 1, 2.5, 0.5), control_utility=figure(value, "R2")) for name in ("none", "game")]
+    rows = [replace(row(name, 1, 2.5, 0.5), control_utility=figure(value, "R2")) for name in ("none", "recipe")]
     report = BenchmarkReport(rows=rows, decisions={"layer2": {}}, title="R2", provenance={})
     with pytest.raises(oneway.InputError, match=r"the control at layer2 has R2 .*, no better than a constant"):
         recommend(report, "layer2", utility=0.9)
@@ -247,8 +247,8 @@ def unmeasured(row: BenchmarkRow, reason: str, *names: str) -> BenchmarkRow:
 
 ROWS = [
     row("none", 0, 1.0, 1.0),
-    row("game", 1, 0.97, 0.5),
-    row("game", 3, 0.95, 0.3),
+    row("recipe", 1, 0.97, 0.5),
+    row("recipe", 3, 0.95, 0.3),
     row("noise", 1, 0.96, 0.4),
     row("noise", 4, 0.7, 0.1),
 ]
@@ -268,7 +268,7 @@ def test_the_choice_is_made_by_validation_people() -> None:
 
 @pytest.mark.parametrize("worst", NAMES)
 def test_a_setting_is_judged_by_the_worst_of_the_three_leakages(worst: str) -> None:
-    rows = [row("game", 1, 0.96, 0.4, worst), row("noise", 1, 0.96, 0.3)]
+    rows = [row("recipe", 1, 0.96, 0.4, worst), row("noise", 1, 0.96, 0.3)]
     report = replace(REPORT, rows=rows)
     assert recommend(report, "layer2", utility=0.95) == rows[1]
     assert recommend(report, "layer2", leakage=0.35) == rows[1]
@@ -280,7 +280,7 @@ def test_a_setting_of_which_a_leakage_is_not_known_is_passed_over_and_said() -> 
     assert recommend(report, "layer2", utility=0.95) == ROWS[2]
     assert unjudged(report, "layer2") == ["passed over: vib 1, leakage of feature_similarity: the network diverged"]
     assert unjudged(REPORT, "layer2") == []
-    other = unmeasured(row("game", 1, 0.9, 0.2), "too few people", "linkage")
+    other = unmeasured(row("recipe", 1, 0.9, 0.2), "too few people", "linkage")
     with pytest.raises(oneway.InputError, match=r"no setting at layer2 can be judged: .*passed over: vib"):
         recommend(replace(REPORT, rows=[unknown, other]), "layer2", utility=0.5)
 

@@ -394,7 +394,7 @@ def test_the_paper_preset_is_the_papers_game() -> None:
 
 
 def test_a_defence_is_named_with_its_strength(asked: Callable[..., ProtectConfig]) -> None:
-    assert asked("--defence", "game") == small()
+    assert asked("--defence", "recipe") == small()
     control = override(small(), {"game.pixel": 0.0, "network.noise": 0.0, "network.bottleneck": 0})
     assert asked("--defence", "none") == control
     assert asked("--defence", "noise=4") == override(control, {"defence": "noise", "defence.deviation": 4.0})
@@ -421,12 +421,12 @@ def test_the_defence_none_is_the_control_and_what_is_set_beside_it_counts(asked:
         ("noise=", "must be a number"),
         ("noise=-1", "0 or more"),
         ("noise=nan", "must be a finite number, not 'nan'"),
-        ("game=inf", "must be a finite number, not 'inf'"),
-        ("game=-0.1", "the strength of the defence 'game': pixel must be 0 or more, not -0.1"),
+        ("recipe=inf", "must be a finite number, not 'inf'"),
+        ("recipe=-0.1", "the strength of the defence 'recipe': noise must be 0 or more, not -0.1"),
         ("none=5", "'none' has no strength"),
         ("none=0", "'none' has no strength"),
         ("noise=0", "must be above 0, not 0; the unprotected control is none"),
-        ("game=0", "must be above 0, not 0"),
+        ("recipe=0", "must be above 0, not 0"),
         ("blur=1e9", "at most 32 for pictures of 32 pixels"),
     ],
 )

@@ -179,7 +179,7 @@ def test_no_number_of_any_config_may_be_nan_or_infinite(value: float) -> None:
         ("protect", "{pack}", "--set", "learning_rate=inf"),
         ("protect", "{pack}", "--set", "steps=inf"),
         ("protect", "{pack}", "--defence", "noise=inf"),
-        ("protect", "{pack}", "--defence", "game=nan"),
+        ("protect", "{pack}", "--defence", "recipe=nan"),
         ("benchmark", "defences", "{pack}", "--defence", "noise=nan"),
         ("experiment", "tradeoff", "{pack}", "--set", "perceptual=0,nan"),
         ("audit", "--data", "{pack}", "--features", "dump.npz", "--set", "breach=nan"),

@@ -143,7 +143,7 @@ def test_an_audit_of_stored_features(people: oneway.Pack, judge: Verifier, tmp_p
 
 
 def test_a_benchmark_of_two_defences(people: oneway.Pack, people_judge: Path, tiny: Tiny, tmp_path: Path) -> None:
-    config = DefencesConfig(defences=("noise=1", "game=1"), protect=tiny({"steps": 10}), audit=BRIEF)
+    config = DefencesConfig(defences=("noise=1", "recipe=1"), protect=tiny({"steps": 10}), audit=BRIEF)
     compare_defences(people, tmp_path / "bench", config, verifier=people_judge, progress=False)
     hold("benchmark", tmp_path / "bench")
 

@@ -56,12 +56,12 @@ def test_only_the_control_is_without_protection(preset: str, name: str) -> None:
     config = prescribe(PRESETS[preset](), name)
     assert config.protects == (name != "none"), config.protection
     network = config.network
-    assert (network.noise, network.bottleneck) == ((1.5, 128) if name == "game" else (0.0, 0))
+    assert (network.noise, network.bottleneck) == ((1.5, 128) if name == "recipe" else (0.0, 0))
     assert config.of_control() == prescribe(config, "none").of_control()
 
 
 def test_the_default_is_the_recommended_recipe() -> None:
-    assert ProtectConfig() == small() == prescribe(small(), "game")
+    assert ProtectConfig() == small() == prescribe(small(), "recipe")
     by_hand = ProtectConfig(network=oneway.EncoderConfig(cut="fc"), game=oneway.GameConfig(pixel=0.0))
     assert by_hand.protection == ("network.bottleneck = 128", "network.noise = 1.5")
     assert isinstance(build(by_hand, size=32, num_logits=2).encoder, Noisy)

@@ -71,8 +71,8 @@ def _defences() -> str:
     from oneway.protection.recipes import names
 
     return (
-        "NAME or NAME=STRENGTH, each on its own scale; by default the preset's game; none is the unprotected control. "
-        f"One of {', '.join(names())}."
+        "NAME or NAME=STRENGTH, each on its own scale; by default recipe, whose strength is its noise (paper with the "
+        f"preset of that name); none is the unprotected control. One of {', '.join(names())}."
     )
 
 

@@ -46,15 +46,15 @@ def control(config: ProtectConfig, _: float | None = None) -> ProtectConfig:
     return replace(config, game=replace(config.game, pixel=0.0), network=_plain(config.network))
 
 
-def game(config: ProtectConfig, strength: float | None) -> ProtectConfig:
-    """The recommended recipe: the game as it is by default and the encoder's protection, whatever the preset."""
+def recipe(config: ProtectConfig, strength: float | None) -> ProtectConfig:
+    """The recommended recipe, whatever the preset: a bottleneck, noise of deviation `strength`, and the game."""
     from oneway.protection.config import ProtectConfig
 
-    ours, names = ProtectConfig(), ("target", "decoder_steps", "warmup", "ramp")
-    played = {name: getattr(ours.game, name) for name in names}
-    played["pixel"] = ours.game.pixel if strength is None else strength
-    protected = {name: getattr(ours.network, name) for name in ("bottleneck", "noise")}
-    return replace(config, game=replace(config.game, **played), network=replace(config.network, **protected))
+    ours = ProtectConfig()
+    played = {name: getattr(ours.game, name) for name in ("pixel", "target", "decoder_steps", "warmup", "ramp")}
+    noise = ours.network.noise if strength is None else strength
+    network = replace(config.network, bottleneck=ours.network.bottleneck, noise=noise)
+    return replace(config, game=replace(config.game, **played), network=network)
 
 
 def paper(config: ProtectConfig, strength: float | None) -> ProtectConfig:
@@ -87,11 +87,11 @@ def _alone(kind: type[Defence], config: ProtectConfig, strength: float | None) -
 
 _RECIPES = {
     "none": Recipe(make=control, scaled=False),
-    "game": Recipe(make=game, strengths=(0.03, 0.1, 0.3, 1.0)),
+    "recipe": Recipe(make=recipe, strengths=(0.5, 1.0, 1.5, 2.0)),
     "paper": Recipe(make=paper, strengths=(3.0, 30.0, 300.0)),
     "deepobfuscator": Recipe(make=deepobfuscator, strengths=(0.1, 1.0, 10.0)),
 }
-"""The unprotected control, and those that are settings of the game."""
+"""The unprotected control, the recommended recipe, and those that are settings of the game."""
 _CLASSES = ("Noise", "Dropout", "Pruning", "NoPeek", "VIB", "CEM", "Blur", "Downscale", "PCA")
 """Those that play no game, each in its file, called like it in small letters."""
 

@@ -25,7 +25,7 @@ class ExperimentConfig:
         cuts: of the experiment on layers.
         pixel: the paper's weight of the pixel term, which it does not give.
         perceptual: the weights of the perceptual term in the trade-off.
-        strengths: weights of the pixel term of the recommended recipe that stand beside that trade-off.
+        strengths: deviations of the recommended recipe's noise that stand beside that trade-off.
         perceptual_network: through which the perceptual term sees, as `open_perceptual` takes it.
         single: the attribute of the runs on one attribute.
         shown: the two attributes by which the pictures of features are coloured.
@@ -39,7 +39,7 @@ class ExperimentConfig:
     cuts: Names = ("conv1", "layer1", "layer2", "layer3", "avgpool", "fc")
     pixel: Positive = 1.0
     perceptual: Annotated[tuple[NotNegative, ...], AsTuple] = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
-    strengths: Annotated[tuple[Positive, ...], AsTuple] = (0.03, 0.1, 1.0)
+    strengths: Annotated[tuple[Positive, ...], AsTuple] = (0.5, 1.0, 1.5)
     perceptual_network: str | None = None
     single: str = "Smiling"
     shown: Names = ("Eyeglasses", "Smiling")

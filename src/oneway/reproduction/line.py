@@ -70,7 +70,7 @@ def settings(
     return {
         "none": control,
         "paper": setting(protect=prescribe(base, "paper", config.pixel), control=control),
-        "recommended": setting(protect=prescribe(base, "game"), control=control),
+        "recommended": setting(protect=prescribe(base, "recipe"), control=control),
     }
 
 

@@ -46,9 +46,9 @@ def lines(config: ExperimentConfig, data: Path) -> list[Line]:
         found.append(
             Line(
                 id=f"recommended {strength:g}",
-                title=f"recommended, pixel weight {strength:g}",
+                title=f"recommended, noise {strength:g}",
                 protection="recommended",
-                setting=replace(own["recommended"], protect=prescribe(base, "game", strength)),
+                setting=replace(own["recommended"], protect=prescribe(base, "recipe", strength)),
                 at=strength,
             )
         )
