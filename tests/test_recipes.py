@@ -62,6 +62,7 @@ def test_only_the_control_is_without_protection(preset: str, name: str) -> None:
 
 def test_the_default_is_the_recommended_recipe() -> None:
     assert ProtectConfig() == small() == prescribe(small(), "recipe")
+    assert (small().network.cut, PRESETS["paper"]().network.cut) == ("layer2", "fc")
     by_hand = ProtectConfig(network=oneway.EncoderConfig(cut="fc"), game=oneway.GameConfig(pixel=0.0))
     assert by_hand.protection == ("network.bottleneck = 128", "network.noise = 1.5")
     assert isinstance(build(by_hand, size=32, num_logits=2).encoder, Noisy)

@@ -109,7 +109,8 @@ def protect(
         data: A pack made by `oneway prepare`.
         out: The new run's folder.
         preset: Network and budget: `small` takes two processors minutes, `paper` is ResNet-50 and the paper's game.
-        cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc of a ResNet.
+        cut: Layer after which features leave the device: conv1, layer1 to layer4, avgpool or fc of a ResNet; by default
+            layer2 (fc with the preset paper).
         task: COLUMN or TASK:COLUMN, several with commas between; --help lists them.
         defence: NAME or NAME=STRENGTH; --help lists them.
         steps: Steps of the encoder.

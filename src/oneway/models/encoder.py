@@ -65,7 +65,7 @@ class EncoderConfig:
     """
 
     backbone: str = "resnet18"
-    cut: str = "fc"
+    cut: str = "layer2"
     output: str | None = None
     width: Positive = 0.25
     stem: Literal["full", "small"] = "small"

@@ -205,7 +205,9 @@ def paper() -> ProtectConfig:
     chosen here, for one large GPU.
     """
     return ProtectConfig(
-        network=EncoderConfig(backbone="resnet50", width=1.0, stem="full", feature_width=2048, bottleneck=0, noise=0.0),
+        network=EncoderConfig(
+            backbone="resnet50", cut="fc", width=1.0, stem="full", feature_width=2048, bottleneck=0, noise=0.0
+        ),
         game=GameConfig(
             pixel=1.0,
             target="away",
