@@ -351,6 +351,11 @@ def audited() -> Results:
                 "facts": {"num_pictures": 64, "holds_for": "unbiased attackers"},
                 "seconds": 4.3,
             },
+            "capacity": {
+                "scores": {"most_bits": figure(14.7, "bits", 0.2), "most_bits_averaged": figure(49.1, "bits", 0.5)},
+                "facts": {"numbers": 128, "noise": 1.5, "draws": 16, "by_power": 33.95},
+                "seconds": 9.1,
+            },
         },
         "queries": {
             "attacker": "mirror",

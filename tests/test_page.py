@@ -321,7 +321,7 @@ def test_what_was_not_measured_says_why(tmp_path: Path) -> None:
                 yield from look(part)
 
     reasons = list(look(results))
-    assert len(reasons) == 9 + 3 + 3 + 2 + 3, (
+    assert len(reasons) == 10 + 3 + 3 + 2 + 3, (
         "attacks, leakages, excesses, queries and decisions, and what a standard asks"
     )
     for reason in reasons:
@@ -386,6 +386,16 @@ def test_the_bound_is_said_to_hold_for_unbiased_attackers_only(tmp_path: Path) -
     assert "no unbiased attacker has a mean squared error below 1.2195 [1.1745, 1.2645]" in said
     assert "for unbiased attackers only: a network trained on faces is biased and may err less" in said
     assert "(the mean face: 0.0512)" in said
+
+
+def test_what_passes_at_most_is_said_to_hold_for_whoever_attacks(tmp_path: Path) -> None:
+    said = read(tmp_path, audited()).sections["information"]
+    assert "Whoever attacks, however long: one answer tells at most 14.70 bits [14.50, 14.90] of the picture" in said
+    assert "the average of 16 answers at most 49.10 bits [48.60, 49.60]" in said
+    assert "the noise lets through at most 33.95 bits in 128 numbers" in said
+    older = audited()
+    del older["attacks"]["capacity"]
+    assert "Whoever attacks" not in read(tmp_path, older).sections["information"]
 
 
 def test_without_a_verifier_the_scores_that_need_none_are_shown(tmp_path: Path) -> None:

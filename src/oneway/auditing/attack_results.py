@@ -37,6 +37,7 @@ def attacks_of(found: Mapping[str, StepResult], pack: Pack, judges: Sequence[Jud
         "information": _information,
         "averaging": _scored,
         "bound": _bound,
+        "capacity": _capacity,
     }
     for name, give in others.items():
         step = found[name]
@@ -149,6 +150,13 @@ def _inference(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
 def _information(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
     bits = mean(step.arrays["bits"], pack.test.identities[step.arrays["index"]], unit="bits")
     return AttackResult(scores={"bits": bits}, course=step.facts.course, facts=step.facts.facts)
+
+
+def _capacity(step: StepResult, pack: Pack, _: Judge) -> AttackResult:
+    people = pack.test.identities[step.arrays["index"]]
+    names = ("most_bits", "most_bits_averaged")
+    scores: Scores = {name: mean(step.arrays[name], people, unit="bits") for name in names}
+    return AttackResult(scores=scores, facts=step.facts.facts)
 
 
 def _bound(step: StepResult, pack: Pack, _: Judge) -> AttackResult:

@@ -194,7 +194,7 @@ def untested(
     attacks: Attacks, config: AuditConfig, control: Control | None, judge: Judge, lacking: str | None
 ) -> list[str]:
     """Say what this audit does not show; `lacking` is why no attacker trains with the judge that was to."""
-    missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name != "bound"]
+    missing = [f"{name}: {reason}" for name, reason in refusals(attacks) if name not in ("bound", "capacity")]
     told = attacks["inference"]
     if isinstance(told, AttackResult) and LEFT_OUT in told.facts:
         missing.append(f"inference of {told.facts[LEFT_OUT]}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from oneway.attacks import feature, information, kernel, linear, linkage, optimisation
 from oneway.attacks.access import all_features
 from oneway.attacks.fit import Fitted, Place
+from oneway.auditing.capacity import unknown_noise
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.labels import panel_of
 from oneway.auditing.linking import Split, centred, link, sides, with_unlinkability
@@ -168,10 +169,6 @@ def bounded(context: AuditContext, place: Place) -> StepResult:
 
 def _unbounded(context: AuditContext) -> str:
     """Say why there is no bound."""
-    if context.victim.encoder is None:
-        return "no bound: stored features do not say what noise they carry"
-    if not context.stolen.noisy:
-        return "no bound: the encoder is deterministic"
-    if not context.victim.white:
+    if context.victim.encoder is not None and context.stolen.noisy and not context.victim.white:
         return "no bound: the encoder adds noise, but as a black box it shows neither the noise nor gradients"
-    return "no bound: the encoder adds noise, but not as its last step in a way that is known"
+    return unknown_noise(context)

@@ -9,7 +9,7 @@ from functools import partial
 
 from oneway.attacks.fit import Place
 from oneway.attacks.panel import SOLVED, Attacker, attackers, trained
-from oneway.auditing import inference, labels, reconstruction, renewal, white_box
+from oneway.auditing import capacity, inference, labels, reconstruction, renewal, white_box
 from oneway.auditing.attributes import inferred
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
@@ -101,6 +101,7 @@ def stages(context: AuditContext, found: Found) -> Iterator[dict[str, Step]]:
         "inference": unless(brief, inferred),
         "information": unless(brief, inference.informed),
         "bound": unless(brief, inference.bounded),
+        "capacity": unless(alone, capacity.passed),
     }
     again = trained_again(context, found, panel)
     yield {f"inversion {label}": _drawing(label, attacker, again, context) for label, attacker in again.items()}

@@ -80,6 +80,8 @@ _OWN = (
     Metric(name="lda_score", title="LDA score", unit="ratio", attack="scatter", limited=False),
     Metric(name="inferred_mcc", title="inferred: mean MCC", unit="MCC", attack="inference", limited=False),
     Metric(name="bits", title="information, bits at least", unit="bits", attack="information"),
+    Metric(name="most_bits", title="one answer, bits at most", unit="bits", attack="capacity"),
+    Metric(name="most_bits_averaged", title="several answers averaged, bits at most", unit="bits", attack="capacity"),
     Metric(
         name="least_mse",
         title="MSE of unbiased attackers, at least",

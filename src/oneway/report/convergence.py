@@ -12,6 +12,7 @@ RESTS: dict[str, tuple[str, ...]] = {
     "feature": ("feature",),
     "linkage": ("inversion", "feature"),
     "information": ("information",),
+    "capacity": (),
 }
 """The kinds of trained attackers on which the figures of an attack rest, even of those that are not the strongest: each
 might be, trained longer."""
