@@ -126,6 +126,11 @@ def test_a_stopped_benchmark_goes_on_to_the_same_figures_in_any_number_of_proces
     audited = read_report(bench / control.audit, oneway.AuditReport, "oneway audit")
     assert report.decisions == {"layer2": audited.decisions.leakage}
     assert weak.linked is None or weak.linked.unit == "share"
+    assert control.most_bits is None
+    assert weak.most_bits is not None
+    assert strong.most_bits is not None
+    assert weak.most_bits.value > 10 * strong.most_bits.value
+    assert [line["most_bits"] for line in lines] == ["", str(weak.most_bits.value), str(strong.most_bits.value)]
     shown = [str(cell) for cell in benchmark_table(report).columns[1].cells]
     assert shown == ["none", "noise", "noise", "the task's decisions alone"]
 

@@ -48,6 +48,7 @@ class BenchmarkRow:
         strongest: the inversion attacker that counts for faces.
         picture_similarity: that it reaches.
         linked: true accept rate of linkage at a false accept rate of 1e-3.
+        most_bits: that one answer tells of the picture at most; none where the encoder ends in no known noise.
         verdict: of its audit.
         unconverged: the attackers that their budget ended.
         validation: what it may be chosen by.
@@ -66,6 +67,7 @@ class BenchmarkRow:
     strongest: str | None
     picture_similarity: Estimate | None
     linked: Estimate | None
+    most_bits: Estimate | None = None
     verdict: Level
     unconverged: list[str]
     validation: Choice

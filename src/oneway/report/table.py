@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -114,20 +114,22 @@ def benchmark_table(report: BenchmarkReport) -> Table:
         title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %; "
         "excess: decisions 0 %)"
     )
-    shares = ("of faces ↓", "of features ↓", "of linkage ↓", "worst excess ↓")
+    shares = ("of faces ↓", "of features ↓", "of linkage ↓", "worst excess ↓", "bits at most ↓")
     for name in ("cut", "defence", "strength", f"{report.title} ↑", *shares):
         table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
 
-    def add(cut: str, defence: str, strength: str, utility: str, leakage: Shares, excess: Shares) -> None:
+    def add(cut: str, told: Sequence[str], leakage: Shares, excess: Shares, bits: Estimate | None = None) -> None:
         known = [share for share in excess.values() if isinstance(share, Estimate)]
         worst = _percent(max(known, key=lambda share: share.value)) if known else "–"
-        table.add_row(cut, defence, strength, utility, *(_percent(leakage[name]) for name in LEAKAGES), worst)
+        most = "–" if bits is None else f"{bits.value:.1f}"
+        table.add_row(cut, *told, *(_percent(leakage[name]) for name in LEAKAGES), worst, most)
 
     for cut, decided in report.decisions.items():
         for row in report.rows:
             if row.cut == cut:
-                add(cut, row.defence, f"{row.strength:g}", _text(row.utility), row.leakage, row.excess)
-        add(cut, "the task's decisions alone", "", "", decided, {})
+                told = (row.defence, f"{row.strength:g}", _text(row.utility))
+                add(cut, told, row.leakage, row.excess, row.most_bits)
+        add(cut, ("the task's decisions alone", "", ""), decided, {})
     late = [row for row in report.rows if row.unconverged]
     if late:
         table.caption = (

@@ -174,6 +174,7 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         strongest=inversion.strongest.get("picture_similarity"),
         picture_similarity=inversion.scores.get("picture_similarity"),
         linked=scores_of(report.attacks["linkage"]).get("tar_at_far_1e-3"),
+        most_bits=scores_of(report.attacks.get("capacity")).get("most_bits"),
         verdict=report.verdict.level,
         unconverged=report.unconverged,
         validation=Choice(
@@ -217,13 +218,13 @@ def _above_decisions(
 
 def _write_table(path: Path, rows: Sequence[BenchmarkRow]) -> None:
     """Write the rows as CSV: value and ends of the interval of every figure."""
-    figures = ("utility", *(f"{share}.{name}" for share in SHARES for name in LEAKAGES))
+    figures = ("utility", *(f"{share}.{name}" for share in SHARES for name in LEAKAGES), "most_bits")
     header = ["cut", "defence", "strength", *(f"{name}{end}" for name in figures for end in ("", " low", " high"))]
     lines = []
     for row in rows:
         line: list[float | str] = [row.cut, row.defence, row.strength]
         shares = [shown[name] for shown in (row.leakage, row.excess) for name in LEAKAGES]
-        for figure in (row.utility, *shares):
+        for figure in (row.utility, *shares, row.most_bits):
             line += [figure.value, figure.low, figure.high] if isinstance(figure, Estimate) else ["", "", ""]
         lines.append(line)
     with whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
