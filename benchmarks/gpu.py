@@ -130,7 +130,7 @@ def smoke(out: Path, judges: Sequence[Path]) -> None:
         call(notes, "verifier", command("verifier", faces, "--steps", 40, "--out", at / "own.safetensors"), limit=60)
         two = command("protect", faces, "--steps", 20, "--set", "runtime.devices=2", "--out", at / "two")
         call(notes, "two processes on one GPU", two, limit=60, refused=True)
-        for defence in sorted(set(names()) - {"none", "game"}):
+        for defence in sorted(set(names()) - {"none", "recipe"}):
             call(
                 notes,
                 f"defence {defence}",
@@ -164,7 +164,7 @@ def steps(out: Path, sides: Sequence[int], backbones: Sequence[str], runtime: Ru
         for compiling, (side, pack), backbone, batch in itertools.product(
             (False, True), packs.items(), backbones, (32, 256)
         ):
-            game = replace(base.game, decoder_batch_size=batch // 2)
+            game = replace(base.game, pixel=0.1, decoder_batch_size=batch // 2)
             network = replace(base.network, backbone=backbone, width=1.0, stem="full", cut="layer2")
             config = replace(base, network=network, game=game, batch_size=batch, runtime=runtime)
             about = {"backbone": backbone, "size": side, "batch": batch}

@@ -195,7 +195,8 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = {name: getattr(arguments, name) for name in ("backbone", "stem", "cut", "width")}
     network = replace(small().network, **chosen)
-    config = replace(small(), network=network, runtime=RuntimeConfig(device=arguments.device))
+    game = replace(small().game, pixel=0.1)
+    config = replace(small(), network=network, game=game, runtime=RuntimeConfig(device=arguments.device))
     with tempfile.TemporaryDirectory() as folder:
         pack = prepare(synthetic_source(100, 4, 0), Path(folder) / "faces", size=arguments.size, progress=False)
         figures = measure(pack, config, arguments.rounds, Path(folder), compiling=arguments.compile)

@@ -115,7 +115,7 @@ def test_what_was_picked_is_shipped_as_the_page_says(
     compared: BenchmarkReport,
     compared_at: Path,
     people: oneway.Pack,
-    people_judge: Path,
+    people_judges: list[Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -130,11 +130,12 @@ def test_what_was_picked_is_shipped_as_the_page_says(
     control, picked = compared.rows[0], compared.rows[-1]
     places = {"RUN": picked.run, "CONTROL": control.audit}
     known = {name: str(compared_at / place) for name, place in places.items()}
-    known |= {"faces": str(people.path), "judge.safetensors": str(people_judge)}
+    known |= {"faces": str(people.path), "judge.safetensors": str(people_judges[0])}
     for line in shipping.splitlines():
         command = [known.get(word, word) for word in shlex.split(line)[1:]]
         if command[0] == "audit":  # asks what its control was asked
             command = [*command[: command.index("--set")], *ASKED, *command[command.index("--out") :]]
+            command += ["--verifier", str(people_judges[1])]
         cli.main(command)
     assert (tmp_path / "bundle" / "card.html").is_file()
     assert "is whole; its card is of these bytes" in capsys.readouterr().out

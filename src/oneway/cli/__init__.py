@@ -78,7 +78,7 @@ MARKERS = (
 
 _ATTACKERS = "the weights of attackers and the features that were stolen for them"
 KEPT = {
-    "protect": "the weights of the decoder that plays against the encoder",
+    "protect": "the weights of the decoder that plays against the encoder, if one does",
     "attack": "the attacker's weights",
     "audit": _ATTACKERS,
     "benchmark": _ATTACKERS,

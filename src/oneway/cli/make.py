@@ -101,7 +101,7 @@ def protect(
     show_config: bool = False,
     resume: bool = False,
 ) -> None:
-    """Train an encoder whose features keep a task and resist inversion, by the game or another defence.
+    """Train an encoder whose features keep a task and resist inversion, by the recommended recipe or another defence.
 
     What it resists is not known until it is attacked afresh: run `oneway attack` on the result.
 

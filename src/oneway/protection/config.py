@@ -53,7 +53,8 @@ class GameConfig:
 
     Attributes:
         pixel: weight of the pixel term in the protector's loss, a mean over pixels with values in 0..1 (the first
-            weight of eq. 8); where it and `perceptual` are 0 there is no game and no decoder.
+            weight of eq. 8); where it and `perceptual` are 0, as by default, there is no game and no decoder: the
+            recommended recipe's noise leaves it nothing to hide (docs/findings.md).
         target: where that term drives the decoder's pictures: `away` from the originals (the paper's), to the
             `mean_picture`, or down in `ssim`; see `losses.protection`.
         decoder_steps: steps of the adversary for each step of the protector; with one, the encoder outruns the
@@ -67,7 +68,7 @@ class GameConfig:
 
     """
 
-    pixel: NotNegative = 0.1
+    pixel: NotNegative = 0.0
     target: Target = "mean_picture"
     perceptual: NotNegative = 0.0
     perceptual_network: str | None = None
@@ -97,7 +98,7 @@ class ProtectConfig:
     Attributes:
         network: the encoder's, with its bottleneck and its noise, whatever is minimised.
         game: its weights and schedule.
-        defence: another defence, beside the game or, where `game.pixel` is 0, instead of it.
+        defence: another defence, beside the game if `game.pixel` is above 0.
         runtime: where it runs.
         calibrate: choose on the validation people, after training, the logit above which each binary attribute is
             called present, and shift the classifier's last layer by it; otherwise even odds decide.

@@ -47,14 +47,12 @@ def control(config: ProtectConfig, _: float | None = None) -> ProtectConfig:
 
 
 def recipe(config: ProtectConfig, strength: float | None) -> ProtectConfig:
-    """The recommended recipe, whatever the preset: a bottleneck, noise of deviation `strength`, and the game."""
+    """The recommended recipe, whatever the preset: a bottleneck, and noise of deviation `strength`."""
     from oneway.protection.config import ProtectConfig
 
-    ours = ProtectConfig()
-    played = {name: getattr(ours.game, name) for name in ("pixel", "target", "decoder_steps", "warmup", "ramp")}
-    noise = ours.network.noise if strength is None else strength
-    network = replace(config.network, bottleneck=ours.network.bottleneck, noise=noise)
-    return replace(config, game=replace(config.game, **played), network=network)
+    ours = ProtectConfig().network
+    noise = ours.noise if strength is None else strength
+    return replace(control(config), network=replace(config.network, bottleneck=ours.bottleneck, noise=noise))
 
 
 def paper(config: ProtectConfig, strength: float | None) -> ProtectConfig:
@@ -68,7 +66,7 @@ def deepobfuscator(config: ProtectConfig, strength: float | None) -> ProtectConf
 
 
 def _one_step(config: ProtectConfig, target: Target, strength: float | None) -> ProtectConfig:
-    pixel = config.game.pixel if strength is None else strength
+    pixel = 1.0 if strength is None else strength
     played = replace(config.game, pixel=pixel, target=target, decoder_steps=1, warmup=0.0, ramp=0.0)
     return replace(config, game=played, network=_plain(config.network))
 
