@@ -142,7 +142,7 @@ def test_the_figure_that_decides_is_among_the_numbers(decides: str, utility: boo
     cards = numbers(report)
     (deciding,) = [card for card in cards if card.decides]
     assert deciding.leakage == report.leakage[decides]
-    assert [card.value.unit for card in cards if card.leakage is None] == (["MCC"] if utility else [])
+    assert [card.value.unit for card in cards if card.leakage is None] == (["MCC", "bits"] if utility else ["bits"])
 
 
 def plain(low: float, value: float, high: float) -> dict[str, Any]:
@@ -158,4 +158,4 @@ def test_without_a_verifier_the_figure_that_decides_is_among_the_numbers() -> No
     report: AuditReport = typed(judged(results))
     cards = numbers(report)
     assert [card.leakage for card in cards if card.decides] == [report.leakage["linkage"]]
-    assert [card.value.unit for card in cards] == ["SSIM", "share", "MCC"]
+    assert [card.value.unit for card in cards] == ["SSIM", "share", "MCC", "bits"]

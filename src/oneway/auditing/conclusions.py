@@ -34,6 +34,7 @@ STANDS_FIRST = {
     "tar_at_far_1e-3": ("linkage", "chance", "linkage", "Stolen features linked to a photograph of the person"),
     "rank_1": ("linkage", "chance", None, "Person found first by stolen features"),
     "bits": ("information", None, None, "Information about the picture, at least"),
+    "most_bits": ("capacity", None, None, "Information about the picture in one answer, at most, whoever attacks"),
 }
 """The figures that can stand first: their attack, their floor, the leakage that is of them, their title."""
 
@@ -131,12 +132,14 @@ def numbers(report: AuditReport) -> list[Number]:
         )
     elif len(found) < len(report.leakage) and (bits := _number(report, "bits")) is not None:
         found.append(bits)
+    if (most := _number(report, "most_bits")) is not None:
+        found.append(most)
     return found
 
 
 def _number(report: AuditReport, metric: str) -> Number | None:
     attack, floor, share, title = STANDS_FIRST[metric]
-    value = scores_of(report.attacks[attack]).get(metric)
+    value = scores_of(report.attacks.get(attack)).get(metric)
     if value is None:
         return None
     beside = {} if report.control is None else scores_of(report.control.attacks.get(attack))

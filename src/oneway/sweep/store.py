@@ -56,7 +56,8 @@ class Setting:
     def run(self) -> str:
         """Name the run by all that decides it, so that equal runs are one."""
         config = _deciding(self.protect)
-        what = self.protect.defence.name if self.protect.active and self.protect.defence else "game"
+        alone = "game" if self.protect.game.played else "recipe"
+        what = self.protect.defence.name if self.protect.active and self.protect.defence else alone
         kind = what if self.protect.protects else "none"
         return f"{self.protect.network.cut}-{kind}-{runs.digest([config, _hash(self.data)])}"
 
