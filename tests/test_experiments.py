@@ -58,7 +58,7 @@ def config(tiny: Tiny, perceptual_file: str) -> ExperimentConfig:
         audit=AUDIT,
         cuts=("layer2", "fc"),
         perceptual=(0.0, 10.0),
-        strengths=(0.1,),
+        strengths=(1.5,),
         perceptual_network=perceptual_file,
     )
 
@@ -128,7 +128,8 @@ def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_t
             if line.protection == "paper":
                 assert (game.target, game.decoder_steps, *sent) == ("away", 1, 0.0, 0)
             if line.protection == "recommended":
-                assert (game.target, game.decoder_steps, *sent) == ("mean_picture", 4, 1.5, 128)
+                assert not game.played
+                assert sent == (line.at if line in planned["tradeoff"] else 1.5, 128)
     strength = {line.id: line.setting for line in planned["strength"]}
     assert strength["7"] == strength["5"], "there are no labels to train an unprotected encoder further with"
     assert strength["8"].run != strength["6"].run
@@ -241,7 +242,7 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
         written = read_report(tmp_path / "out" / name, ExperimentReport, "oneway experiment")
         assert written == found[name], "the file holds what the call returns"
     rows = found["tradeoff"].rows
-    assert [row.id for row in rows] == ["unprotected", "0", "10", "recommended 0.1"]
+    assert [row.id for row in rows] == ["unprotected", "0", "10", "recommended 1.5"]
     with (tmp_path / "out" / "tradeoff" / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [float(line["mean_mcc"]) for line in lines] == [row.scores["mean_mcc"].value for row in rows]
