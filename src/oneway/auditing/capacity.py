@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oneway.attacks.access import WhiteBox
 from oneway.attacks.fit import Place
 from oneway.auditing.context import AuditContext
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
 from oneway.data.packed import Part
 from oneway.metrics.capacity import SHRINKAGES, Guess, power_bits
-from oneway.models.features import numbers
 from oneway.models.noise import Noisy
 from oneway.report.values import Facts
 
@@ -35,9 +35,10 @@ def passed(context: AuditContext, _: Place) -> StepResult:
     if not isinstance(encoder, Noisy) or encoder.noise <= 0:
         return refused(unknown_noise(context))
 
+    asked = WhiteBox(encoder, context.steps.fabric.device)
+
     def clean(part: Part, index: NDArray[np.int64]) -> Tensor:
-        pictures = load(part, index, device=context.steps.fabric.device)
-        return numbers(encoder.clean(pictures), len(index)).flatten(1).cpu()
+        return asked.clean(load(part, index, device=asked.device)).flatten(1).cpu()
 
     number = clean(pack.test, np.arange(1)).shape[1]
     most = min(PICTURES, max(2, NUMBERS // number))
