@@ -37,7 +37,8 @@ def test_a_picture_adds_its_divergence_from_the_guess(count: int, shrinkage: flo
     whole = (1 - shrinkage) * covariance + shrinkage * alike + noise**2 * torch.eye(12, dtype=torch.float64)
     sent = MultivariateNormal(new, noise**2 * torch.eye(12, dtype=torch.float64))
     expected = kl_divergence(sent, MultivariateNormal(made.mean(dim=0), whole)) / math.log(2)
-    found = Guess.of(made).most_bits(new, noise, shrinkage=shrinkage)
+    guess = Guess.of(made)
+    found = guess.most_bits(guess.distances(new), noise, shrinkage=shrinkage)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-8)
 
 
@@ -45,7 +46,8 @@ def test_of_gaussian_features_it_is_their_information() -> None:
     eigenvalues = torch.linalg.eigvalsh(torch.from_numpy(np.cov(spread(200_000, 12, 0).T.numpy())))
     for noise in (0.5, 2.0):
         truth = float((1 + eigenvalues / noise**2).log2().sum()) / 2
-        found = Guess.of(spread(5000, 12, 1)).most_bits(spread(5000, 12, 2), noise, shrinkage=0.0).mean()
+        guess = Guess.of(spread(5000, 12, 1))
+        found = guess.most_bits(guess.distances(spread(5000, 12, 2)), noise, shrinkage=0.0).mean()
         assert found == pytest.approx(truth, rel=0.02)
 
 
@@ -71,14 +73,15 @@ def test_it_is_never_below_the_information_whatever_was_guessed(
     entropy = -np.sum(mixed * np.log2(np.maximum(mixed, 1e-300))) * step
     truth = entropy - 0.5 * math.log2(2 * math.pi * math.e * noise**2)
     guess = Guess.of(torch.from_numpy(np.random.default_rng(guessed).normal(1, 1, (guessed, 1))))
-    each = guess.most_bits(torch.tensor([[0.0], [apart]]), noise, shrinkage=shrinkage)
+    each = guess.most_bits(guess.distances(torch.tensor([[0.0], [apart]])), noise, shrinkage=shrinkage)
     assert (each >= 0).all()
     assert (1 - share) * each[0] + share * each[1] >= truth - 1e-4
 
 
 def test_features_that_never_vary_say_nothing() -> None:
     same = torch.ones(20, 6)
-    np.testing.assert_allclose(Guess.of(same).most_bits(same, 0.5, shrinkage=0.0), 0, atol=1e-9)
+    guess = Guess.of(same)
+    np.testing.assert_allclose(guess.most_bits(guess.distances(same), 0.5, shrinkage=0.0), 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0.3, 2.0])

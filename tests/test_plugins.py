@@ -716,7 +716,8 @@ def test_a_judge_of_another_package_is_opened_by_its_name_unless_a_file_has_it(
     opened = oneway.open_verifier(pack, "thumbnail")
     assert opened is not None
     assert opened.name == "thumbnail"
-    assert absolute(Path("thumbnail")) == (Path("thumbnail"),), "a sweep's processes find it by its name"
+    for given in (Path("thumbnail"), "thumbnail", ["thumbnail"]):
+        assert absolute(given) == (Path("thumbnail"),), "a sweep's processes find it by its name"
     with pytest.raises(InputError, match=r"verifier 'thumb' does not exist; give .*, or thumbnail"):
         oneway.open_verifier(pack, "thumb")
     monkeypatch.chdir(tmp_path)

@@ -50,11 +50,12 @@ def passed(context: AuditContext, _: Place) -> StepResult:
         for name, rows in chosen.items()
     }
     guess = Guess.of(features["public"])
+    validation, test = (guess.distances(features[name]) for name in ("validation", "test"))
     arrays: dict[str, NDArray[np.generic]] = {"index": chosen["test"]}
     for name, answers in (("most_bits", 1), ("most_bits_averaged", draws)):
         bits = partial(guess.most_bits, noise=encoder.noise / answers**0.5)
-        shrinkage = min(SHRINKAGES, key=lambda share: bits(features["validation"], shrinkage=share).mean())
-        arrays[name] = bits(features["test"], shrinkage=shrinkage)
+        shrinkage = min(SHRINKAGES, key=lambda share: bits(validation, shrinkage=share).mean())
+        arrays[name] = bits(test, shrinkage=shrinkage)
     facts: Facts = {
         "numbers": number,
         "noise": encoder.noise,

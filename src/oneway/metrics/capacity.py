@@ -43,7 +43,13 @@ class Guess:
             axes = axes @ centred / (len(centred) * spread[kept]).sqrt()[:, None]
         return cls(mean=mean, axes=axes, spread=spread[kept])
 
-    def most_bits(self, features: Tensor, noise: float, *, shrinkage: float) -> Floats:
+    def distances(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Give how far features (n, d) lie from the mean, squared: along each axis, (n, r), and beside all, (n,)."""
+        apart = features.double() - self.mean
+        along = (apart @ self.axes.T).square()
+        return along, (apart.square().sum(dim=1) - along.sum(dim=1)).clamp(min=0)
+
+    def most_bits(self, distances: tuple[Tensor, Tensor], noise: float, *, shrinkage: float) -> Floats:
         """Say what each picture adds to an upper bound on the bits that noisy features carry of it.
 
         What is sent of picture x is f(x) + N(0, noise**2), independent for each number. Its mutual information with
@@ -54,7 +60,7 @@ class Guess:
         than the guess was made of, its error is that of a mean. No guess makes it wrong: a bad one makes it large.
 
         Args:
-            features: (n, d), without the noise.
+            distances: of the features without the noise, see `distances`.
             noise: the noise's standard deviation, above 0. The average of k answers has a k-th of its variance.
             shrinkage: share of the guess's spread that is taken to be alike in all directions, 0..1.
 
@@ -63,12 +69,10 @@ class Guess:
 
         """
         assert noise > 0, noise
-        number, variance = features.shape[1], noise**2
+        parts, rest = distances
+        number, variance = len(self.mean), noise**2
         beside = variance + shrinkage * float(self.spread.sum()) / number
         along = beside + (1 - shrinkage) * self.spread
-        apart = features.double() - self.mean
-        parts = (apart @ self.axes.T).square()
-        rest = (apart.square().sum(dim=1) - parts.sum(dim=1)).clamp(min=0)
         away = (parts / along).sum(dim=1) + rest / beside
         others = number - len(along)
         wider = float((along / variance).log().sum()) + others * math.log(beside / variance)

@@ -29,7 +29,7 @@ from oneway.storage.atomic import check_place
 from oneway.sweep.executor import Executor
 from oneway.sweep.gather import Gathering, scratch
 
-Verifiers = Path | Sequence[Path] | None
+Verifiers = Path | str | Sequence[Path | str] | None
 """One judge, several, or the pack's own."""
 
 
@@ -200,8 +200,8 @@ def _stages(settings: Sequence[Setting]) -> list[list[Setting]]:
 
 def absolute(verifier: Verifiers) -> tuple[Path, ...]:
     """Give the paths of one or several verifiers so that they mean the same in every process."""
-    given = [verifier] if isinstance(verifier, Path) else verifier or []
-    return tuple(_absolute(path) for path in given)
+    given = [verifier] if isinstance(verifier, Path | str) else verifier or []
+    return tuple(_absolute(Path(path)) for path in given)
 
 
 def _absolute(path: Path) -> Path:
