@@ -163,6 +163,7 @@ def _judge(name: str, face: float, share: float, *, trained_with: bool = False, 
             "floor": figure(0.1),
             "control": figure(0.7),
             "leakage": figure(face / 0.6, "leakage", 0.031),
+            "gained": figure(0.012, half=0.002) if counts else None,
         },
     }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +15,14 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 import oneway
 from oneway.attacks import kernel, linear
-from oneway.attacks.access import BlackBox, all_features
+from oneway.attacks.access import Access, BlackBox, FeatureDump, all_features
 from oneway.attacks.feature import FeatureConfig, learn, predict, solve, together
 from oneway.attacks.fit import Place
 from oneway.attacks.linear import PENALTIES
 from oneway.attacks.linkage import normalise
 from oneway.attacks.pairs import Pairs
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.inference import GAINED, of_half_the_people, predicted
 from oneway.data.packed import Private, Test
 from oneway.judges.cache import known_features
 from oneway.judges.verifier import Verifier
@@ -46,7 +50,7 @@ def black_box(run: oneway.Run, runtime: oneway.RuntimeConfig) -> BlackBox:
     return BlackBox(run.load().encoder, launch(runtime), run.pack.size)
 
 
-def pairs_of(access: BlackBox, pack: oneway.Pack) -> Pairs:
+def pairs_of(access: Access, pack: oneway.Pack) -> Pairs:
     return Pairs(access=access, fitted_on=access, public=pack.public)
 
 
@@ -153,3 +157,33 @@ def test_predictions_are_added_up_by_least_squares_and_a_constant_by_what_it_is_
     expected = LinearRegression(fit_intercept=False).fit(columns, known["validation"].reshape(-1))
     total = expected.predict(columns).reshape(200, 6)
     np.testing.assert_allclose(mixed["validation"], normalise(total), atol=1e-5)
+
+
+def test_half_of_the_people_are_whole_people(pack: oneway.Pack) -> None:
+    public, chosen = pack.public, of_half_the_people(pack.public, 3)
+    people = np.unique(public.identities[chosen])
+    np.testing.assert_array_equal(chosen, np.flatnonzero(np.isin(public.identities, people)))
+    assert len(people) == -(-public.num_people // 2)
+    assert set(people) != set(np.unique(public.identities[of_half_the_people(pack.public, 4)]))
+
+
+@pytest.mark.parametrize("learnable", [True, False], ids=["what more pictures teach", "what no picture teaches"])
+def test_what_the_second_half_of_the_people_gave_is_what_it_taught(
+    learnable: bool, people: oneway.Pack, place: Place
+) -> None:
+    """Of 400 numbers a linear map tells the judge's 8, and it is learnt the better the more pictures there are."""
+    generator, parts = np.random.default_rng(0), (people.public, people.validation, people.test)
+    mixed = generator.normal(size=(400, 8))
+    told = {part.split: generator.normal(size=(len(part), 400)).astype(np.float32) for part in parts}
+    shown = {
+        split: features @ mixed if learnable else generator.normal(size=(len(features), 8))
+        for split, features in told.items()
+    }
+    seen = {split: normalise(vectors).astype(np.float32) for split, vectors in shown.items()}
+    dump = FeatureDump(told, place.fabric.device)
+    stolen = SimpleNamespace(access=dump, pairs=lambda public, seed: pairs_of(dump, people))
+    context: Any = SimpleNamespace(pack=people, stolen=stolen, config=AuditConfig(feature=QUICK))
+    judge: Any = SimpleNamespace(verifier=True, known=lambda part: seen[part.split], key=lambda name: name)
+    gained = predicted(context, place, judge, {}).arrays[GAINED]
+    assert gained.shape == (len(people.test),)
+    assert gained.mean() > 0.05 if learnable else abs(gained.mean()) < 0.1, gained.mean()

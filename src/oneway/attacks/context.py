@@ -62,6 +62,7 @@ class Context:
             fitted_on=self.fitted_on,
             public=self.public,
             rows=self.rows,
+            mirrors=self.rows is None,
             noisy=self.noisy,
             seed=self.seed,
         )

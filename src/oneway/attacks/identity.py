@@ -4,13 +4,13 @@ Whoever trains a decoder through a face verifier needs no picture to be right, o
 features a small network corrects what a kernel ridge regression draws; from a map the residual decoder, trained for
 pixels before, goes on for the person. (Otroshi Shahreza and Marcel, TIFS 2024, train on pixels, structure and identity
 at once; from a vector we train first on what can be predicted of the verifier's features, which has the same mean and
-less that only the public people have, and then on the true ones, which from noisy features carries over better to
-verifiers that the attacker never saw. Whichever part validation people find better counts.)
+less that only the public people have, and then on the true ones, if validation people find that better.)
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -115,13 +115,19 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
     apart = replace(context.place, checkpoint=context.place.checkpoint.with_suffix(".predicted.safetensors"))
     first = _train(network, _predicted(start, context), config, context, apart, context.name)
     onward, name = copy.deepcopy(first.network), f"{context.name}, true features"
-    second = _train(onward, _true(context), config.on_true_features(), context, context.place, name)
-    best = min(first, second, key=lambda fitted: fitted.validation_error)
-    return replace(best, steps=first.steps + second.steps, converged=first.converged and second.converged)
+    onward_config, known = config.on_true_features(), first.validation_error
+    best = _train(onward, _true(context), onward_config, context, context.place, name, known)
+    return replace(best, steps=first.steps + best.steps, converged=first.converged and best.converged)
 
 
 def _train(
-    network: nn.Module, aims: Aims, config: IdentityConfig, context: Context, place: Place, name: str
+    network: nn.Module,
+    aims: Aims,
+    config: IdentityConfig,
+    context: Context,
+    place: Place,
+    name: str,
+    known: float = math.inf,
 ) -> Fitted[Any]:
     access, public, surrogates = context.access, context.public, context.surrogates
     batches = Batches(
@@ -140,7 +146,9 @@ def _train(
         seen = surrogates[turn](drawn, public.landmarks(index), mirrored)
         return config.identity * (1 - (seen * wanted).sum(dim=1).mean()) + config.pixels * F.mse_loss(drawn, picture)
 
-    return fit(network, loss, lambda trained: _error(trained, context), config, place, name=name, access=access)
+    return fit(
+        network, loss, lambda trained: _error(trained, context), config, place, name=name, access=access, known=known
+    )
 
 
 def _true(context: Context) -> Aims:

@@ -85,7 +85,7 @@ def regress(pairs: Pairs, targets: Targets, error: Error) -> tuple[Kernel, float
     """
     access, public = pairs.access, pairs.public
     rows = np.arange(len(public)) if pairs.rows is None else pairs.rows
-    turns = [False, True] if access.mirrors and pairs.rows is None else [False]
+    turns = [False, True] if access.mirrors and pairs.mirrors else [False]
     seen = torch.cat([access.features(public, part) for part in _batches(pairs.chosen(CENTRES))])
     standardise = Standardise(access.shape).to(access.device)
     standardise.observe(seen)

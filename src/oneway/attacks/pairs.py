@@ -28,7 +28,8 @@ class Pairs:
         fitted_on: the same for the public pictures, or averages of several of its answers, where the encoder adds
             noise; for a solution that makes up for the noise of single answers itself.
         public: the attacker's pictures.
-        rows: those of them whose features it has, (n,), none mirrored; all, and their mirror images, by default.
+        rows: those of them whose features it has, (n,); all by default.
+        mirrors: whether it has those of their mirror images too, where the victim gives them.
         noisy: whether the encoder answers differently each time.
         seed: of what is chosen at random.
 
@@ -38,6 +39,7 @@ class Pairs:
     fitted_on: Access
     public: Public
     rows: Index | None = None
+    mirrors: bool = True
     noisy: bool = False
     seed: int = 0
 

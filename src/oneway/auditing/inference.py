@@ -19,7 +19,7 @@ from oneway.auditing.labels import panel_of
 from oneway.auditing.linking import Split, centred, link, sides, with_unlinkability
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
-from oneway.data.packed import Pack, Test
+from oneway.data.packed import Pack, Public, Test
 from oneway.judges.judge import Judge
 from oneway.metrics import identity, scatter
 from oneway.metrics.fisher import fisher_leakage
@@ -29,6 +29,8 @@ from oneway.report.values import Course, Way
 
 TOGETHER = "all together"
 """The way of predicting a judge's features that adds up what the others predict."""
+GAINED = "gained"
+"""The array of what a kernel regression predicts of each picture better than one that knows half of the people."""
 COMPARED = 2000
 """Test pictures at most by which information is bounded: all their pairs are compared."""
 BOUNDED, PROBES = 64, 16
@@ -68,12 +70,25 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
     strongest = min(errors, key=lambda name: errors[name])
     arrays: dict[str, NDArray[Any]] = {f"vectors {split}": vectors for split, vectors in seen[strongest].items()}
     arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
+    half = of_half_the_people(pack.public, context.config.seed)
+    if len(half) > 1:
+        fewer = feature.solve(kernel.regress, replace(pairs, rows=half), pack.validation, known)
+        by_all, by_half = seen["kernel"]["test"], feature.predict(access, fewer.network, pack.test)
+        better = [identity.similarity(vectors, judge.known(pack.test)) for vectors in (by_all, by_half)]
+        arrays[GAINED] = better[0] - better[1]
     tried = {
         name: Way(course=courses.get(name), validation={"feature_similarity": 1 - error})
         for name, error in errors.items()
     }
     facts = StepFacts(course=courses["network"], strongest=strongest, ways=tried)
     return StepResult(facts=facts, arrays=arrays)
+
+
+def of_half_the_people(public: Public, seed: int) -> NDArray[np.int64]:
+    """Choose the pictures of half of the public people at random: (n,), ascending."""
+    people = np.unique(public.identities)
+    chosen = np.random.default_rng(seed).permutation(people)[len(people) // 2 :]
+    return np.flatnonzero(np.isin(public.identities, chosen))
 
 
 def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> StepResult:

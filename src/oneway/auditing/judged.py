@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from oneway.auditing.inference import GAINED
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
 from oneway.auditing.steps import StepResult
@@ -210,6 +211,7 @@ def _features(
         floor=mean(scores[f"floor mean_feature {key}"], people, unit="cosine"),
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
         leakage=features_leakage(judge, scores, control),
+        gained=mean(step.arrays[GAINED], people, unit="cosine") if GAINED in step.arrays else None,
     )
 
 

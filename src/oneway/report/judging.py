@@ -85,6 +85,8 @@ class PredictedFeatures:
         floor: the same of the mean of the public pictures' features.
         control: the same from the unprotected encoder.
         leakage: the share of that which is left.
+        gained: what a kernel regression gained in similarity from the second half of the public people, over what it
+            predicts from the pictures of half of them: about that much more is gained by who holds twice as many.
 
     """
 
@@ -94,6 +96,7 @@ class PredictedFeatures:
     floor: Estimate
     control: Estimate | None
     leakage: OrRefused[Estimate]
+    gained: Estimate | None = None
 
 
 @record

@@ -91,9 +91,11 @@ def _seen_by(judge: JudgeReport) -> str:
         lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}{found}")
     if judge.features is not None:
         known = "known to attackers; counts" if judge.features.counts else "known to attackers"
+        gained = judge.features.gained
         lines.append(
             f"judge {judge.name} ({known}): similarity to its features {judge.features.similarity} "
             f"by {judge.features.strongest}"
+            + ("" if gained is None else f"; the second half of the public people gave {gained} of it")
         )
     return "\n".join(lines)
 
