@@ -79,9 +79,10 @@ def found(**levels: float) -> dict[str, StepResult]:
 
 
 def test_where_who_has_more_gets_no_less_the_guard_holds() -> None:
-    guard = check_monotonicity(found(), Judge())  # type: ignore[arg-type]
+    guard = check_monotonicity(found(), [Judge()])  # type: ignore[arg-type]
     assert guard.passed
-    assert guard.message.endswith("the panel, the feature attack, the white box, who has several answers")
+    named = "the panel, who did not train with the judge, the feature attack, the white box, who has several answers"
+    assert guard.message.endswith(named)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_where_who_has_more_gets_no_less_the_guard_holds() -> None:
     ],
 )
 def test_an_attack_that_fails_is_named(sabotaged: dict[str, float], message: str) -> None:
-    guard = check_monotonicity(found(**sabotaged), Judge())  # type: ignore[arg-type]
+    guard = check_monotonicity(found(**sabotaged), [Judge()])  # type: ignore[arg-type]
     assert guard.passed is False
     assert message in guard.message
     assert guard.message.count("attack has failed") == 1
@@ -102,22 +103,50 @@ def test_an_attack_that_fails_is_named(sabotaged: dict[str, float], message: str
 def test_a_panel_whose_choice_on_validation_people_loses_to_the_ridge_on_test_people_is_named() -> None:
     steps = found()
     steps["inversion identity"].arrays["picture_similarity"][:] = scores(0.1)  # type: ignore[index]
-    guard = check_monotonicity(steps, Judge())  # type: ignore[arg-type]
+    guard = check_monotonicity(steps, [Judge()])  # type: ignore[arg-type]
     assert guard.passed is False
     assert "the panel gets less than a ridge regression, by 0.100" in guard.message
+
+
+@pytest.mark.parametrize("solved", ["linear", "kernel"])
+def test_what_counts_of_any_judge_is_held_to_what_is_solved(solved: str) -> None:
+    """By a second judge, who did not train with it drew best of validation people, and less than what is solved did."""
+    other = Judge("other", first=False, trained_with=True)
+    steps = found()
+    drawn = {"linear": (0.2, 0.2), "kernel": (0.2, 0.2), "identity": (0.3, 0.3), "unseen": (0.25, 0.25)}
+    drawn |= {solved: (0.2, 0.28)}
+    for label, (validation, test) in drawn.items():
+        facts = StepFacts(
+            validation={"mse": 0.1, "picture_similarity": 0.2, other.key("picture_similarity"): validation}
+        )
+        arrays = {"picture_similarity": scores(0.2), other.key("picture_similarity"): scores(test)}
+        steps[f"inversion {label}"] = StepResult(
+            facts=replace(facts, trained_with=["other"] if label == "identity" else []), arrays=arrays
+        )
+    steps[other.key("feature")] = StepResult(arrays={"feature_similarity": scores(0.29)})
+    guard = check_monotonicity(steps, [Judge(), other])  # type: ignore[list-item]
+    assert guard.passed is False
+    kind = "a ridge" if solved == "linear" else "a kernel ridge"
+    first, second = guard.message.split("; ")
+    assert first.startswith(
+        f"who did not train with the judge gets less than {kind} regression, as other sees it, by 0.030"
+    )
+    assert second.startswith(
+        "the feature attack gets less than the verifier on what was drawn, as other sees it, by 0.010"
+    )
 
 
 def test_without_a_verifier_errors_are_compared_and_what_was_refused_is_not() -> None:
     judge = Judge()
     judge.verifier = None
     steps = found(white=0.1) | {"feature": refused("no verifier"), "averaging": refused("deterministic")}
-    guard = check_monotonicity(steps, judge)  # type: ignore[arg-type]
+    guard = check_monotonicity(steps, [judge])  # type: ignore[arg-type]
     assert guard.passed is False
     assert "the white box" in guard.message
     alone = {"inversion mirror": attacker(0.3)} | {
         name: refused("left out") for name in ("feature", "optimisation", "averaging")
     }
-    nothing = check_monotonicity(alone, judge)  # type: ignore[arg-type]
+    nothing = check_monotonicity(alone, [judge])  # type: ignore[arg-type]
     assert nothing.passed is None
 
 

@@ -104,7 +104,6 @@ def fit(
     name: str,
     access: Access,
     others: Mapping[str, tuple[nn.Module, Optimizer | None]] | None = None,
-    known: float = math.inf,
 ) -> Fitted[Network]:
     """Train `network` by AdamW until its validation error stops improving, or the budget ends it.
 
@@ -119,14 +118,12 @@ def fit(
             seed of the schedule, the name and the step alone, so training that goes on from a checkpoint is the
             uninterrupted one; every check has the same noise.
         others: networks and optimizers to keep in the checkpoint beside it.
-        known: the validation error of the weights to go on from, which are kept unless training makes it smaller.
 
     Raises:
         DivergedError: if the error is no longer finite.
 
     """
     state = _State(network, schedule, place.fabric, others or {}, name, access)
-    state.best = known
     if place.checkpoint.exists():
         state.restore(place.checkpoint)
     saved = time.monotonic()

@@ -3,17 +3,15 @@
 Whoever trains a decoder through a face verifier needs no picture to be right, only the person. From a vector of
 features a small network corrects what a kernel ridge regression draws; from a map the residual decoder, trained for
 pixels before, goes on for the person. (Otroshi Shahreza and Marcel, TIFS 2024, train on pixels, structure and identity
-at once; from a vector we train first on what can be predicted of the verifier's features, which has the same mean and
-less that only the public people have, and then on the true ones, if validation people find that better.)
+at once; from a vector we aim at what can be predicted of the picture and of the verifier's features, which has the same
+mean as the true ones and less that only the public people have.)
 """
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from torch import Tensor, nn
 from oneway.attacks import feature, kernel
 from oneway.attacks.components import ComponentDecoder, draw
 from oneway.attacks.context import Context
-from oneway.attacks.fit import Fitted, Place, Schedule, fit
+from oneway.attacks.fit import Fitted, Schedule, fit
 from oneway.attacks.linear import PICTURES
 from oneway.config import Count, NotNegative, Positive, Whole, checked
 from oneway.data.batches import Batches, load, spread
@@ -56,14 +54,8 @@ class IdentityConfig(Schedule):
     batch_size: Count = 16
     learning_rate: Positive = 3e-3
     drops: Whole = 2
-    check_every: Count = 50
-    max_steps: Count = 1000
-
-    def on_true_features(self) -> Self:
-        """Give the schedule of the second part, where predicted features came first."""
-        return replace(
-            self, learning_rate=self.learning_rate / 3, check_every=min(3 * self.check_every, self.max_steps)
-        )
+    check_every: Count = 150
+    max_steps: Count = 3000
 
 
 class Corrected(nn.Module):
@@ -109,26 +101,12 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
 
     """
     if context.start is not None:
-        return _train(context.start, _true(context), config, context, context.place, context.name)
+        return _train(context.start, _true(context), config, context)
     start = draw(kernel.regress, context.pairs, context.validation, context.place).network
-    network = _corrected(start, config, context)
-    apart = replace(context.place, checkpoint=context.place.checkpoint.with_suffix(".predicted.safetensors"))
-    first = _train(network, _predicted(start, context), config, context, apart, context.name)
-    onward, name = copy.deepcopy(first.network), f"{context.name}, true features"
-    onward_config, known = config.on_true_features(), first.validation_error
-    best = _train(onward, _true(context), onward_config, context, context.place, name, known)
-    return replace(best, steps=first.steps + best.steps, converged=first.converged and best.converged)
+    return _train(_corrected(start, config, context), _predicted(start, context), config, context)
 
 
-def _train(
-    network: nn.Module,
-    aims: Aims,
-    config: IdentityConfig,
-    context: Context,
-    place: Place,
-    name: str,
-    known: float = math.inf,
-) -> Fitted[Any]:
+def _train(network: nn.Module, aims: Aims, config: IdentityConfig, context: Context) -> Fitted[Any]:
     access, public, surrogates = context.access, context.public, context.surrogates
     batches = Batches(
         public,
@@ -147,7 +125,13 @@ def _train(
         return config.identity * (1 - (seen * wanted).sum(dim=1).mean()) + config.pixels * F.mse_loss(drawn, picture)
 
     return fit(
-        network, loss, lambda trained: _error(trained, context), config, place, name=name, access=access, known=known
+        network,
+        loss,
+        lambda trained: _error(trained, context),
+        config,
+        context.place,
+        name=context.name,
+        access=access,
     )
 
 

@@ -75,7 +75,7 @@ def assemble(
     test = victim.pack.test
     of_pictures = judges[0].of_pictures or (judges[0].verifier is None and test.num_unknown == len(test))
     held = check_control(scores, theirs, judges)
-    beside = [check_monotonicity(found, judges[0]), *guards.check_decisions(leakage, decisions), *held]
+    beside = [check_monotonicity(found, judges), *guards.check_decisions(leakage, decisions), *held]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
     judging = guards.check_judges(seen)

@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.judged import PerPicture
-from oneway.auditing.labels import panel_of, strongest
+from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.renewal import BOTH, RENEWAL, THIS
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import Judge
 from oneway.metrics.estimate import mean
 from oneway.report.values import Guard
 
+SOLVED = {"linear": "a ridge regression", "kernel": "a kernel ridge regression"}
+"""The attackers that no optimiser can fail, by label, and what they are called."""
 Scores = NDArray[np.float64]
 Index = slice | NDArray[np.int64]
 
 
-def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
+def check_monotonicity(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> Guard:
     """Hold every attacker to one who has less, on the same test pictures.
 
     One has lost where the 95 % interval over people of the mean difference lies below 0. The task's decisions are held
@@ -27,17 +29,21 @@ def check_monotonicity(found: Mapping[str, StepResult], judge: Judge) -> Guard:
 
     Args:
         found: what the steps found.
-        judge: by whom faces are compared; without a verifier it is the error that is.
+        judges: by whom faces are compared, the first one everything, the others what they alone score; without a
+            verifier it is the error that is compared.
 
     """
-    people = judge.test.identities
-    lost, held = [], []
-    for more, less, difference, index in _pairs(found, judge):
-        apart = mean(difference, people[index], unit="cosine")
-        if apart.high < 0:
-            lost.append(f"{more} gets less than {less}, by {-apart.value:.3f}, so that attack has failed")
-        else:
-            held.append(more)
+    people = judges[0].test.identities
+    lost: list[str] = []
+    held: dict[str, None] = {}
+    for judge in judges:
+        seen = "" if judge.first else f", as {judge.name} sees it"
+        for more, less, difference, index in [*_by(judge, found), *(_pairs(found, judge) if judge.first else ())]:
+            apart = mean(difference, people[index], unit="cosine")
+            if apart.high < 0:
+                lost.append(f"{more} gets less than {less}{seen}, by {-apart.value:.3f}, so that attack has failed")
+            else:
+                held[more] = None
     if lost:
         return Guard(name="monotonicity", passed=False, message="; ".join(lost))
     message = f"who has more gets no less: {', '.join(held)}" if held else "no two attackers could be compared"
@@ -98,17 +104,35 @@ def _against(
         yield "linked pairs", (scores[accepted] - control[accepted]) / max(1.0, scores["linkage pairs"].mean())
 
 
+def _by(judge: Judge, found: Mapping[str, StepResult]) -> Iterator[tuple[str, str, Scores, Index]]:
+    """Compare, as `_pairs` does, what one judge sees of the panel, and the attack on its features."""
+    name, sign = _score(judge)
+    panel, everything = panel_of(found), slice(None)
+    if name not in next(iter(panel.values())).arrays:
+        return
+    known = {"the panel": panel, "who did not train with the judge": unseen(panel, judge)}
+    for whose, attackers in known.items():
+        best = attackers[strongest(attackers, judge)].arrays[name] if attackers else None
+        for label, called in SOLVED.items():
+            if best is not None and label in panel:
+                yield whose, called, sign * (best - panel[label].arrays[name]), everything
+    step = found.get(judge.key("feature"))
+    predicted = None if step is None else step.arrays.get("feature_similarity")
+    if predicted is not None:
+        seen = panel[strongest(panel, judge)].arrays[name]
+        yield "the feature attack", "the verifier on what was drawn", predicted - seen, everything
+
+
+def _score(judge: Judge) -> tuple[str, float]:
+    """Name the score of pictures by which attackers are compared, and its sign: 1 where more is more."""
+    return (judge.key("picture_similarity"), 1.0) if judge.verifier is not None else ("mse", -1.0)
+
+
 def _pairs(found: Mapping[str, StepResult], judge: Judge) -> Iterator[tuple[str, str, Scores, Index]]:
     """Give who has more, who has less, by how much the first gets more of each picture, and which pictures."""
-    name, sign = ("picture_similarity", 1.0) if judge.verifier is not None else ("mse", -1.0)
-    panel = panel_of(found)
+    name, sign = _score(judge)
+    panel, everything = panel_of(found), slice(None)
     best = panel[strongest(panel, judge)].arrays[name]
-    everything = slice(None)
-    if "linear" in panel:
-        yield "the panel", "a ridge regression", sign * (best - panel["linear"].arrays[name]), everything
-    predicted = found["feature"].arrays.get("feature_similarity")
-    if predicted is not None:
-        yield "the feature attack", "the verifier on what was drawn", predicted - best, everything
     white = found["optimisation"].arrays
     if name in white:
         yield "the white box", "the black box", sign * (white[name] - best[white["index"]]), white["index"]
