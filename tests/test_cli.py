@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,18 @@ def test_the_flags_of_a_command_are_these_and_at_most_fifteen(oneway_says: Run, 
     assert len(shown) == len(set(shown))
     assert set(shown) - {"--help"} == FLAGS[command]
     assert len(FLAGS[command]) <= 15
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_what_is_said_of_a_flag_is_one_line_where_there_is_room(
+    oneway_says: Run, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "900")
+    said = oneway_says(command, "--help")[1].split("\n")
+    beside, below = r"[│ ] (?:-\w, )?[-\w]\S*.*", r"[│ ] {6,}\S.*"  # of a flag that leaves no room, its help is below
+    broken = [line for line, after in pairwise(said) if re.match(below, line) and re.match(below, after)]
+    assert any(re.match(beside, line) for line in said)
+    assert not broken
 
 
 def listed(help: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import re
 import shlex
 import signal
 import sys
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given[0] == "prepare" and given[1:] and not given[1].startswith("-") and given[1] not in layouts():
             raise unknown("layout", given[1], layouts())
         tyro.cli(
-            COMMANDS[given[0]],
+            _unbroken(COMMANDS[given[0]]),
             prog=f"oneway {given[0]}",
             description=_description(given[0]),
             args=given[1:],
@@ -133,6 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # who reads has read enough, as `| head` does; what is left in the buffer goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _unbroken(command: Callable[..., None]) -> Callable[..., None]:
+    """Join what a docstring says of each argument to one line, since tyro keeps the lines as they are broken there."""
+    command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(command.__doc__ or ""))
+    return command
 
 
 def _way_on(given: Sequence[str]) -> str:

@@ -110,7 +110,7 @@ class AuditReport:
 
     """
 
-    schema: Literal[10] = SCHEMA
+    schema: Literal[11] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None

@@ -88,7 +88,7 @@ class BenchmarkReport:
 
     """
 
-    schema: Literal[10] = SCHEMA
+    schema: Literal[11] = SCHEMA
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
@@ -175,7 +175,7 @@ class EffectReport:
 class ExperimentReport:
     """An experiment of the paper's, beside the paper's figures."""
 
-    schema: Literal[10] = SCHEMA
+    schema: Literal[11] = SCHEMA
     kind: Literal["experiment"] = "experiment"
     experiment: str
     rows: list[ExperimentRow]

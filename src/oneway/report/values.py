@@ -14,7 +14,7 @@ from pydantic import AliasChoices, Discriminator, Field, Tag
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 
-SCHEMA: Literal[10] = 10
+SCHEMA: Literal[11] = 11
 """Version of the layout of `results.json`."""
 T = TypeVar("T")
 Level = Literal["low", "partial", "open", "undecided"]
