@@ -395,6 +395,7 @@ def test_every_judge_has_an_attacker_that_trained_with_the_others_and_features_l
     (counts,) = [each for each in against.judges if each.features is not None and each.features.counts]
     assert against.leakage["feature_similarity"] == shares[counts.name]
     assert against.attacks["feature"].scores["feature_similarity"] == counts.features.similarity
+    assert all(each.features.gained is not None for each in against.judges if each.features is not None)
     assert against.control.attacks["feature"].scores["feature_similarity"] == counts.features.similarity
     assert against.floors["mean_feature"]["feature_similarity"] == counts.features.floor
 

@@ -25,6 +25,7 @@ from oneway.errors import InputError
 from oneway.metrics.difference import Ratio, paired, unpaired
 from oneway.metrics.estimate import RESAMPLES, Estimate, mean
 from oneway.report.comparison import Compared, Comparison, read_margins
+from oneway.report.values import SCHEMA
 
 pytestmark = pytest.mark.whole
 
@@ -198,7 +199,7 @@ def set_to(path: str, value: object) -> Change:
         (set_to("provenance.judges.0.fingerprint", None), "the verifier 'own' has no fingerprint"),
         (set_to("provenance.audit.seeds", 3), r"with seeds = 1, and .*new with 3: .* --set seeds=VALUE --out NEW"),
         (set_to("provenance.audit.new", 3), r"with new = None, and"),
-        (set_to("schema", 7), r"schema must be 10, not 7; give the --out of a finished `oneway audit"),
+        (set_to("schema", 7), rf"schema must be {SCHEMA}, not 7; give the --out of a finished `oneway audit"),
         (set_to("kind", "protect"), r"kind must be 'audit', not 'protect'"),
         (set_to("attacks.linkage.scores.tar_at_far_1e-3.value", 0.5), r"gives another linked, TAR .* make both audits"),
     ],

@@ -169,7 +169,7 @@ def test_half_of_the_people_are_whole_people(pack: oneway.Pack) -> None:
 
 @pytest.mark.parametrize("learnable", [True, False], ids=["what more pictures teach", "what no picture teaches"])
 def test_what_the_second_half_of_the_people_gave_is_what_it_taught(
-    learnable: bool, people: oneway.Pack, place: Place
+    learnable: bool, people: oneway.Pack, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 400 numbers a linear map tells the judge's 8, and it is learnt the better the more pictures there are."""
     generator, parts = np.random.default_rng(0), (people.public, people.validation, people.test)
@@ -185,5 +185,8 @@ def test_what_the_second_half_of_the_people_gave_is_what_it_taught(
     context: Any = SimpleNamespace(pack=people, stolen=stolen, config=AuditConfig(feature=QUICK))
     judge: Any = SimpleNamespace(verifier=True, known=lambda part: seen[part.split], key=lambda name: name)
     gained = predicted(context, place, judge, {}).arrays[GAINED]
+    assert GAINED not in predicted(context, place, judge, {}, halved=False).arrays
+    monkeypatch.setattr("oneway.auditing.inference.of_half_the_people", lambda public, _: np.arange(len(public)))
+    assert GAINED not in predicted(context, place, judge, {}).arrays, "of one person there is no half"
     assert gained.shape == (len(people.test),)
     assert gained.mean() > 0.05 if learnable else abs(gained.mean()) < 0.1, gained.mean()

@@ -67,8 +67,7 @@ def test_every_step_of_the_budget_is_counted(rehearsal: Rehearsal) -> None:
     assert cut.training([trained("mirror", config)]) == 40 * 8
     identity = replace(attackers()["identity"], trains_with=("flat",))
     assert identity.budget is not None
-    parts = 2  # of a vector: what is predicted of features, then the true ones
-    assert rehearsal.training([identity]) == parts * 16 * identity.budget
+    assert rehearsal.training([identity]) == 16 * identity.budget
     assert rehearsal.predicting() == 64 * rehearsal.config.feature.max_steps
 
 

@@ -149,3 +149,31 @@ def test_few_pairs_are_enough_to_be_solved(pack: oneway.Pack) -> None:
     few = regressed(kernel, FeatureDump(points, CPU), known, pack, rows=np.arange(10))
     many = regressed(kernel, FeatureDump(points, CPU), known, pack, rows=np.arange(len(pack.public)))
     assert many < few
+
+
+@pytest.mark.parametrize("mirrors", [True, False])
+def test_some_public_pictures_are_sent_mirrored_too_unless_the_attacker_has_them_not(
+    pack: oneway.Pack, mirrors: bool
+) -> None:
+    sent: list[tuple[int, bool]] = []
+
+    class Answering:
+        queries, shape, device, mirrors = 0, (2,), CPU, True
+
+        def features(self, part: oneway.data.packed.Part, index: Index, mirrored: np.ndarray | None = None) -> Tensor:
+            sent.extend((int(row), mirrored is not None) for row in np.arange(len(part))[index])
+            return torch.from_numpy(np.random.default_rng(0).normal(size=(len(np.arange(len(part))[index]), 2))).float()
+
+    rows = np.arange(0, len(pack.public), 2)
+    pairs = pairs_of(Answering(), pack, rows=rows, mirrors=mirrors)
+    kernel.regress(pairs, lambda index, _: torch.zeros(len(index), 1), lambda _: 1.0)
+    assert {row for row, turned in sent if not turned} == set(rows)
+    assert {row for row, turned in sent if turned} == (set(rows) if mirrors else set())
+
+
+def test_centres_are_drawn_at_random_from_the_pictures_that_the_attacker_has(pack: oneway.Pack) -> None:
+    rows = np.arange(4, len(pack.public))
+    chosen = pairs_of(FeatureDump(of_curve(pack)[0], CPU), pack, rows=rows).chosen(len(rows) // 2)
+    assert set(chosen) < set(rows)
+    assert (np.diff(chosen) > 0).all()
+    assert chosen[-1] > rows[len(rows) // 2], "not the first ones"

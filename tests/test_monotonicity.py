@@ -81,8 +81,7 @@ def found(**levels: float) -> dict[str, StepResult]:
 def test_where_who_has_more_gets_no_less_the_guard_holds() -> None:
     guard = check_monotonicity(found(), [Judge()])  # type: ignore[arg-type]
     assert guard.passed
-    named = "the panel, who did not train with the judge, the feature attack, the white box, who has several answers"
-    assert guard.message.endswith(named)
+    assert guard.message.endswith("the panel, the feature attack, the white box, who has several answers")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +96,7 @@ def test_an_attack_that_fails_is_named(sabotaged: dict[str, float], message: str
     guard = check_monotonicity(found(**sabotaged), [Judge()])  # type: ignore[arg-type]
     assert guard.passed is False
     assert message in guard.message
-    assert guard.message.count("attack has failed") == 1
+    assert guard.message.count("has failed") == 1
 
 
 def test_a_panel_whose_choice_on_validation_people_loses_to_the_ridge_on_test_people_is_named() -> None:
@@ -134,6 +133,17 @@ def test_what_counts_of_any_judge_is_held_to_what_is_solved(solved: str) -> None
     assert second.startswith(
         "the feature attack gets less than the verifier on what was drawn, as other sees it, by 0.010"
     )
+
+
+def test_who_counts_nowhere_is_not_held_to_anyone() -> None:
+    """Of a judge who is alone all attackers count, and of one nobody trained with they are all unseen: said once."""
+    steps = found()
+    steps["inversion identity"].arrays["picture_similarity"][:] = scores(0.1)  # type: ignore[index]
+    alone, untrained, blind = Judge(trained_with=True, alone=True), Judge(), Judge("b", first=False, blind="sees none")
+    for judges in ([alone], [untrained], [alone, blind]):
+        guard = check_monotonicity(steps, judges)  # type: ignore[arg-type]
+        assert guard.message.count("gets less than") == 1, guard.message
+        assert "who did not train" not in guard.message
 
 
 def test_without_a_verifier_errors_are_compared_and_what_was_refused_is_not() -> None:

@@ -109,6 +109,7 @@ def test_below_an_audit_stands_what_each_judge_sees_and_which_of_them_is_an_uppe
     assert second.startswith("judge other.onnx (no attacker trained with it; counts): face similarity 0.356 [")
     assert predicted.startswith("judge own (known to attackers): similarity to its features 0.512 [")
     assert worst.startswith("judge other.onnx (known to attackers; counts): similarity to its features 0.456 [")
+    assert worst.endswith("; a kernel regression gained 0.012 [0.010, 0.014] from the second half of the public people")
 
 
 def test_an_audit_without_control_or_anything_measured_is_still_a_table() -> None:

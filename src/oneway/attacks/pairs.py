@@ -45,9 +45,8 @@ class Pairs:
 
     def chosen(self, most: int) -> Index:
         """Choose pictures at random, `most` at most: (n,), ascending."""
-        if self.rows is not None:
-            return self.rows[:most]
-        return np.sort(np.random.default_rng(self.seed).permutation(len(self.public))[:most])
+        rows = np.arange(len(self.public)) if self.rows is None else self.rows
+        return np.sort(np.random.default_rng(self.seed).permutation(rows)[:most])
 
 
 Regress = Callable[[Pairs, Targets, Error], tuple[nn.Module, float]]

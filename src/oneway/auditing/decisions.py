@@ -63,7 +63,7 @@ def attack_decisions(context: AuditContext, place: Place, further: Mapping[str, 
     seen: dict[str, NDArray[np.generic]] = {}
     for number, judge in enumerate(context.judges):
         apart = replace(place, checkpoint=place.checkpoint.with_suffix(f".{number}{place.checkpoint.suffix}"))
-        step = found[judge.key("feature")] = inference.predicted(inner, apart, judge, found)
+        step = found[judge.key("feature")] = inference.predicted(inner, apart, judge, found, halved=False)
         if step.refusal is None:
             seen[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
     linkage = inference.linked(inner, place, found)

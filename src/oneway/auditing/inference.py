@@ -37,10 +37,20 @@ BOUNDED, PROBES = 64, 16
 """Test pictures at most, each of another person, that bound the error of unbiased attackers, and probes of each."""
 
 
-def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[str, StepResult]) -> StepResult:
+def predicted(
+    context: AuditContext, place: Place, judge: Judge, found: Mapping[str, StepResult], *, halved: bool = True
+) -> StepResult:
     """Map stolen features to a judge's (eq. 10); of several ways the best on validation people counts.
 
     By a trained network, by two solved ones, by letting the judge look at what was drawn, and by all of these together.
+
+    Args:
+        context: what is attacked.
+        place: where it computes.
+        judge: whose features are predicted.
+        found: what the steps before have found.
+        halved: measure too what the second half of the public people gives (`GAINED`).
+
     """
     if judge.verifier is None:
         return refused("there is no verifier whose features could be predicted")
@@ -71,7 +81,7 @@ def predicted(context: AuditContext, place: Place, judge: Judge, found: Mapping[
     arrays: dict[str, NDArray[Any]] = {f"vectors {split}": vectors for split, vectors in seen[strongest].items()}
     arrays["feature_similarity"] = identity.similarity(arrays["vectors test"], judge.known(pack.test))
     half = of_half_the_people(pack.public, context.config.seed)
-    if len(half) > 1:
+    if halved and 1 < len(half) < len(pack.public):
         fewer = feature.solve(kernel.regress, replace(pairs, rows=half), pack.validation, known)
         by_all, by_half = seen["kernel"]["test"], feature.predict(access, fewer.network, pack.test)
         better = [identity.similarity(vectors, judge.known(pack.test)) for vectors in (by_all, by_half)]

@@ -37,11 +37,14 @@ def check_monotonicity(found: Mapping[str, StepResult], judges: Sequence[Judge])
     lost: list[str] = []
     held: dict[str, None] = {}
     for judge in judges:
+        if judge.blind is not None and not judge.first:
+            continue
         seen = "" if judge.first else f", as {judge.name} sees it"
         for more, less, difference, index in [*_by(judge, found), *(_pairs(found, judge) if judge.first else ())]:
             apart = mean(difference, people[index], unit="cosine")
             if apart.high < 0:
-                lost.append(f"{more} gets less than {less}{seen}, by {-apart.value:.3f}, so that attack has failed")
+                by = f"{less}{seen}, by {-apart.value:.3f}"
+                lost.append(f"{more} gets less than {by}, so that attack, or the choice of it, has failed")
             else:
                 held[more] = None
     if lost:
@@ -110,7 +113,9 @@ def _by(judge: Judge, found: Mapping[str, StepResult]) -> Iterator[tuple[str, st
     panel, everything = panel_of(found), slice(None)
     if name not in next(iter(panel.values())).arrays:
         return
-    known = {"the panel": panel, "who did not train with the judge": unseen(panel, judge)}
+    known: dict[str, Mapping[str, StepResult]] = {"the panel": panel}
+    if judge.counted != judge.key("picture_similarity"):
+        known["who did not train with the judge"] = unseen(panel, judge)
     for whose, attackers in known.items():
         best = attackers[strongest(attackers, judge)].arrays[name] if attackers else None
         for label, called in SOLVED.items():

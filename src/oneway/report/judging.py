@@ -86,7 +86,8 @@ class PredictedFeatures:
         control: the same from the unprotected encoder.
         leakage: the share of that which is left.
         gained: what a kernel regression gained in similarity from the second half of the public people, over what it
-            predicts from the pictures of half of them: about that much more is gained by who holds twice as many.
+            predicts from the pictures of half of them, drawn at random: who holds twice as many gains about as much
+            again, or rather less. Its interval is over test people alone.
 
     """
 

@@ -81,7 +81,8 @@ def _seen_by(judge: JudgeReport) -> str:
     """Say in a line or two what a judge sees in the reconstructions."""
     if judge.pictures is None:
         return f"judge {judge.name}: saw no reconstruction"
-    lines, alike = [], (OF_PICTURES if judge.of_pictures else OF_PEOPLE).similarity
+    words = OF_PICTURES if judge.of_pictures else OF_PEOPLE
+    lines, alike, people = [], words.similarity, words.people
     for how, counts, faces in judge.seen():
         recognised = ", ".join(
             f"{each.share} at FAR {each.false_accept_rate:g}" for each in faces.recognised if each.share is not None
@@ -91,12 +92,12 @@ def _seen_by(judge: JudgeReport) -> str:
         lines.append(f"{said} by {faces.attacker}; recognised {recognised or 'unknown: too few people'}{found}")
     if judge.features is not None:
         known = "known to attackers; counts" if judge.features.counts else "known to attackers"
-        gained = judge.features.gained
-        lines.append(
-            f"judge {judge.name} ({known}): similarity to its features {judge.features.similarity} "
-            f"by {judge.features.strongest}"
-            + ("" if gained is None else f"; the second half of the public people gave {gained} of it")
-        )
+        said = f"judge {judge.name} ({known}): similarity to its features {judge.features.similarity}"
+        lines.append(f"{said} by {judge.features.strongest}")
+        if judge.features.gained is not None:
+            lines[-1] += (
+                f"; a kernel regression gained {judge.features.gained} from the second half of the public {people}"
+            )
     return "\n".join(lines)
 
 
