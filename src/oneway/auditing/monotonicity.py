@@ -15,8 +15,8 @@ from oneway.judges.judge import Judge
 from oneway.metrics.estimate import mean
 from oneway.report.values import Guard
 
-SOLVED = {"linear": "a ridge regression", "kernel": "a kernel ridge regression"}
-"""The attackers that no optimiser can fail, by label, and what they are called."""
+CALLED = {"linear": "a ridge regression", "kernel": "a kernel ridge regression"}
+"""What sentences call the attackers that no optimiser can fail, by label."""
 Scores = NDArray[np.float64]
 Index = slice | NDArray[np.int64]
 
@@ -113,19 +113,17 @@ def _by(judge: Judge, found: Mapping[str, StepResult]) -> Iterator[tuple[str, st
     panel, everything = panel_of(found), slice(None)
     if name not in next(iter(panel.values())).arrays:
         return
-    known: dict[str, Mapping[str, StepResult]] = {"the panel": panel}
-    if judge.counted != judge.key("picture_similarity"):
-        known["who did not train with the judge"] = unseen(panel, judge)
-    for whose, attackers in known.items():
-        best = attackers[strongest(attackers, judge)].arrays[name] if attackers else None
-        for label, called in SOLVED.items():
-            if best is not None and label in panel:
+    drawn, others = {"the panel": panel[strongest(panel, judge)].arrays[name]}, unseen(panel, judge)
+    if others and judge.counted != judge.key("picture_similarity"):
+        drawn["who did not train with the judge"] = others[strongest(others, judge)].arrays[name]
+    for whose, best in drawn.items():
+        for label, called in CALLED.items():
+            if label in panel:
                 yield whose, called, sign * (best - panel[label].arrays[name]), everything
     step = found.get(judge.key("feature"))
     predicted = None if step is None else step.arrays.get("feature_similarity")
     if predicted is not None:
-        seen = panel[strongest(panel, judge)].arrays[name]
-        yield "the feature attack", "the verifier on what was drawn", predicted - seen, everything
+        yield "the feature attack", "the verifier on what was drawn", predicted - drawn["the panel"], everything
 
 
 def _score(judge: Judge) -> tuple[str, float]:
