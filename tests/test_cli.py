@@ -89,6 +89,7 @@ FLAGS = {
         "--defence",
         "--preset",
         "--verifier",
+        "--encoders",
         "--jobs",
         "--dry-run",
         "--set",
@@ -96,6 +97,7 @@ FLAGS = {
         "--resume",
     },
     "recommend": {"--cut", "--utility", "--leakage", "--excess"},
+    "leaderboard": {"--cut", "--utility", "--out"},
     "experiment": {
         "--out",
         "--preset",

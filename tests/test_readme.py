@@ -116,5 +116,6 @@ def test_the_readme_shows_commands() -> None:
         "watch",
         "benchmark",
         "recommend",
+        "leaderboard",
         "experiment",
     }

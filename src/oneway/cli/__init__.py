@@ -21,7 +21,7 @@ from oneway.cli.installation import doctor
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit, price
 from oneway.cli.ship import card, export, serve, verify_bundle, watch
-from oneway.cli.sweep import benchmark, compare, experiment, recommend
+from oneway.cli.sweep import benchmark, compare, experiment, leaderboard, recommend
 from oneway.console import allow_every_character, console, marked
 from oneway.data.readers.layouts import layouts
 from oneway.errors import DivergedError, InputError, LostError, unknown
@@ -62,6 +62,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "watch": watch,
     "benchmark": benchmark,
     "recommend": recommend,
+    "leaderboard": leaderboard,
     "experiment": experiment,
     "verifier": verifier,
     "demo": demo,

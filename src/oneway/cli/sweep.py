@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from oneway.cli.options import EXECUTOR, Data, Paths, Settings, open_executor, pairs, required, show
+from oneway.cli.options import EXECUTOR, Data, Paths, Settings, check_out, open_executor, pairs, required, show
 from oneway.console import console, marked
 from oneway.errors import InputError
 
@@ -26,6 +26,7 @@ def benchmark(
     defence: UseAppendAction[tuple[str, ...]] = (),
     preset: Literal["small", "paper"] = "small",
     verifier: Paths = (),
+    encoders: Path | None = None,
     jobs: int = 1,
     dry_run: bool = False,
     show_config: bool = False,
@@ -44,6 +45,8 @@ def benchmark(
         defence: A defence at several strengths, or NAME=STRENGTH for one; can be given several times; all by default.
         preset: Network and budget of every setting.
         verifier: Judge of faces, as `oneway audit` takes it; can be given several times.
+        encoders: Another benchmark of DATA, whose finished encoders are taken instead of being trained anew, so that
+            another panel attacks the same ones.
         jobs: Settings at a time, each in a process of its own, one for each GPU.
         dry_run: Only list the settings, and how long they will take.
         show_config: Only print every field of the configuration as it would be used; DATA and --out may be left out.
@@ -72,7 +75,9 @@ def benchmark(
             said.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}")
         said.print(_told(foresee(Pack.open(data), out, config, verifier=verifier), jobs))
         return
-    results = compare_defences(Pack.open(data), out, config, verifier=verifier, executor=maker, resume=resume)
+    results = compare_defences(
+        Pack.open(data), out, config, verifier=verifier, executor=maker, encoders=encoders, resume=resume
+    )
     said.print(benchmark_table(results))
     said.print(f"picture: {out / PICTURE}", soft_wrap=True)
 
@@ -125,6 +130,40 @@ def recommend(
     ]
     for line in lines:
         said.print(line, soft_wrap=True)
+
+
+def leaderboard(
+    benchmarks: Positional[Annotated[tuple[Path, ...], arg(metavar="BENCHMARK")]],
+    /,
+    *,
+    cut: str,
+    utility: float = 0.95,
+    out: Path | None = None,
+) -> None:
+    """Rank defences by what they give away where they keep one share of the control's utility.
+
+    Interpolates each defence between its own strengths, over seeds, and says by rule what makes an entry doubtful.
+    docs/defences.md says how to read it, and how an attack of your own makes it anew.
+
+    Args:
+        benchmarks: Folders of finished `oneway benchmark`s of one pack by one panel: a seed each, or other defences.
+        cut: Layer after which features leave the device.
+        utility: Share of the unprotected encoder's utility that is kept.
+        out: File for the table as a page in Markdown; none by default.
+    """
+    import shlex
+
+    from oneway.report.leaderboard import leaderboard_page, leaderboard_table
+    from oneway.report.summary import write_summary
+    from oneway.sweep.leaderboard import rank
+
+    check_out(out)
+    board, said = rank(benchmarks, cut, utility=utility), console()
+    said.print(leaderboard_table(board))
+    if out is not None:
+        given = [*map(str, benchmarks), "--cut", cut, "--utility", f"{utility:g}", "--out", out.name]
+        write_summary(out, leaderboard_page(board, shlex.join(["oneway", "leaderboard", *given])))
+        said.print(f"page: {out}", soft_wrap=True)
 
 
 def experiment(

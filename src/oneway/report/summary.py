@@ -25,7 +25,7 @@ TOLD = {"worse": "**worse** ", "better": "better ", "": ""}
 def audit_summary(report: AuditReport, checks: Sequence[Check] = ()) -> str:
     """Say in Markdown what an audit found: verdict, the numbers that stand first, limits, guards that do not hold."""
     rows = [
-        [_safe(number.title), _text(number.value), _plain(number.floor), _plain(number.control), _plain(number.leakage)]
+        [safe(number.title), _text(number.value), _plain(number.floor), _plain(number.control), _plain(number.leakage)]
         for number in report.verdict.numbers
     ]
     guards = [
@@ -34,9 +34,9 @@ def audit_summary(report: AuditReport, checks: Sequence[Check] = ()) -> str:
         if not guard.passed
     ]
     return _joined(
-        f"### Audit of {_safe(report.victim.name)}: {report.verdict.level}",
-        _safe(report.verdict.sentence),
-        _table(["", "this encoder", "floor", "control", "leakage"], rows),
+        f"### Audit of {safe(report.victim.name)}: {report.verdict.level}",
+        safe(report.verdict.sentence),
+        table(["", "this encoder", "floor", "control", "leakage"], rows),
         _checked(checks),
         _list([*guards, *report.verdict.reasons]),
         f"{len(report.untested)} points that this audit does not show are listed in its report.",
@@ -46,20 +46,20 @@ def audit_summary(report: AuditReport, checks: Sequence[Check] = ()) -> str:
 def comparison_summary(comparison: Comparison, checks: Sequence[Check] = ()) -> str:
     """Say in Markdown how audits compare: every figure with its change from the first, and what fails."""
     first, *others = comparison.names
-    heads = ["", _safe(first), *(head for name in others for head in (_safe(name), "change"))]
+    heads = ["", safe(first), *(head for name in others for head in (safe(name), "change"))]
     rows = []
     for figure in comparison.figures:
-        cells = [_safe(figure.label), _text(figure.values[0])]
+        cells = [safe(figure.label), _text(figure.values[0])]
         for place in range(1, len(comparison.names)):
-            change = _safe(change_text(figure, place, percent=True))
+            change = safe(change_text(figure, place, percent=True))
             cells += [_text(figure.values[place]), f"{TOLD[figure.told(place)]}{change}"]
         rows.append(cells)
     levels = ", ".join(f"{name} {level}" for name, level in zip(comparison.names, comparison.levels, strict=True))
     unpaired = [f"of the last {sum(figure.group == 2 for figure in comparison.figures)} figures {UNPAIRED}"]
     return _joined(
-        f"### Privacy audits compared with {_safe(first)}",
-        f"Verdicts: {_safe(levels)}. Changes with 95 % intervals, paired by test pictures.",
-        _table(heads, rows),
+        f"### Privacy audits compared with {safe(first)}",
+        f"Verdicts: {safe(levels)}. Changes with 95 % intervals, paired by test pictures.",
+        table(heads, rows),
         _checked([check for check in checks if not check.passed]),
         _list([*unpaired, *comparison.remarks, *([] if checks else weaker_lines(comparison))]),
     )
@@ -86,7 +86,7 @@ def write_summary(path: Path, text: str) -> None:
 
 
 def _text(figure: Estimate | None) -> str:
-    return "–" if figure is None else _safe(f"{value(figure)} {interval(figure)}")
+    return "–" if figure is None else safe(f"{value(figure)} {interval(figure)}")
 
 
 def _plain(figure: object) -> str:
@@ -97,14 +97,15 @@ def _plain(figure: object) -> str:
 
 def _checked(checks: Sequence[Check]) -> str:
     """Give a list of what was held and what not."""
-    return "\n".join(f"- {'passed' if check.passed else '**FAILED**'}: {_safe(check.message)}" for check in checks)
+    return "\n".join(f"- {'passed' if check.passed else '**FAILED**'}: {safe(check.message)}" for check in checks)
 
 
 def _list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_safe(line)}" for line in lines)
+    return "\n".join(f"- {safe(line)}" for line in lines)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out cells, in which markup is markup, as a table in Markdown; nothing where there are no rows."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if rows else ""
 
@@ -113,6 +114,6 @@ def _joined(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Write a text that may hold anything in one line, in which nothing is markup."""
     return " ".join(text.translate(ESCAPED).split())

@@ -110,6 +110,7 @@ def compare_defences(
     *,
     verifier: Verifiers = None,
     executor: Executor = HERE,
+    encoders: Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> BenchmarkReport:
@@ -121,6 +122,8 @@ def compare_defences(
         config: what is compared.
         verifier: judge of faces, or several, as `open_verifiers` takes them.
         executor: who makes the settings; by default this process, one after the other.
+        encoders: another benchmark, whose finished encoders are taken instead of being trained anew, so that another
+            panel attacks the same ones.
         resume: continue an unfinished benchmark: what is finished is not made again.
         progress: show a bar over the settings, and with one job over the steps of each.
 
@@ -143,6 +146,8 @@ def compare_defences(
         "data": pack.about,
     }
     with claim(out, described, resume=resume):
+        if encoders is not None:
+            store.take(encoders, [cell.setting for cell in plan])
         store.make([cell.setting for cell in plan], executor=executor, progress=progress)
         report = BenchmarkReport(
             rows=[_row(store, cell) for cell in plan],

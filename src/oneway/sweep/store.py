@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -25,7 +26,7 @@ from oneway.protection.train import protect
 from oneway.report.reports import AuditReport, RunReport, read_report
 from oneway.report.values import SCHEMA
 from oneway.storage import runs
-from oneway.storage.atomic import check_place
+from oneway.storage.atomic import check_place, whole
 from oneway.sweep.executor import Executor
 from oneway.sweep.gather import Gathering, scratch
 
@@ -105,6 +106,26 @@ class Store:
     def made(self, setting: Setting) -> bool:
         """Say whether a setting is finished."""
         return _finished(self._folders(setting, audits=True))
+
+    def take(self, other: Path, settings: Sequence[Setting]) -> None:
+        """Copy the finished runs of some settings from another store, so that they are audited without being trained.
+
+        Raises:
+            InputError: if that has none of them.
+
+        """
+        names = {each.run for each in (*_controls(settings, audits=True), *settings)}
+        found = [name for name in sorted(names) if (other / "runs" / name / runs.RESULTS).exists()]
+        if not found:
+            raise InputError(
+                f"{other} holds no finished run of these settings; give a benchmark of this pack with these defences"
+            )
+        for name in found:
+            kept, into = other / "runs" / name, self.path / "runs" / name
+            if not (into / runs.RESULTS).exists():
+                shutil.copytree(kept, into, ignore=shutil.ignore_patterns(runs.RESULTS), dirs_exist_ok=True)
+                with whole(into / runs.RESULTS) as partial:  # last: it says that a run is finished
+                    shutil.copyfile(kept / runs.RESULTS, partial)
 
     def check(self, settings: Sequence[Setting], *, audits: bool = True) -> None:
         """Refuse settings that cannot be made, before any is begun; nothing is left of it.

@@ -1,0 +1,174 @@
+"""A leaderboard of defences as typed values, as a table for a terminal, and as a page in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rich.table import Table
+
+from oneway.metrics.estimate import Estimate
+from oneway.report.limits import LEAKAGES
+from oneway.report.summary import safe, table
+from oneway.report.values import SCHEMA
+
+HEADS = {"picture_similarity": "of faces", "feature_similarity": "of features", "linkage": "of linkage"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Who attacked and who judged, the same for every entry.
+
+    Attributes:
+        attackers: that were trained, beside the solved ones.
+        brief: whether only the attacks were made that leakage is made of.
+        judges: of faces, with their fingerprints.
+        pack: hash of the data.
+        seeds: of the benchmarks.
+        control: utility of the unprotected encoder, of each benchmark.
+
+    """
+
+    attackers: list[str]
+    brief: bool
+    judges: dict[str, str | None]
+    pack: str
+    seeds: list[int]
+    control: list[Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a defence gives away where it keeps the utility asked for.
+
+    Attributes:
+        defence: its name.
+        seeds: how many it was trained with.
+        strengths: the smallest and the largest that its figures are interpolated from.
+        excess: by name, as far as it was measured: 0 as the task's decisions alone, 1 as no protection.
+        doubts: what makes it doubtful.
+
+    """
+
+    defence: str
+    seeds: int
+    strengths: tuple[float, float]
+    excess: dict[str, Estimate]
+    doubts: list[str]
+
+    @property
+    def worst(self) -> Estimate | None:
+        """The largest of its excesses, by which it is ranked."""
+        return max(self.excess.values(), key=lambda each: each.value, default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """Defences at one share of the control's utility.
+
+    Attributes:
+        cut: layer after which features leave the device.
+        utility: the share.
+        panel: who attacked and judged.
+        entries: the least leaking first.
+        short: what each defence keeps at most that keeps less at every strength tried.
+
+    """
+
+    cut: str
+    utility: float
+    panel: Panel
+    entries: list[Entry]
+    short: dict[str, str]
+
+    @property
+    def title(self) -> str:
+        """Say what the figures are."""
+        return f"Excess where {self.utility:g} of the control's utility is kept, at {self.cut}"
+
+    @property
+    def apart(self) -> list[bool]:
+        """Say of each entry whether its worst excess lies apart from the next one's, interval from interval."""
+        worst = [entry.worst for entry in self.entries]
+        return [
+            one is not None and other is not None and one.high < other.low for one, other in pairwise([*worst, None])
+        ]
+
+
+def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
+    """Lay out the entries: heads, and cells."""
+    heads = [
+        "defence",
+        "strengths",
+        "seeds",
+        "worst excess ↓",
+        *HEADS.values(),
+        "apart from the next",
+        "doubtful since",
+    ]
+    rows = []
+    for entry, apart in zip(board.entries, board.apart, strict=True):
+        low, high = entry.strengths
+        strengths = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        figures = [entry.worst, *(entry.excess.get(of) for of in LEAKAGES)]
+        told = [
+            "–" if figure is None else f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" for figure in figures
+        ]
+        doubts = "; ".join(entry.doubts)
+        rows.append([entry.defence, strengths, str(entry.seeds), *told, "yes" if apart else "no", doubts])
+    return heads, rows
+
+
+def leaderboard_table(board: Leaderboard) -> Table:
+    """Lay out a leaderboard for a terminal."""
+    heads, rows = _rows(board)
+    laid = Table(title=board.title, caption="\n".join(_short(board)) or None, caption_justify="left")
+    for head in heads:
+        laid.add_column(head, overflow="fold")
+    for row in rows:
+        laid.add_row(*row)
+    return laid
+
+
+def leaderboard_page(board: Leaderboard, command: str) -> str:
+    """Write a leaderboard as a page in Markdown.
+
+    Args:
+        board: the leaderboard.
+        command: that makes it.
+
+    """
+    heads, rows = _rows(board)
+    panel = board.panel
+    judges = ", ".join(
+        f"{safe(name)} ({'no fingerprint' if mark is None else mark[:12]})" for name, mark in panel.judges.items()
+    )
+    attacked = f"linear, kernel, {', '.join(map(safe, panel.attackers))}" + (", brief" if panel.brief else "")
+    controls = ", ".join(map(str, panel.control))
+    seeds = ", ".join(map(str, panel.seeds))
+    about = [
+        f"Panel: layout {SCHEMA}; attackers {attacked}; judges {judges}; pack {panel.pack[:12]}.",
+        f"Seeds {seeds}; the control's utility {controls}.",
+        "Excess: 0 as the task's decisions alone, 1 as no protection, on test people, by the worst judge. Interpolated "
+        "by a straight line between the two neighbouring strengths that keep more and less; of several seeds the mean, "
+        "its interval from the lowest to the highest end of theirs.",
+    ]
+    told = [[safe(cell) for cell in row] for row in rows]
+    return (
+        "\n\n".join(
+            [
+                "# Leaderboard",
+                f"**{safe(board.title)}.**",
+                table(heads, told) or "No defence keeps so much.",
+                *(["\n".join(f"- {safe(line)}" for line in _short(board))] if board.short else []),
+                *about,
+                f"```\n{command}\n```",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _short(board: Leaderboard) -> Sequence[str]:
+    return [f"{name} does not keep so much at any strength tried: {most}" for name, most in board.short.items()]

@@ -1,0 +1,220 @@
+"""Defences side by side at one share of the control's utility, over seeds, with what makes an entry doubtful."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from oneway.errors import InputError
+from oneway.metrics.estimate import Estimate
+from oneway.report.leaderboard import Entry, Leaderboard, Panel
+from oneway.report.limits import LEAKAGES
+from oneway.report.reports import AuditReport, read_report
+from oneway.report.sweeps import BenchmarkReport, BenchmarkRow
+from oneway.sweep.benchmark import CONTROL
+
+SEEDS = 3
+"""Fewer of them make an entry doubtful."""
+GAP = 0.1
+"""Neighbouring strengths that keep shares of the utility further apart than this make an entry doubtful."""
+CLOSE = 0.01
+"""A setting that keeps no more than this above what was asked for stands for itself."""
+_FREE = ("seed", "runtime")
+"""Fields of configurations in which benchmarks of one table may differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Benchmark:
+    """A finished benchmark at one cut: a seed, its control, and the settings of each defence, weak ones first."""
+
+    path: Path
+    seed: int
+    control: BenchmarkRow
+    curves: dict[str, list[BenchmarkRow]]
+    asked: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Matched:
+    """A defence of one seed at a share of utility: its excesses, and the settings that they are interpolated from."""
+
+    excess: dict[str, Estimate]
+    rows: list[BenchmarkRow]
+    doubts: list[str]
+
+    @property
+    def worst(self) -> float:
+        return max((each.value for each in self.excess.values()), default=math.inf)
+
+
+def rank(paths: Sequence[Path], cut: str, *, utility: float) -> Leaderboard:
+    """Give what every defence of some benchmarks gives away where it keeps a share of the control's utility.
+
+    Of each seed a defence's excess is interpolated, by a straight line, between the two neighbouring strengths that
+    keep more and less. Over seeds it is the mean, its interval from the lowest to the highest end of theirs.
+
+    Args:
+        paths: folders of finished benchmarks of one pack by one panel, of other seeds or other defences.
+        cut: layer after which features leave the device.
+        utility: share of the control's, above 0 and at most 1.
+
+    Raises:
+        InputError: for what is no such share, or benchmarks that cannot stand in one table.
+
+    """
+    if not 0 < utility <= 1:
+        raise InputError(f"utility must be a share of the control's, above 0 and at most 1, not {utility:g}")
+    benchmarks = [_read(path, cut) for path in paths]
+    if not benchmarks:
+        raise InputError("name at least one folder of a finished `oneway benchmark`")
+    _check_alike(benchmarks)
+    entries: list[Entry] = []
+    short: dict[str, str] = {}
+    for name in dict.fromkeys(name for each in benchmarks for name in each.curves):
+        held = [each for each in benchmarks if name in each.curves]
+        seeds = [each.seed for each in held]
+        if len(set(seeds)) < len(seeds):
+            doubled = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise InputError(f"the defence {name!r} with seed {doubled} is in two of these benchmarks; name it once")
+        most = {each.seed: max(map(_share, each.curves[name])) for each in held}
+        lacking = {seed: share for seed, share in most.items() if share < utility}
+        if lacking:
+            short[name] = ", ".join(f"{share:.3f} (seed {seed})" for seed, share in lacking.items())
+        else:
+            entries.append(_entry(name, held, utility))
+    entries.sort(key=lambda entry: (entry.worst is None, 0.0 if entry.worst is None else entry.worst.value))
+    return Leaderboard(cut=cut, utility=utility, panel=_panel(benchmarks), entries=entries, short=short)
+
+
+def _read(path: Path, cut: str) -> _Benchmark:
+    report = read_report(path, BenchmarkReport, "oneway benchmark defences DATA --out NEW")
+    rows = [row for row in report.rows if row.cut == cut]
+    controls = [row for row in rows if row.defence == CONTROL]
+    if not controls:
+        known = ", ".join(sorted({row.cut for row in report.rows}))
+        raise InputError(f"the benchmark {path} has no cut {cut!r}; it has {known}")
+    if controls[0].utility.value <= 0:
+        raise InputError(f"the control of {path} has {report.title} {controls[0].utility}, no better than a constant")
+    curves: dict[str, list[BenchmarkRow]] = {}
+    for row in sorted(rows, key=lambda row: row.strength):
+        if row.defence != CONTROL:
+            curves.setdefault(row.defence, []).append(row)
+    provenance: Mapping[str, Any] = report.provenance
+    defences = provenance["defences"]
+    asked = {
+        "pack": provenance["data"]["hash"],
+        "judges": provenance["judges"],
+        "protect": {name: value for name, value in defences["protect"].items() if name not in _FREE},
+        "audit": {name: value for name, value in defences["audit"].items() if name not in _FREE},
+    }
+    return _Benchmark(path=path, seed=defences["protect"]["seed"], control=controls[0], curves=curves, asked=asked)
+
+
+def _check_alike(benchmarks: Sequence[_Benchmark]) -> None:
+    first, *others = benchmarks
+    for other in others:
+        unlike = [name for name, value in first.asked.items() if other.asked[name] != value]
+        if unlike:
+            raise InputError(
+                f"{first.path} and {other.path} differ in {', '.join(unlike)}; defences are compared on one pack, with "
+                "one network and one panel: make them anew with the same settings"
+            )
+
+
+def _share(row: BenchmarkRow) -> float:
+    return row.utility.value / row.control_utility.value
+
+
+def _entry(name: str, benchmarks: Sequence[_Benchmark], utility: float) -> Entry:
+    matched = [_match(each.curves[name], utility) for each in benchmarks]
+    excess = {
+        of: _over_seeds([each.excess[of] for each in matched])
+        for of in LEAKAGES
+        if all(of in each.excess for each in matched)
+    }
+    doubts = [] if len(benchmarks) >= SEEDS else [f"{len(benchmarks)} of {SEEDS} seeds"]
+    doubts += [f"{of.replace('_', ' ')} was not measured" for of in LEAKAGES if of not in excess]
+    doubts += [doubt for each in matched for doubt in each.doubts]
+    for each, benchmark in zip(matched, benchmarks, strict=True):
+        for row in (*each.rows, benchmark.control):
+            doubts += _doubts_of_audit(benchmark.path, row)
+    strengths = [row.strength for each in matched for row in each.rows]
+    return Entry(
+        defence=name,
+        seeds=len(benchmarks),
+        strengths=(min(strengths), max(strengths)),
+        excess=excess,
+        doubts=list(dict.fromkeys(doubts)),
+    )
+
+
+def _match(rows: Sequence[BenchmarkRow], utility: float) -> _Matched:
+    """Interpolate a curve where it crosses a share of utility; of several such places the most leaking one counts."""
+    found = [
+        _between(weak, strong, utility)
+        for weak, strong in pairwise(rows)
+        if min(_share(weak), _share(strong)) <= utility <= max(_share(weak), _share(strong))
+    ]
+    if not found:  # all keep more
+        least = min(rows, key=_share)
+        told = f"strength {least.strength:g}, the least useful one tried, keeps {_share(least):.3f}"
+        return _Matched(excess=_known(least), rows=[least], doubts=[told] if _share(least) > utility + CLOSE else [])
+    worst = max(found, key=lambda each: each.worst)
+    if any(_share(strong) > _share(weak) for weak, strong in pairwise(rows)):
+        return replace(worst, doubts=[*worst.doubts, "utility does not fall with every strength"])
+    return worst
+
+
+def _between(weak: BenchmarkRow, strong: BenchmarkRow, utility: float) -> _Matched:
+    apart = _share(weak) - _share(strong)
+    along = (_share(weak) - utility) / apart if apart else 1.0
+    ours, theirs = _known(weak), _known(strong)
+    excess = {
+        of: replace(
+            ours[of],
+            value=(1 - along) * ours[of].value + along * theirs[of].value,
+            low=(1 - along) * ours[of].low + along * theirs[of].low,
+            high=(1 - along) * ours[of].high + along * theirs[of].high,
+        )
+        for of in ours
+        if of in theirs
+    }
+    wide = f"strengths {weak.strength:g} and {strong.strength:g} keep {_share(weak):.3f} and {_share(strong):.3f}"
+    return _Matched(excess=excess, rows=[weak, strong], doubts=[wide] if abs(apart) > GAP else [])
+
+
+def _known(row: BenchmarkRow) -> dict[str, Estimate]:
+    return {of: share for of in LEAKAGES if isinstance(share := row.excess[of], Estimate)}
+
+
+def _over_seeds(several: Sequence[Estimate]) -> Estimate:
+    return replace(
+        several[0],
+        value=sum(each.value for each in several) / len(several),
+        low=min(each.low for each in several),
+        high=max(each.high for each in several),
+    )
+
+
+def _doubts_of_audit(benchmark: Path, row: BenchmarkRow) -> list[str]:
+    """Say what in the audit of a setting, or of the control, makes its figures doubtful."""
+    who = "the control" if row.defence == CONTROL else f"strength {row.strength:g}"
+    report = read_report(benchmark / row.audit, AuditReport, "oneway audit RUN --out NEW")
+    doubts = [f"{who}: the budget ended {', '.join(row.unconverged)}"] if row.unconverged else []
+    return doubts + [f"{who}: {guard.name} does not hold" for guard in report.guards if guard.passed is False]
+
+
+def _panel(benchmarks: Sequence[_Benchmark]) -> Panel:
+    asked = benchmarks[0].asked
+    return Panel(
+        attackers=list(asked["audit"]["attackers"]),
+        brief=asked["audit"]["brief"],
+        judges={str(judge["name"]): judge["fingerprint"] for judge in asked["judges"]},
+        pack=str(asked["pack"]),
+        seeds=sorted({each.seed for each in benchmarks}),
+        control=[each.control.utility for each in benchmarks],
+    )
