@@ -161,6 +161,13 @@ def test_what_is_said_of_a_flag_is_one_line_where_there_is_room(
     assert not broken
 
 
+@pytest.mark.parametrize("command", [*cli.COMMANDS, "prepare folder", "prepare celeba"])
+def test_help_says_of_no_flag_that_it_is_nothing_by_default(oneway_says: Run, command: str) -> None:
+    said = oneway_says(*command.split(), "--help")[1]
+    assert not re.search(r"default: (None|False)", said)
+    assert command != "prepare folder" or "(default: 0)" in said
+
+
 def listed(help: str) -> list[str]:
     """The subcommands in a help text, which is drawn in ASCII where the terminal has no more."""
     return re.findall(r"^[│ ] +[^\w\s] ?(\w+) ", help, flags=re.MULTILINE)

@@ -13,6 +13,7 @@ import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import FunctionType
 from typing import Literal
 
 import tyro
@@ -20,6 +21,7 @@ import tyro
 from oneway.cli.installation import doctor
 from oneway.cli.make import demo, prepare, protect, verifier
 from oneway.cli.measure import attack, audit, price
+from oneway.cli.options import without_nothing
 from oneway.cli.ship import card, export, serve, verify_bundle, watch
 from oneway.cli.sweep import benchmark, compare, experiment, leaderboard, recommend
 from oneway.console import allow_every_character, console, marked
@@ -117,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given[0] == "prepare" and given[1:] and not given[1].startswith("-") and given[1] not in layouts():
             raise unknown("layout", given[1], layouts())
         tyro.cli(
-            _unbroken(COMMANDS[given[0]]),
+            _readable(COMMANDS[given[0]]),
             prog=f"oneway {given[0]}",
             description=_description(given[0]),
             args=given[1:],
@@ -137,10 +139,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(128 + signal.SIGPIPE)
 
 
-def _unbroken(command: Callable[..., None]) -> Callable[..., None]:
-    """Join what a docstring says of each argument to one line, since tyro keeps the lines as they are broken there."""
-    command.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(command.__doc__ or ""))
-    return command
+def _readable(command: Callable[..., None]) -> Callable[..., None]:
+    """Let help say what a docstring does, each argument in one paragraph, and not that what need not be given is none.
+
+    tyro keeps lines as they are broken in the docstring, and adds the default of every argument.
+    """
+    assert isinstance(command, FunctionType)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    readable = FunctionType(command.__code__, command.__globals__, command.__name__, command.__defaults__)
+    readable.__kwdefaults__ = command.__kwdefaults__
+    readable.__doc__ = re.sub(r"\n {8,}", " ", inspect.cleandoc(command.__doc__ or ""))
+    readable.__annotations__ = without_nothing(command, defaults)
+    return readable
 
 
 def _way_on(given: Sequence[str]) -> str:

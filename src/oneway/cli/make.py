@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 from tyro.conf import Positional
 
-from oneway.cli.options import Data, Device, Settings, given, pairs, required, show
+from oneway.cli.options import Data, Device, Settings, given, pairs, required, show, without_nothing
 from oneway.console import console
 from oneway.data.readers.layouts import Packing, layouts
 from oneway.errors import InputError
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 def _layouts() -> Any:
     """Make the subcommands of `prepare`, those of other packages too, when they are asked for."""
-    return Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in layouts().items())]  # noqa: UP007
+    kinds = layouts()
+    for kind in kinds.values():
+        kind.__annotations__ = without_nothing(kind, {field.name: field.default for field in fields(kind)})
+    return Union[tuple(Annotated[kind, tyro.conf.subcommand(name)] for name, kind in kinds.items())]  # noqa: UP007
 
 
 def prepare(layout: Annotated[Packing, tyro.conf.arg(constructor_factory=_layouts)]) -> None:

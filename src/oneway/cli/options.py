@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -21,6 +21,19 @@ Paths = UseAppendAction[tuple[Path, ...]]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EXECUTOR = "executor."
 """Begins the settings of an executor, beside those of a command's configuration."""
+
+
+def without_nothing(taker: Any, defaults: Mapping[str, object]) -> dict[str, Any]:
+    """Give the annotations of what takes arguments, by which help says of none that it is nothing, or off, by default.
+
+    Args:
+        taker: a function, or a class of fields.
+        defaults: of its arguments, by name.
+
+    """
+    silent = [name for name, value in defaults.items() if value is None or value is False]
+    hints = get_type_hints(taker, include_extras=True)
+    return hints | {name: Annotated[hints[name], arg(help_behavior_hint="")] for name in silent}
 
 
 def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, str]:
