@@ -310,7 +310,7 @@ def make_run(once: Once, pack: oneway.Pack, tiny: Callable[..., oneway.ProtectCo
 @pytest.fixture(scope="session")
 def unprotected(make_run: Callable[..., oneway.Run]) -> oneway.Run:
     """An unprotected run, trained until it knows something of the task."""
-    return make_run("unprotected", {"game.pixel": 0.0, "steps": 220, "learning_rate": 1e-2})
+    return make_run("unprotected", {"game.pixel": 0.0, "steps": 300, "learning_rate": 1e-2})
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,9 @@ def test_they_are_attacked_as_stored_decisions_are(
     theirs = oneway.audit(features=tmp_path / "signs.npz", out=tmp_path / "dump", control=tmp_path / "run", **given)
     decisions = ours.decisions
     drawn, linked = theirs.attacks["inversion"].ways["linear"].scores, theirs.attacks["linkage"]
-    # This judge spreads faces from -1 to 1; the same ridge regression, on bits and on signs, ends a little apart.
-    for score, apart in {"picture_similarity": 0.01, "mse": 0.003, "ssim": 0.003}.items():
+    # This judge spreads faces from -1 to 1; ours are blurred by what breaks ties, so the same ridge regression ends a
+    # little apart, on another processor a little further.
+    for score, apart in {"picture_similarity": 0.01, "mse": 0.003, "ssim": 0.005}.items():
         assert decisions.scores[score].value == pytest.approx(drawn[score].value, abs=apart), score
     feature = theirs.attacks["feature"].scores["feature_similarity"].value
     assert decisions.scores["feature_similarity"].value == pytest.approx(feature, abs=0.01)

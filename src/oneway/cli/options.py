@@ -23,7 +23,7 @@ EXECUTOR = "executor."
 """Begins the settings of an executor, beside those of a command's configuration."""
 
 
-def without_nothing(taker: Any, defaults: Mapping[str, object]) -> dict[str, Any]:
+def without_nothing(taker: Any, defaults: Mapping[str, object]) -> dict[str, object]:
     """Give the annotations of what takes arguments, by which help says of none that it is nothing, or off, by default.
 
     Args:

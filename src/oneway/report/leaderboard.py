@@ -9,6 +9,7 @@ from itertools import pairwise
 from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
+from oneway.report.asked import Data, Named
 from oneway.report.limits import LEAKAGES
 from oneway.report.summary import safe, table
 from oneway.report.values import SCHEMA
@@ -23,8 +24,8 @@ class Panel:
     Attributes:
         attackers: that were trained, beside the solved ones.
         brief: whether only the attacks were made that leakage is made of.
-        judges: of faces, with their fingerprints.
-        pack: hash of the data.
+        judges: of faces.
+        pack: the data.
         seeds: of the benchmarks.
         control: utility of the unprotected encoder, of each benchmark.
 
@@ -32,9 +33,9 @@ class Panel:
 
     attackers: list[str]
     brief: bool
-    judges: dict[str, str | None]
-    pack: str
-    seeds: list[int]
+    judges: list[Named]
+    pack: Data
+    seeds: list[str]
     control: list[Estimate]
 
 
@@ -141,15 +142,13 @@ def leaderboard_page(board: Leaderboard, command: str) -> str:
     """
     heads, rows = _rows(board)
     panel = board.panel
-    judges = ", ".join(
-        f"{safe(name)} ({'no fingerprint' if mark is None else mark[:12]})" for name, mark in panel.judges.items()
-    )
+    judges = ", ".join(safe(str(judge)) for judge in panel.judges)
     attacked = f"linear, kernel, {', '.join(map(safe, panel.attackers))}" + (", brief" if panel.brief else "")
     controls = ", ".join(map(str, panel.control))
-    seeds = ", ".join(map(str, panel.seeds))
     about = [
-        f"Panel: layout {SCHEMA}; attackers {attacked}; judges {judges}; pack {panel.pack[:12]}.",
-        f"Seeds {seeds}; the control's utility {controls}.",
+        f"Panel: layout {SCHEMA}; attackers {attacked}; judges {judges}.",
+        f"Pack {safe(panel.pack.name)} ({panel.pack.hash[:12]}); seeds {', '.join(panel.seeds)}; "
+        f"the control's utility {controls}.",
         "Excess: 0 as the task's decisions alone, 1 as no protection, on test people, by the worst judge. Interpolated "
         "by a straight line between the two neighbouring strengths that keep more and less; of several seeds the mean, "
         "its interval from the lowest to the highest end of theirs.",

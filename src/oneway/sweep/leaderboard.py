@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from oneway.config import from_dict, record
 from oneway.errors import InputError
 from oneway.metrics.estimate import Estimate
+from oneway.report.asked import Data, Named
 from oneway.report.leaderboard import Entry, Leaderboard, Panel
 from oneway.report.limits import LEAKAGES
 from oneway.report.reports import AuditReport, read_report
@@ -27,15 +28,48 @@ _FREE = ("seed", "runtime")
 """Fields of configurations in which benchmarks of one table may differ."""
 
 
+@record
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    """How the settings of a benchmark were trained and attacked, as its provenance has it."""
+
+    cuts: list[str]
+    defences: list[str]
+    protect: dict[str, object]
+    audit: dict[str, object]
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What a benchmark was asked, as its provenance has it."""
+
+    defences: _Settings
+    judges: list[Named]
+    data: Data
+
+    @property
+    def alike(self) -> dict[str, object]:
+        """What must be the same for defences to be compared."""
+        protect, audit = (
+            {name: value for name, value in settings.items() if name not in _FREE}
+            for settings in (self.defences.protect, self.defences.audit)
+        )
+        return {"pack": self.data.hash, "judges": self.judges, "protect": protect, "audit": audit}
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Benchmark:
-    """A finished benchmark at one cut: a seed, its control, and the settings of each defence, weak ones first."""
+    """A finished benchmark at one cut: its control, and the settings of each defence, weak ones first."""
 
     path: Path
-    seed: int
+    asked: _Asked
     control: BenchmarkRow
     curves: dict[str, list[BenchmarkRow]]
-    asked: dict[str, Any]
+
+    @property
+    def seed(self) -> object:
+        return self.asked.defences.protect.get("seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,21 +137,15 @@ def _read(path: Path, cut: str) -> _Benchmark:
     for row in sorted(rows, key=lambda row: row.strength):
         if row.defence != CONTROL:
             curves.setdefault(row.defence, []).append(row)
-    provenance: Mapping[str, Any] = report.provenance
-    defences = provenance["defences"]
-    asked = {
-        "pack": provenance["data"]["hash"],
-        "judges": provenance["judges"],
-        "protect": {name: value for name, value in defences["protect"].items() if name not in _FREE},
-        "audit": {name: value for name, value in defences["audit"].items() if name not in _FREE},
-    }
-    return _Benchmark(path=path, seed=defences["protect"]["seed"], control=controls[0], curves=curves, asked=asked)
+    told = {name: report.provenance.get(name) for name in ("defences", "judges", "data")}
+    asked = from_dict(_Asked, told, f"{path}: ", "; make the benchmark anew")
+    return _Benchmark(path=path, asked=asked, control=controls[0], curves=curves)
 
 
 def _check_alike(benchmarks: Sequence[_Benchmark]) -> None:
     first, *others = benchmarks
     for other in others:
-        unlike = [name for name, value in first.asked.items() if other.asked[name] != value]
+        unlike = [name for name, value in first.asked.alike.items() if other.asked.alike[name] != value]
         if unlike:
             raise InputError(
                 f"{first.path} and {other.path} differ in {', '.join(unlike)}; defences are compared on one pack, with "
@@ -210,11 +238,12 @@ def _doubts_of_audit(benchmark: Path, row: BenchmarkRow) -> list[str]:
 
 def _panel(benchmarks: Sequence[_Benchmark]) -> Panel:
     asked = benchmarks[0].asked
+    attackers = asked.defences.audit.get("attackers")
     return Panel(
-        attackers=list(asked["audit"]["attackers"]),
-        brief=asked["audit"]["brief"],
-        judges={str(judge["name"]): judge["fingerprint"] for judge in asked["judges"]},
-        pack=str(asked["pack"]),
-        seeds=sorted({each.seed for each in benchmarks}),
+        attackers=[str(name) for name in attackers] if isinstance(attackers, list) else [],
+        brief=bool(asked.defences.audit.get("brief")),
+        judges=asked.judges,
+        pack=asked.data,
+        seeds=[str(seed) for seed in dict.fromkeys(each.seed for each in benchmarks)],
         control=[each.control.utility for each in benchmarks],
     )
