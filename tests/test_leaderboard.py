@@ -156,12 +156,10 @@ def test_what_makes_an_entry_doubtful_is_said(make: Make) -> None:
     assert set(entry.excess) == {"picture_similarity", "feature_similarity"}
     assert entry.doubts == [
         "1 of 3 seeds",
-        "linkage was not measured",
+        "excess of linkage was not measured",
         "strengths 1 and 2 keep 1.000 and 0.800",
-        "strength 1: the budget ended inversion residual",
-        "strength 1: monotonicity does not hold",
-        "strength 2: the budget ended inversion residual",
-        "strength 2: monotonicity does not hold",
+        "the budget ended inversion residual (strength 1, strength 2)",
+        "the guard 'monotonicity' does not hold (strength 1, strength 2)",
     ]
 
 

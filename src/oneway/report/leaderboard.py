@@ -10,11 +10,8 @@ from rich.table import Table
 
 from oneway.metrics.estimate import Estimate
 from oneway.report.asked import Data, Named
-from oneway.report.limits import LEAKAGES
 from oneway.report.summary import safe, table
 from oneway.report.values import SCHEMA
-
-HEADS = {"picture_similarity": "of faces", "feature_similarity": "of features", "linkage": "of linkage"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +69,7 @@ class Leaderboard:
         cut: layer after which features leave the device.
         utility: the share.
         panel: who attacked and judged.
+        leakages: those that were measured of any defence, and what each is of.
         entries: the least leaking first.
         short: what each defence keeps at most that keeps less at every strength tried.
 
@@ -80,6 +78,7 @@ class Leaderboard:
     cut: str
     utility: float
     panel: Panel
+    leakages: dict[str, str]
     entries: list[Entry]
     short: dict[str, str]
 
@@ -104,7 +103,7 @@ def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
         "strengths",
         "seeds",
         "worst excess ↓",
-        *HEADS.values(),
+        *(f"of {of}" for of in board.leakages.values()),
         "apart from the next",
         "doubtful since",
     ]
@@ -112,7 +111,7 @@ def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     for entry, apart in zip(board.entries, board.apart, strict=True):
         low, high = entry.strengths
         strengths = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        figures = [entry.worst, *(entry.excess.get(of) for of in LEAKAGES)]
+        figures = [entry.worst, *(entry.excess.get(name) for name in board.leakages)]
         told = [
             "–" if figure is None else f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" for figure in figures
         ]
@@ -145,10 +144,12 @@ def leaderboard_page(board: Leaderboard, command: str) -> str:
     judges = ", ".join(safe(str(judge)) for judge in panel.judges)
     attacked = f"linear, kernel, {', '.join(map(safe, panel.attackers))}" + (", brief" if panel.brief else "")
     controls = ", ".join(map(str, panel.control))
+    alone = len(panel.judges) == 1
     about = [
         f"Panel: layout {SCHEMA}; attackers {attacked}; judges {judges}.",
         f"Pack {safe(panel.pack.name)} ({panel.pack.hash[:12]}); seeds {', '.join(panel.seeds)}; "
         f"the control's utility {controls}.",
+        *(["One judge, with which attackers trained: what it sees of drawings is an upper bound."] if alone else []),
         "Excess: 0 as the task's decisions alone, 1 as no protection, on test people, by the worst judge. Interpolated "
         "by a straight line between the two neighbouring strengths that keep more and less; of several seeds the mean, "
         "its interval from the lowest to the highest end of theirs.",

@@ -13,7 +13,8 @@ from oneway.report.plots import ends_of
 from oneway.report.sweeps import BenchmarkReport
 from oneway.storage.atomic import whole
 
-SHOWN = {"picture_similarity": "leakage of faces", "linkage": "leakage of linkage"}
+SHOWN = ("picture_similarity", "linkage")
+"""The leakages that have a panel, where they were measured."""
 Scale = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 MARKS = "osD^v<>PX*hpd"
 
@@ -22,7 +23,7 @@ def draw_pareto(report: BenchmarkReport, path: Path) -> None:
     """Draw utility against leakage on test people, with 95 % intervals, as a PNG.
 
     Args:
-        report: of a benchmark; a leakage that was refused is left out.
+        report: of a benchmark; a leakage that was refused is left out, and so is its panel where it always was.
         path: the PNG.
 
     """
@@ -34,10 +35,11 @@ def draw_pareto(report: BenchmarkReport, path: Path) -> None:
     names = list(dict.fromkeys(row.defence for row in rows))
     twenty = colormaps["tab20"].colors  # type: ignore[attr-defined]
     colours = [*twenty[::2], *twenty[1::2]]  # strong ones first
-    figure = Figure(figsize=(5.5 * len(SHOWN), 4.5 * len(cuts)), layout="constrained")
-    panels = figure.subplots(len(cuts), len(SHOWN), squeeze=False)
+    measured = {name: of for name, of in report.leakages.items() if name in SHOWN} or {SHOWN[0]: "faces"}
+    figure = Figure(figsize=(5.5 * max(len(measured), 1.4), 4.5 * len(cuts)), layout="constrained")
+    panels = figure.subplots(len(cuts), len(measured), squeeze=False)
     for cut, line in zip(cuts, panels, strict=True):
-        for (leakage, title), panel in zip(SHOWN.items(), line, strict=True):
+        for (leakage, of), panel in zip(measured.items(), line, strict=True):
             for place, name in enumerate(names):
                 shown = [
                     (share, row.utility)
@@ -63,7 +65,9 @@ def draw_pareto(report: BenchmarkReport, path: Path) -> None:
                     above = panel.secondary_xaxis("top", functions=_above(decided.value))
                     above.set_xlabel("excess over the task's decisions", fontsize="small")
             panel.set(
-                title=cut, xlabel=f"{title} (0: knows nothing, 1: no protection)", ylabel=f"{report.title} of the task"
+                title=cut,
+                xlabel=f"leakage of {of} (0: knows nothing, 1: no protection)",
+                ylabel=f"{report.title} of the task",
             )
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     with whole(path) as partial:

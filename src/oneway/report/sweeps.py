@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 from oneway.report.values import SCHEMA, Floors, Level, OrRefused, Scores
+from oneway.report.words import OF_PEOPLE, OF_PICTURES
 
 Shares = dict[str, OrRefused[Estimate]]
 """Leakages by name, or why there is none."""
@@ -84,6 +85,7 @@ class BenchmarkReport:
         rows: the settings, the control of each cut first.
         decisions: by cut, the leakages of the task's decisions alone, as the control takes them.
         title: of the task's utility.
+        of_pictures: whether nothing is said of people, see `reports.Subject`.
         provenance: what made it.
 
     """
@@ -93,7 +95,20 @@ class BenchmarkReport:
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
     title: str = "mean MCC"
+    of_pictures: bool = False
     provenance: dict[str, object]
+
+    @property
+    def leakages(self) -> dict[str, str]:
+        """The leakages that were measured of any setting, and what each is of."""
+        words = OF_PICTURES if self.of_pictures else OF_PEOPLE
+        of = {"picture_similarity": words.faces, "feature_similarity": "features", "linkage": "linkage"}
+        decided = self.decisions.values()
+        return {
+            name: each
+            for name, each in of.items()
+            if any(isinstance(shares.get(name), Estimate) for shares in (*(row.leakage for row in self.rows), *decided))
+        }
 
 
 @record

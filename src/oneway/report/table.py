@@ -10,7 +10,6 @@ from rich.table import Table
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics
 from oneway.report.judging import JudgeReport
-from oneway.report.limits import LEAKAGES
 from oneway.report.profile_table import profile_table
 from oneway.report.reports import AuditReport
 from oneway.report.reproduction import columns
@@ -117,7 +116,7 @@ def benchmark_table(report: BenchmarkReport) -> Table:
         title="Utility and leakage on test people (value, 95 % interval; leakage: floor 0 %, control 100 %; "
         "excess: decisions 0 %)"
     )
-    shares = ("of faces ↓", "of features ↓", "of linkage ↓", "worst excess ↓", "bits at most ↓")
+    shares = (*(f"of {of} ↓" for of in report.leakages.values()), "worst excess ↓", "bits at most ↓")
     for name in ("cut", "defence", "strength", f"{report.title} ↑", *shares):
         table.add_column(name, justify="left" if name in ("cut", "defence") else "right")
 
@@ -125,7 +124,7 @@ def benchmark_table(report: BenchmarkReport) -> Table:
         known = [share for share in excess.values() if isinstance(share, Estimate)]
         worst = _percent(max(known, key=lambda share: share.value)) if known else "–"
         most = "–" if bits is None else f"{bits.value:.1f}"
-        table.add_row(cut, *told, *(_percent(leakage[name]) for name in LEAKAGES), worst, most)
+        table.add_row(cut, *told, *(_percent(leakage[name]) for name in report.leakages), worst, most)
 
     for cut, decided in report.decisions.items():
         for row in report.rows:

@@ -153,6 +153,7 @@ def compare_defences(
             rows=[_row(store, cell) for cell in plan],
             decisions={cell.cut: _decisions(store, cell) for cell in plan if cell.defence == CONTROL},
             title=store.trained(plan[0].setting).utility.title,
+            of_pictures=store.audited(plan[0].setting).victim.of_pictures,
             provenance=runs.provenance(**described),
         )
         _write_table(out / TABLE, report.rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -64,6 +64,7 @@ class _Benchmark:
 
     path: Path
     asked: _Asked
+    leakages: dict[str, str]
     control: BenchmarkRow
     curves: dict[str, list[BenchmarkRow]]
 
@@ -106,6 +107,7 @@ def rank(paths: Sequence[Path], cut: str, *, utility: float) -> Leaderboard:
     if not benchmarks:
         raise InputError("name at least one folder of a finished `oneway benchmark`")
     _check_alike(benchmarks)
+    leakages = {name: of for each in benchmarks for name, of in each.leakages.items()}
     entries: list[Entry] = []
     short: dict[str, str] = {}
     for name in dict.fromkeys(name for each in benchmarks for name in each.curves):
@@ -119,9 +121,11 @@ def rank(paths: Sequence[Path], cut: str, *, utility: float) -> Leaderboard:
         if lacking:
             short[name] = ", ".join(f"{share:.3f} (seed {seed})" for seed, share in lacking.items())
         else:
-            entries.append(_entry(name, held, utility))
+            entries.append(_entry(name, held, utility, leakages))
     entries.sort(key=lambda entry: (entry.worst is None, 0.0 if entry.worst is None else entry.worst.value))
-    return Leaderboard(cut=cut, utility=utility, panel=_panel(benchmarks), entries=entries, short=short)
+    return Leaderboard(
+        cut=cut, utility=utility, panel=_panel(benchmarks), leakages=leakages, entries=entries, short=short
+    )
 
 
 def _read(path: Path, cut: str) -> _Benchmark:
@@ -139,7 +143,7 @@ def _read(path: Path, cut: str) -> _Benchmark:
             curves.setdefault(row.defence, []).append(row)
     told = {name: report.provenance.get(name) for name in ("defences", "judges", "data")}
     asked = from_dict(_Asked, told, f"{path}: ", "; make the benchmark anew")
-    return _Benchmark(path=path, asked=asked, control=controls[0], curves=curves)
+    return _Benchmark(path=path, asked=asked, leakages=report.leakages, control=controls[0], curves=curves)
 
 
 def _check_alike(benchmarks: Sequence[_Benchmark]) -> None:
@@ -157,19 +161,23 @@ def _share(row: BenchmarkRow) -> float:
     return row.utility.value / row.control_utility.value
 
 
-def _entry(name: str, benchmarks: Sequence[_Benchmark], utility: float) -> Entry:
+def _entry(name: str, benchmarks: Sequence[_Benchmark], utility: float, leakages: Mapping[str, str]) -> Entry:
     matched = [_match(each.curves[name], utility) for each in benchmarks]
     excess = {
         of: _over_seeds([each.excess[of] for each in matched])
-        for of in LEAKAGES
+        for of in leakages
         if all(of in each.excess for each in matched)
     }
     doubts = [] if len(benchmarks) >= SEEDS else [f"{len(benchmarks)} of {SEEDS} seeds"]
-    doubts += [f"{of.replace('_', ' ')} was not measured" for of in LEAKAGES if of not in excess]
+    doubts += [f"excess of {told} was not measured" for of, told in leakages.items() if of not in excess]
     doubts += [doubt for each in matched for doubt in each.doubts]
+    blamed: dict[str, list[str]] = {}
     for each, benchmark in zip(matched, benchmarks, strict=True):
         for row in (*each.rows, benchmark.control):
-            doubts += _doubts_of_audit(benchmark.path, row)
+            who = "the control" if row.defence == CONTROL else f"strength {row.strength:g}"
+            for doubt in _doubts_of_audit(benchmark.path, row):
+                blamed.setdefault(doubt, []).append(who)
+    doubts += [f"{doubt} ({', '.join(dict.fromkeys(who))})" for doubt, who in blamed.items()]
     strengths = [row.strength for each in matched for row in each.rows]
     return Entry(
         defence=name,
@@ -230,10 +238,9 @@ def _over_seeds(several: Sequence[Estimate]) -> Estimate:
 
 def _doubts_of_audit(benchmark: Path, row: BenchmarkRow) -> list[str]:
     """Say what in the audit of a setting, or of the control, makes its figures doubtful."""
-    who = "the control" if row.defence == CONTROL else f"strength {row.strength:g}"
     report = read_report(benchmark / row.audit, AuditReport, "oneway audit RUN --out NEW")
-    doubts = [f"{who}: the budget ended {', '.join(row.unconverged)}"] if row.unconverged else []
-    return doubts + [f"{who}: {guard.name} does not hold" for guard in report.guards if guard.passed is False]
+    late = [f"the budget ended {name}" for name in row.unconverged]
+    return late + [f"the guard '{guard.name}' does not hold" for guard in report.guards if guard.passed is False]
 
 
 def _panel(benchmarks: Sequence[_Benchmark]) -> Panel:
