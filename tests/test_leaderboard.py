@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import oneway
@@ -22,6 +23,7 @@ from oneway.report.values import Refused
 from oneway.storage import runs
 from oneway.sweep import store
 from oneway.sweep.benchmark import DefencesConfig, compare_defences
+from oneway.sweep.executor import Executor
 from oneway.sweep.leaderboard import rank
 
 pytestmark = pytest.mark.whole
@@ -35,8 +37,8 @@ HALF = 0.01
 """Half of an interval's width."""
 
 
-def estimate(value: float) -> Estimate:
-    return Estimate(value=value, low=value - HALF, high=value + HALF, n=30, unit="share")
+def estimate(value: float, half: float = HALF) -> Estimate:
+    return Estimate(value=value, low=value - half, high=value + half, n=30, unit="share")
 
 
 @pytest.fixture
@@ -50,6 +52,7 @@ def make(compared: BenchmarkReport, compared_at: Path, tmp_path: Path) -> Make:
         seed: int = 0,
         change: Callable[[BenchmarkRow], BenchmarkRow] = lambda row: row,
         guards: Sequence[dict[str, Any]] = (),
+        half: float = 0.0,
         **asked: Any,
     ) -> Path:
         control, like = compared.rows[0], compared.rows[1]
@@ -59,15 +62,17 @@ def make(compared: BenchmarkReport, compared_at: Path, tmp_path: Path) -> Make:
             audit["guards"] = [*guards] if row is like else []
             (folder / row.audit).mkdir(parents=True)
             runs.write_json(folder / row.audit / runs.RESULTS, audit)
-        rows = [replace(control, utility=estimate(CONTROL), control_utility=estimate(CONTROL), unconverged=[])]
+        rows = [
+            replace(control, utility=estimate(CONTROL, half), control_utility=estimate(CONTROL, half), unconverged=[])
+        ]
         rows += [
             change(
                 replace(
                     like,
                     defence=defence,
                     strength=strength,
-                    utility=estimate(CONTROL * share),
-                    control_utility=estimate(CONTROL),
+                    utility=estimate(CONTROL * share, half),
+                    control_utility=estimate(CONTROL, half),
                     excess=dict.fromkeys(LEAKAGES, estimate(excess)),
                     unconverged=[],
                 )
@@ -104,13 +109,45 @@ def test_an_excess_is_that_of_the_straight_line_between_neighbouring_strengths(m
     assert worst(rank([make("two", {"noise": LINE})], "layer2", utility=0.94)).value == pytest.approx(0.3)
 
 
+def test_its_interval_reaches_over_the_curve_where_that_of_the_utility_ends(make: Make) -> None:
+    (entry,) = rank([make("one", {"noise": LINE}, half=0.005)], "layer2", utility=0.95).entries
+    half = np.hypot(0.005, 0.98 * 0.005) / CONTROL  # of the share of the strengths on either side the wider one
+    shares, excesses = zip(*[(share, excess) for _, share, excess in reversed(LINE)], strict=True)
+    low, high = np.interp([0.95 - half, 0.95 + half], shares, excesses)
+    for figure in entry.excess.values():
+        assert figure.value == pytest.approx(0.35)
+        assert (figure.low, figure.high) == pytest.approx((low - HALF, high + HALF))
+
+
+def test_nobody_comes_first_by_what_was_not_measured(make: Make) -> None:
+    def silent(row: BenchmarkRow) -> BenchmarkRow:
+        if row.defence != "noise" or row.strength != 2:
+            return row
+        return replace(row, excess=row.excess | {"linkage": Refused(refused="nobody appears twice")})
+
+    low = [(1.0, 0.98, 0.02), (2.0, 0.94, 0.01)]
+    board = rank([make("one", {"noise": low, "recipe": LOWER}, change=silent)], "layer2", utility=0.95)
+    assert [entry.defence for entry in board.entries] == ["recipe", "noise"]
+    assert "excess of linkage was not measured everywhere" in board.entries[1].doubts
+    again = [*low, (3.0, 0.97, 0.9), (4.0, 0.90, 0.9)]  # crosses once more, where all was measured
+    board = rank([make("two", {"noise": again, "recipe": LOWER}, change=silent)], "layer2", utility=0.95)
+    assert [entry.defence for entry in board.entries] == ["recipe", "noise"]
+    assert "linkage" not in board.entries[1].excess
+
+
+def test_of_two_strengths_that_keep_the_same_the_more_leaking_one_counts(make: Make) -> None:
+    for name, first, second in (("one", 0.9, 0.5), ("two", 0.5, 0.9)):
+        board = rank([make(name, {"noise": [(1.0, 0.95, first), (2.0, 0.95, second)]})], "layer2", utility=0.95)
+        assert worst(board).value == pytest.approx(0.9)
+
+
 def test_the_least_leaking_defence_comes_first_and_whether_it_lies_apart_is_said(make: Make) -> None:
     board = rank([make("one", {"noise": LINE, "recipe": LOWER})], "layer2", utility=0.95)
     assert [entry.defence for entry in board.entries] == ["recipe", "noise"]
-    assert board.apart == [True, False]
+    assert board.apart == [True]
     close = [(1.0, 0.95, 0.2 + 2 * HALF - 1e-3)]
     board = rank([make("two", {"noise": [(1.0, 0.95, 0.2)], "recipe": close})], "layer2", utility=0.95)
-    assert board.apart == [False, False]
+    assert board.apart == [False]
 
 
 def test_over_seeds_it_is_the_mean_and_the_interval_reaches_over_all(make: Make) -> None:
@@ -133,6 +170,8 @@ def test_a_defence_that_keeps_too_little_with_any_seed_has_no_figure(make: Make)
 
 def test_a_defence_that_keeps_more_than_was_asked_is_shown_as_it_is_and_doubted(make: Make) -> None:
     assert rank([make("near", {"noise": LINE})], "layer2", utility=0.895).entries[0].doubts == ["1 of 3 seeds"]
+    (cut,) = rank([make("cut", {"noise": LINE}, half=0.03)], "layer2", utility=0.95).entries
+    assert "its interval is cut off where the strengths tried end" in cut.doubts
     board = rank([make("one", {"noise": LINE})], "layer2", utility=0.8)
     assert worst(board).value == pytest.approx(0.1)
     assert "strength 4, the least useful one tried, keeps 0.900" in board.entries[0].doubts
@@ -156,7 +195,7 @@ def test_what_makes_an_entry_doubtful_is_said(make: Make) -> None:
     assert set(entry.excess) == {"picture_similarity", "feature_similarity"}
     assert entry.doubts == [
         "1 of 3 seeds",
-        "excess of linkage was not measured",
+        "excess of linkage was not measured everywhere",
         "strengths 1 and 2 keep 1.000 and 0.800",
         "the budget ended inversion residual (strength 1, strength 2)",
         "the guard 'monotonicity' does not hold (strength 1, strength 2)",
@@ -183,6 +222,13 @@ def test_benchmarks_that_no_table_can_hold_are_refused(make: Make) -> None:
         rank([one, make("two", {"noise": LINE})], "layer2", utility=0.95)
     with pytest.raises(oneway.InputError, match=r"one and .*three differ in audit"):
         rank([one, make("three", {"recipe": LINE}, draws=4)], "layer2", utility=0.95)
+    shutil.rmtree(one / "audits")
+    with pytest.raises(oneway.InputError, match="oneway benchmark defences DATA --out NEW, with all its audits"):
+        rank([one], "layer2", utility=0.95)
+    written = runs.read_json(one / runs.RESULTS)
+    runs.write_json(one / runs.RESULTS, written | {"provenance": {}})
+    with pytest.raises(oneway.InputError, match="defences must be an object, not None; make the benchmark anew"):
+        rank([one], "layer2", utility=0.95)
     with pytest.raises(oneway.InputError, match="at least one folder"):
         rank([], "layer2", utility=0.95)
     with pytest.raises(oneway.InputError, match="nowhere"):
@@ -208,7 +254,7 @@ def test_the_command_prints_the_table_and_writes_the_page_that_says_how_it_was_m
 def test_a_control_that_learned_nothing_is_no_measure(make: Make) -> None:
     path = make("one", {"noise": LINE})
     written = runs.read_json(path / runs.RESULTS)
-    written["rows"][0]["utility"]["value"] = 0.0
+    written["rows"][1]["control_utility"]["value"] = 0.0
     runs.write_json(path / runs.RESULTS, written)
     with pytest.raises(oneway.InputError, match="no better than a constant"):
         rank([path], "layer2", utility=0.95)
@@ -232,6 +278,9 @@ def test_another_panel_attacks_the_encoders_of_a_benchmark_without_training_them
     assert [row.run for row in report.rows] == [row.run for row in compared.rows]
     assert {row.audit for row in report.rows}.isdisjoint({row.audit for row in compared.rows})
     shutil.rmtree(tmp_path / "other")
+    gathered = Executor(kind="ray", gather="file:///nowhere")
+    with pytest.raises(oneway.InputError, match=r"where no node of executor.gather finds them"):
+        compare_defences(people, tmp_path / "other", other, encoders=compared_at, executor=gathered, **given)
     with pytest.raises(oneway.InputError, match="holds no finished run of these settings"):
         compare_defences(people, tmp_path / "other", other, encoders=tmp_path, **given)
     assert not (tmp_path / "other").exists()

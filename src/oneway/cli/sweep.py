@@ -70,6 +70,8 @@ def benchmark(
         show(maker, EXECUTOR)
         return
     data, out, said = required(data, "DATA"), required(out, "--out"), console()
+    if dry_run and encoders is not None:
+        raise InputError("--dry-run says how long training takes, which --encoders leaves out; give one of them")
     if dry_run:
         for cell in cells(config, data):
             said.print(f"{cell.cut}  {cell.defence}  {cell.strength:g}")
@@ -161,7 +163,7 @@ def leaderboard(
     board, said = rank(benchmarks, cut, utility=utility), console()
     said.print(leaderboard_table(board))
     if out is not None:
-        given = [*map(str, benchmarks), "--cut", cut, "--utility", f"{utility:g}", "--out", out.name]
+        given = [*map(str, benchmarks), "--cut", cut, "--utility", str(utility), "--out", out.name]
         write_summary(out, leaderboard_page(board, shlex.join(["oneway", "leaderboard", *given])))
         said.print(f"page: {out}", soft_wrap=True)
 

@@ -20,7 +20,7 @@ class Panel:
 
     Attributes:
         attackers: that were trained, beside the solved ones.
-        brief: whether only the attacks were made that leakage is made of.
+        asked: further settings of the audits that decide figures.
         judges: of faces.
         pack: the data.
         seeds: of the benchmarks.
@@ -29,7 +29,7 @@ class Panel:
     """
 
     attackers: list[str]
-    brief: bool
+    asked: dict[str, str]
     judges: list[Named]
     pack: Data
     seeds: list[str]
@@ -89,11 +89,9 @@ class Leaderboard:
 
     @property
     def apart(self) -> list[bool]:
-        """Say of each entry whether its worst excess lies apart from the next one's, interval from interval."""
+        """Say of each entry but the last whether its worst excess lies apart from the next one's, by intervals."""
         worst = [entry.worst for entry in self.entries]
-        return [
-            one is not None and other is not None and one.high < other.low for one, other in pairwise([*worst, None])
-        ]
+        return [one is not None and other is not None and one.high < other.low for one, other in pairwise(worst)]
 
 
 def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
@@ -108,7 +106,8 @@ def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
         "doubtful since",
     ]
     rows = []
-    for entry, apart in zip(board.entries, board.apart, strict=True):
+    apart = ["yes" if each else "no" for each in board.apart]
+    for entry, lies in zip(board.entries, [*apart, "–"], strict=True):
         low, high = entry.strengths
         strengths = f"{low:g}" if low == high else f"{low:g} to {high:g}"
         figures = [entry.worst, *(entry.excess.get(name) for name in board.leakages)]
@@ -116,7 +115,7 @@ def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
             "–" if figure is None else f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" for figure in figures
         ]
         doubts = "; ".join(entry.doubts)
-        rows.append([entry.defence, strengths, str(entry.seeds), *told, "yes" if apart else "no", doubts])
+        rows.append([entry.defence, strengths, str(entry.seeds), *told, lies, doubts])
     return heads, rows
 
 
@@ -142,17 +141,19 @@ def leaderboard_page(board: Leaderboard, command: str) -> str:
     heads, rows = _rows(board)
     panel = board.panel
     judges = ", ".join(safe(str(judge)) for judge in panel.judges)
-    attacked = f"linear, kernel, {', '.join(map(safe, panel.attackers))}" + (", brief" if panel.brief else "")
+    attacked = ", ".join(map(safe, ["linear", "kernel", *panel.attackers]))
+    settings = ", ".join(f"{safe(name)} {safe(value)}" for name, value in panel.asked.items())
     controls = ", ".join(map(str, panel.control))
     alone = len(panel.judges) == 1
     about = [
-        f"Panel: layout {SCHEMA}; attackers {attacked}; judges {judges}.",
+        f"Panel: layout {SCHEMA}; attackers {attacked}; judges {judges}; {settings}.",
         f"Pack {safe(panel.pack.name)} ({panel.pack.hash[:12]}); seeds {', '.join(panel.seeds)}; "
         f"the control's utility {controls}.",
         *(["One judge, with which attackers trained: what it sees of drawings is an upper bound."] if alone else []),
-        "Excess: 0 as the task's decisions alone, 1 as no protection, on test people, by the worst judge. Interpolated "
-        "by a straight line between the two neighbouring strengths that keep more and less; of several seeds the mean, "
-        "its interval from the lowest to the highest end of theirs.",
+        "Excess: 0 as the task's decisions alone, 1 as no protection, on the test part, by the worst judge. "
+        "Interpolated by a straight line between the two neighbouring strengths that keep more and less; the interval "
+        "reaches over the curve at the ends of the interval of the utility kept. Of several seeds it is the mean, its "
+        "interval from the lowest to the highest end of theirs.",
     ]
     told = [[safe(cell) for cell in row] for row in rows]
     return (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from oneway.auditing.config import AuditConfig
 from oneway.config import Names, checked, override, to_dict
+from oneway.console import console
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.identification import open_verifiers
@@ -145,9 +146,15 @@ def compare_defences(
         "judges": [to_dict(identified(each)) for each in open_verifiers(pack, verifiers, progress=progress)],
         "data": pack.about,
     }
+    if encoders is not None and executor.gather is not None:
+        raise InputError(
+            "encoders lie on this machine, where no node of executor.gather finds them; leave one of them out"
+        )
     with claim(out, described, resume=resume):
         if encoders is not None:
-            store.take(encoders, [cell.setting for cell in plan])
+            lacking = store.take(encoders, [cell.setting for cell in plan])
+            if lacking and progress:
+                console().print(f"{encoders} lacks {lacking} of the encoders, which are trained", soft_wrap=True)
         store.make([cell.setting for cell in plan], executor=executor, progress=progress)
         report = BenchmarkReport(
             rows=[_row(store, cell) for cell in plan],

@@ -55,7 +55,8 @@ class _Asked:
             {name: value for name, value in settings.items() if name not in _FREE}
             for settings in (self.defences.protect, self.defences.audit)
         )
-        return {"pack": self.data.hash, "judges": self.judges, "protect": protect, "audit": audit}
+        judges = [judge.fingerprint or judge.name for judge in self.judges]
+        return {"pack": self.data.hash, "judges": judges, "protect": protect, "audit": audit}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,8 @@ class _Benchmark:
     curves: dict[str, list[BenchmarkRow]]
 
     @property
-    def seed(self) -> object:
-        return self.asked.defences.protect.get("seed")
+    def seed(self) -> str:
+        return str(self.asked.defences.protect.get("seed"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +82,17 @@ class _Matched:
     rows: list[BenchmarkRow]
     doubts: list[str]
 
-    @property
-    def worst(self) -> float:
-        return max((each.value for each in self.excess.values()), default=math.inf)
+    def worst(self, leakages: Mapping[str, str]) -> float:
+        """Give the largest of the excesses; what is not known of any counts as everything."""
+        return max(self.excess[of].value if of in self.excess else math.inf for of in leakages)
 
 
 def rank(paths: Sequence[Path], cut: str, *, utility: float) -> Leaderboard:
     """Give what every defence of some benchmarks gives away where it keeps a share of the control's utility.
 
     Of each seed a defence's excess is interpolated, by a straight line, between the two neighbouring strengths that
-    keep more and less. Over seeds it is the mean, its interval from the lowest to the highest end of theirs.
+    keep more and less. Its interval reaches over what the curve is at the ends of the interval of the utility kept too.
+    Over seeds it is the mean, its interval from the lowest to the highest end of theirs.
 
     Args:
         paths: folders of finished benchmarks of one pack by one panel, of other seeds or other defences.
@@ -122,7 +124,8 @@ def rank(paths: Sequence[Path], cut: str, *, utility: float) -> Leaderboard:
             short[name] = ", ".join(f"{share:.3f} (seed {seed})" for seed, share in lacking.items())
         else:
             entries.append(_entry(name, held, utility, leakages))
-    entries.sort(key=lambda entry: (entry.worst is None, 0.0 if entry.worst is None else entry.worst.value))
+    # Nobody comes first by what was not measured.
+    entries.sort(key=lambda entry: (len(leakages) - len(entry.excess), entry.worst.value if entry.worst else 0.0))
     return Leaderboard(
         cut=cut, utility=utility, panel=_panel(benchmarks), leakages=leakages, entries=entries, short=short
     )
@@ -135,14 +138,14 @@ def _read(path: Path, cut: str) -> _Benchmark:
     if not controls:
         known = ", ".join(sorted({row.cut for row in report.rows}))
         raise InputError(f"the benchmark {path} has no cut {cut!r}; it has {known}")
-    if controls[0].utility.value <= 0:
+    if any(row.control_utility.value <= 0 for row in rows):
         raise InputError(f"the control of {path} has {report.title} {controls[0].utility}, no better than a constant")
     curves: dict[str, list[BenchmarkRow]] = {}
     for row in sorted(rows, key=lambda row: row.strength):
         if row.defence != CONTROL:
             curves.setdefault(row.defence, []).append(row)
     told = {name: report.provenance.get(name) for name in ("defences", "judges", "data")}
-    asked = from_dict(_Asked, told, f"{path}: ", "; make the benchmark anew")
+    asked = from_dict(_Asked, told, f"{path}: ", "make the benchmark anew")
     return _Benchmark(path=path, asked=asked, leakages=report.leakages, control=controls[0], curves=curves)
 
 
@@ -162,20 +165,20 @@ def _share(row: BenchmarkRow) -> float:
 
 
 def _entry(name: str, benchmarks: Sequence[_Benchmark], utility: float, leakages: Mapping[str, str]) -> Entry:
-    matched = [_match(each.curves[name], utility) for each in benchmarks]
+    matched = [_match(each.curves[name], utility, leakages) for each in benchmarks]
     excess = {
         of: _over_seeds([each.excess[of] for each in matched])
         for of in leakages
         if all(of in each.excess for each in matched)
     }
     doubts = [] if len(benchmarks) >= SEEDS else [f"{len(benchmarks)} of {SEEDS} seeds"]
-    doubts += [f"excess of {told} was not measured" for of, told in leakages.items() if of not in excess]
+    doubts += [f"excess of {told} was not measured everywhere" for of, told in leakages.items() if of not in excess]
     doubts += [doubt for each in matched for doubt in each.doubts]
     blamed: dict[str, list[str]] = {}
     for each, benchmark in zip(matched, benchmarks, strict=True):
         for row in (*each.rows, benchmark.control):
             who = "the control" if row.defence == CONTROL else f"strength {row.strength:g}"
-            for doubt in _doubts_of_audit(benchmark.path, row):
+            for doubt in _doubts_of_audit(benchmark, row):
                 blamed.setdefault(doubt, []).append(who)
     doubts += [f"{doubt} ({', '.join(dict.fromkeys(who))})" for doubt, who in blamed.items()]
     strengths = [row.strength for each in matched for row in each.rows]
@@ -188,43 +191,64 @@ def _entry(name: str, benchmarks: Sequence[_Benchmark], utility: float, leakages
     )
 
 
-def _match(rows: Sequence[BenchmarkRow], utility: float) -> _Matched:
+def _match(rows: Sequence[BenchmarkRow], utility: float, leakages: Mapping[str, str]) -> _Matched:
+    """Read a curve at a share of utility, with what it is where the share's own interval ends."""
+    matched = _at(rows, utility, leakages)
+    half = max(map(_half_share, matched.rows))
+    least, most = min(map(_share, rows)), max(map(_share, rows))
+    ends = [_at(rows, min(max(utility + side * half, least), most), leakages).excess for side in (-1, 1)]
+    excess = {
+        of: replace(
+            each,
+            low=min(each.low, *(end[of].low for end in ends if of in end)),
+            high=max(each.high, *(end[of].high for end in ends if of in end)),
+        )
+        for of, each in matched.excess.items()
+    }
+    uneven = any(_share(strong) > _share(weak) for weak, strong in pairwise(rows))
+    told = ["utility does not fall with every strength"] if uneven else []
+    if utility - half < least or utility + half > most:
+        told.append("its interval is cut off where the strengths tried end")
+    return replace(matched, excess=excess, doubts=[*matched.doubts, *told])
+
+
+def _at(rows: Sequence[BenchmarkRow], utility: float, leakages: Mapping[str, str]) -> _Matched:
     """Interpolate a curve where it crosses a share of utility; of several such places the most leaking one counts."""
     found = [
         _between(weak, strong, utility)
         for weak, strong in pairwise(rows)
         if min(_share(weak), _share(strong)) <= utility <= max(_share(weak), _share(strong))
     ]
-    if not found:  # all keep more
-        least = min(rows, key=_share)
-        told = f"strength {least.strength:g}, the least useful one tried, keeps {_share(least):.3f}"
-        return _Matched(excess=_known(least), rows=[least], doubts=[told] if _share(least) > utility + CLOSE else [])
-    worst = max(found, key=lambda each: each.worst)
-    if any(_share(strong) > _share(weak) for weak, strong in pairwise(rows)):
-        return replace(worst, doubts=[*worst.doubts, "utility does not fall with every strength"])
-    return worst
+    if found:
+        return max(found, key=lambda each: each.worst(leakages))
+    least = min(rows, key=_share)  # all keep more, or there is but one
+    told = f"strength {least.strength:g}, the least useful one tried, keeps {_share(least):.3f}"
+    return _Matched(excess=_known(least), rows=[least], doubts=[told] if _share(least) > utility + CLOSE else [])
 
 
 def _between(weak: BenchmarkRow, strong: BenchmarkRow, utility: float) -> _Matched:
     apart = _share(weak) - _share(strong)
-    along = (_share(weak) - utility) / apart if apart else 1.0
     ours, theirs = _known(weak), _known(strong)
-    excess = {
-        of: replace(
-            ours[of],
-            value=(1 - along) * ours[of].value + along * theirs[of].value,
-            low=(1 - along) * ours[of].low + along * theirs[of].low,
-            high=(1 - along) * ours[of].high + along * theirs[of].high,
+    excess: dict[str, Estimate] = {}
+    for of in ours.keys() & theirs.keys():
+        one, other = ours[of], theirs[of]
+        along = (_share(weak) - utility) / apart if apart else float(other.value > one.value)
+        value, low, high = (
+            (1 - along) * getattr(one, end) + along * getattr(other, end) for end in ("value", "low", "high")
         )
-        for of in ours
-        if of in theirs
-    }
+        excess[of] = replace(one, value=value, low=low, high=high)
     wide = f"strengths {weak.strength:g} and {strong.strength:g} keep {_share(weak):.3f} and {_share(strong):.3f}"
     return _Matched(excess=excess, rows=[weak, strong], doubts=[wide] if abs(apart) > GAP else [])
 
 
+def _half_share(row: BenchmarkRow) -> float:
+    """Give half the width of the interval of a share, its two utilities taken as if they were of other people."""
+    ours, control = ((each.high - each.low) / 2 for each in (row.utility, row.control_utility))
+    return math.hypot(ours, _share(row) * control) / row.control_utility.value
+
+
 def _known(row: BenchmarkRow) -> dict[str, Estimate]:
-    return {of: share for of in LEAKAGES if isinstance(share := row.excess[of], Estimate)}
+    return {of: share for of in LEAKAGES if isinstance(share := row.excess.get(of), Estimate)}
 
 
 def _over_seeds(several: Sequence[Estimate]) -> Estimate:
@@ -236,9 +260,10 @@ def _over_seeds(several: Sequence[Estimate]) -> Estimate:
     )
 
 
-def _doubts_of_audit(benchmark: Path, row: BenchmarkRow) -> list[str]:
+def _doubts_of_audit(benchmark: _Benchmark, row: BenchmarkRow) -> list[str]:
     """Say what in the audit of a setting, or of the control, makes its figures doubtful."""
-    report = read_report(benchmark / row.audit, AuditReport, "oneway audit RUN --out NEW")
+    made = "oneway benchmark defences DATA --out NEW, with all its audits"
+    report = read_report(benchmark.path / row.audit, AuditReport, made)
     late = [f"the budget ended {name}" for name in row.unconverged]
     return late + [f"the guard '{guard.name}' does not hold" for guard in report.guards if guard.passed is False]
 
@@ -248,9 +273,12 @@ def _panel(benchmarks: Sequence[_Benchmark]) -> Panel:
     attackers = asked.defences.audit.get("attackers")
     return Panel(
         attackers=[str(name) for name in attackers] if isinstance(attackers, list) else [],
-        brief=bool(asked.defences.audit.get("brief")),
+        asked={
+            name: str(asked.defences.audit.get(name))
+            for name in ("brief", "surrogates", "draws", "decided_by", "seeds")
+        },
         judges=asked.judges,
         pack=asked.data,
-        seeds=[str(seed) for seed in dict.fromkeys(each.seed for each in benchmarks)],
+        seeds=list(dict.fromkeys(each.seed for each in benchmarks)),
         control=[each.control.utility for each in benchmarks],
     )

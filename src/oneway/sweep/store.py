@@ -107,11 +107,14 @@ class Store:
         """Say whether a setting is finished."""
         return _finished(self._folders(setting, audits=True))
 
-    def take(self, other: Path, settings: Sequence[Setting]) -> None:
+    def take(self, other: Path, settings: Sequence[Setting]) -> int:
         """Copy the finished runs of some settings from another store, so that they are audited without being trained.
 
+        Returns:
+            how many runs of these settings it has not.
+
         Raises:
-            InputError: if that has none of them.
+            InputError: if that has none of them, or one cannot be copied.
 
         """
         names = {each.run for each in (*_controls(settings, audits=True), *settings)}
@@ -123,9 +126,14 @@ class Store:
         for name in found:
             kept, into = other / "runs" / name, self.path / "runs" / name
             if not (into / runs.RESULTS).exists():
-                shutil.copytree(kept, into, ignore=shutil.ignore_patterns(runs.RESULTS), dirs_exist_ok=True)
+                try:
+                    shutil.copytree(kept, into, ignore=shutil.ignore_patterns(runs.RESULTS), dirs_exist_ok=True)
+                    finished = (kept / runs.RESULTS).read_bytes()
+                except OSError as error:  # of which shutil.Error is one
+                    raise InputError(f"cannot copy {kept} to {into}: {error}") from error
                 with whole(into / runs.RESULTS) as partial:  # last: it says that a run is finished
-                    shutil.copyfile(kept / runs.RESULTS, partial)
+                    partial.write_bytes(finished)
+        return len(names) - len(found)
 
     def check(self, settings: Sequence[Setting], *, audits: bool = True) -> None:
         """Refuse settings that cannot be made, before any is begun; nothing is left of it.
