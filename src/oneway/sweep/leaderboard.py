@@ -207,7 +207,7 @@ def _match(rows: Sequence[BenchmarkRow], utility: float, leakages: Mapping[str, 
     }
     uneven = any(_share(strong) > _share(weak) for weak, strong in pairwise(rows))
     told = ["utility does not fall with every strength"] if uneven else []
-    if utility - half < least or utility + half > most:
+    if utility + half > most or utility - half < min(least, utility):
         told.append("its interval is cut off where the strengths tried end")
     return replace(matched, excess=excess, doubts=[*matched.doubts, *told])
 
