@@ -16,7 +16,7 @@ import oneway
 from oneway import cli
 from oneway.config import to_dict
 from oneway.metrics.estimate import Estimate
-from oneway.report.leaderboard import Leaderboard, leaderboard_page
+from oneway.report.leaderboard import Leaderboard, leaderboard_page, leaderboard_table
 from oneway.report.limits import LEAKAGES
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow
 from oneway.report.values import Refused
@@ -166,6 +166,25 @@ def test_a_defence_that_keeps_too_little_with_any_seed_has_no_figure(make: Make)
     assert [entry.defence for entry in board.entries] == ["recipe"]
     assert board.short == {"noise": "0.900 (seed 1)"}
     assert "noise does not keep so much at any strength tried: 0.900 (seed 1)" in leaderboard_page(board, "again")
+
+
+def test_where_no_defence_keeps_so_much_that_is_said(make: Make) -> None:
+    board = rank([make("one", {"noise": LINE})], "layer2", utility=1.0)
+    assert board.entries == []
+    assert "No defence keeps so much." in leaderboard_page(board, "again")
+    assert leaderboard_table(board).row_count == 0
+
+
+def test_benchmarks_without_any_leakage_are_refused(make: Make) -> None:
+    path = make("one", {"noise": LINE})
+    written = runs.read_json(path / runs.RESULTS)
+    nothing = {name: {"refused": "there is no verifier"} for name in LEAKAGES}
+    for row in written["rows"]:
+        row["leakage"] = row["excess"] = nothing
+    written["decisions"] = dict.fromkeys(written["decisions"], nothing)
+    runs.write_json(path / runs.RESULTS, written)
+    with pytest.raises(oneway.InputError, match="none of these benchmarks measured a leakage"):
+        rank([path], "layer2", utility=0.95)
 
 
 def test_a_defence_that_keeps_more_than_was_asked_is_shown_as_it_is_and_doubted(make: Make) -> None:

@@ -107,7 +107,8 @@ def _rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
     ]
     rows = []
     apart = ["yes" if each else "no" for each in board.apart]
-    for entry, lies in zip(board.entries, [*apart, "–"], strict=True):
+    apart += ["–"] * (len(board.entries) - len(apart))  # the last one has no next
+    for entry, lies in zip(board.entries, apart, strict=True):
         low, high = entry.strengths
         strengths = f"{low:g}" if low == high else f"{low:g} to {high:g}"
         figures = [entry.worst, *(entry.excess.get(name) for name in board.leakages)]

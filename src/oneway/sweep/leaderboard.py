@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oneway.config import from_dict, record
 from oneway.errors import InputError
-from oneway.metrics.estimate import Estimate
+from oneway.metrics.estimate import Estimate, spanning
 from oneway.report.asked import Data, Named
 from oneway.report.leaderboard import Entry, Leaderboard, Panel
 from oneway.report.limits import LEAKAGES
@@ -110,6 +110,8 @@ def rank(paths: Sequence[Path], cut: str, *, utility: float) -> Leaderboard:
         raise InputError("name at least one folder of a finished `oneway benchmark`")
     _check_alike(benchmarks)
     leakages = {name: of for each in benchmarks for name, of in each.leakages.items()}
+    if not leakages:
+        raise InputError("none of these benchmarks measured a leakage, by which defences are ranked; give them judges")
     entries: list[Entry] = []
     short: dict[str, str] = {}
     for name in dict.fromkeys(name for each in benchmarks for name in each.curves):
@@ -197,14 +199,7 @@ def _match(rows: Sequence[BenchmarkRow], utility: float, leakages: Mapping[str, 
     half = max(map(_half_share, matched.rows))
     least, most = min(map(_share, rows)), max(map(_share, rows))
     ends = [_at(rows, min(max(utility + side * half, least), most), leakages).excess for side in (-1, 1)]
-    excess = {
-        of: replace(
-            each,
-            low=min(each.low, *(end[of].low for end in ends if of in end)),
-            high=max(each.high, *(end[of].high for end in ends if of in end)),
-        )
-        for of, each in matched.excess.items()
-    }
+    excess = {of: spanning(each, [end[of] for end in ends if of in end]) for of, each in matched.excess.items()}
     uneven = any(_share(strong) > _share(weak) for weak, strong in pairwise(rows))
     told = ["utility does not fall with every strength"] if uneven else []
     if utility + half > most or utility - half < min(least, utility):
@@ -252,12 +247,7 @@ def _known(row: BenchmarkRow) -> dict[str, Estimate]:
 
 
 def _over_seeds(several: Sequence[Estimate]) -> Estimate:
-    return replace(
-        several[0],
-        value=sum(each.value for each in several) / len(several),
-        low=min(each.low for each in several),
-        high=max(each.high for each in several),
-    )
+    return replace(spanning(several[0], several), value=sum(each.value for each in several) / len(several))
 
 
 def _doubts_of_audit(benchmark: _Benchmark, row: BenchmarkRow) -> list[str]:

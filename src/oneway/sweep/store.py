@@ -117,15 +117,16 @@ class Store:
             InputError: if that has none of them, or one cannot be copied.
 
         """
-        names = {each.run for each in (*_controls(settings, audits=True), *settings)}
-        found = [name for name in sorted(names) if (other / "runs" / name / runs.RESULTS).exists()]
+        every = {each.run: each for each in (*_controls(settings, audits=True), *settings)}.values()
+        there = replace(self, path=other)
+        found = [each for each in every if _finished([there.run(each)])]
         if not found:
             raise InputError(
                 f"{other} holds no finished run of these settings; give a benchmark of this pack with these defences"
             )
-        for name in found:
-            kept, into = other / "runs" / name, self.path / "runs" / name
-            if not (into / runs.RESULTS).exists():
+        for each in found:
+            kept, into = there.run(each), self.run(each)
+            if not _finished([into]):
                 try:
                     shutil.copytree(kept, into, ignore=shutil.ignore_patterns(runs.RESULTS), dirs_exist_ok=True)
                     finished = (kept / runs.RESULTS).read_bytes()
@@ -133,7 +134,7 @@ class Store:
                     raise InputError(f"cannot copy {kept} to {into}: {error}") from error
                 with whole(into / runs.RESULTS) as partial:  # last: it says that a run is finished
                     partial.write_bytes(finished)
-        return len(names) - len(found)
+        return len(every) - len(found)
 
     def check(self, settings: Sequence[Setting], *, audits: bool = True) -> None:
         """Refuse settings that cannot be made, before any is begun; nothing is left of it.
