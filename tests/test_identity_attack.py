@@ -161,12 +161,12 @@ def test_of_a_vector_it_aims_at_what_is_predicted_and_of_a_map_at_what_is_true(
     people: oneway.Pack, context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aimed: list[str] = []
-    for name in ("_predicted", "_true"):
+    for name in ("predicted", "_true"):
         kept = getattr(identity, name)
         monkeypatch.setattr(identity, name, lambda *given, name=name, kept=kept: aimed.append(name) or kept(*given))
     config = replace(QUICK, check_every=5, max_steps=10)
     draw_person(config, context)
-    assert aimed == ["_predicted"]
+    assert aimed == ["predicted"]
     on_vector = draw(linear.regress, context.pairs, people.validation, context.place).network
     draw_person(config, replace(context, start=on_vector, place=replace(context.place, checkpoint=tmp_path / "on")))
-    assert aimed == ["_predicted", "_true"]
+    assert aimed == ["predicted", "_true"]

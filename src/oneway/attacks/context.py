@@ -14,6 +14,7 @@ from oneway.attacks.pairs import Pairs
 from oneway.data.packed import Public, Validation
 from oneway.judges.surrogate import Surrogate
 from oneway.models.decoder import Stage
+from oneway.models.generator import Generator
 from oneway.models.perceptual import Perceptual
 
 
@@ -31,6 +32,7 @@ class Context:
         seed: of the initial weights and of the order of the pictures.
         steps: the most that it may be trained for; none for its own budget.
         perceptual: a network to see with, if one was given.
+        generator: of pictures such as the pack's, if one was given.
         surrogates: face verifiers to train with, if there are any.
         start: a decoder of features of this shape that was trained for pixels, to go on from, if there is one.
         noisy: whether the encoder answers differently each time.
@@ -48,6 +50,7 @@ class Context:
     seed: int
     steps: int | None = None
     perceptual: Perceptual | None = None
+    generator: Generator | None = None
     surrogates: tuple[Surrogate, ...] = ()
     start: nn.Module | None = None
     noisy: bool = False

@@ -101,12 +101,29 @@ def draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
 
     """
     if context.start is not None:
-        return _train(context.start, _true(context), config, context)
+        return train(context.start, _true(context), config, context)
     start = draw(kernel.regress, context.pairs, context.validation, context.place).network
-    return _train(_corrected(start, config, context), _predicted(start, context), config, context)
+    return train(_corrected(start, config, context), predicted(start, context), config, context)
 
 
-def _train(network: nn.Module, aims: Aims, config: IdentityConfig, context: Context) -> Fitted[Any]:
+def train(
+    network: nn.Module,
+    aims: Aims,
+    config: IdentityConfig,
+    context: Context,
+    *,
+    penalty: Callable[[Tensor], Tensor] | None = None,
+) -> Fitted[Any]:
+    """Train a network through the surrogate verifiers, until they find validation people drawn no better.
+
+    Args:
+        network: from features (n, *shape) to pictures (n, 3, size, size) in 0..1.
+        aims: what it is to draw.
+        config: the weights and the schedule.
+        context: what the attacker has.
+        penalty: of the features of a batch (n, *shape), added to the loss.
+
+    """
     access, public, surrogates = context.access, context.public, context.surrogates
     batches = Batches(
         public,
@@ -122,7 +139,8 @@ def _train(network: nn.Module, aims: Aims, config: IdentityConfig, context: Cont
         drawn, turn = trained(features), step % len(surrogates)
         picture, wanted = aims(features, index, mirrored, turn)
         seen = surrogates[turn](drawn, public.landmarks(index), mirrored)
-        return config.identity * (1 - (seen * wanted).sum(dim=1).mean()) + config.pixels * F.mse_loss(drawn, picture)
+        error = config.identity * (1 - (seen * wanted).sum(dim=1).mean()) + config.pixels * F.mse_loss(drawn, picture)
+        return error if penalty is None else error + penalty(features)
 
     return fit(
         network,
@@ -146,7 +164,7 @@ def _true(context: Context) -> Aims:
     return aims
 
 
-def _predicted(start: ComponentDecoder, context: Context) -> Aims:
+def predicted(start: ComponentDecoder, context: Context) -> Aims:
     """Aim at what kernel ridge regressions predict of the pictures, and of each surrogate's features of them."""
     ways = _embeddings(context)
 

@@ -17,6 +17,7 @@ from oneway.attacks import kernel, linear
 from oneway.attacks.components import draw
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted
+from oneway.attacks.generative import GenerativeConfig, imagine
 from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.attacks.pairs import Regress
@@ -38,6 +39,7 @@ class Attacker:
         solved: whether no optimiser can fail it: it asks for every public picture it uses as often as it may.
         few: whether it learns from a few pairs, so that it can make the query curve.
         sees: whether it needs a perceptual network.
+        generates: whether it needs a generator of pictures.
         surrogate: whether it needs a face verifier to train with.
         start: the attacker from whose decoder of a map of features it goes on, which is trained before it.
         config: of the decoder that is trained, if it is one of ours.
@@ -53,6 +55,7 @@ class Attacker:
     solved: bool = False
     few: bool = False
     sees: bool = False
+    generates: bool = False
     surrogate: bool = False
     start: str | None = None
     config: InversionConfig | None = None
@@ -71,6 +74,10 @@ def _solve(regress: Regress, context: Context) -> Fitted[Any]:
 
 def _draw_person(config: IdentityConfig, context: Context) -> Fitted[Any]:
     return draw_person(replace(config, seed=context.seed).within(context.steps), context)
+
+
+def _imagine(config: GenerativeConfig, context: Context) -> Fitted[Any]:
+    return imagine(replace(config, seed=context.seed).within(context.steps), context)
 
 
 def _train(config: InversionConfig, context: Context) -> Fitted[Any]:
@@ -128,11 +135,18 @@ _OWN = (
         start="residual",
         budget=IdentityConfig().max_steps,
     ),
+    Attacker(
+        name="generative",
+        fit=partial(_imagine, GenerativeConfig()),
+        generates=True,
+        surrogate=True,
+        budget=GenerativeConfig().max_steps,
+    ),
     trained("gan", InversionConfig(drops=2, gan=2e-4), at_least=("linear",)),
     trained("perceptual", InversionConfig(drops=2, perceptual=1e-2), at_least=("linear",)),
 )
-"""Three decoders, each with the learning rate that suits it, one trained for the person instead of the pixels, and the
-mirror with the paper's further losses."""
+"""Three decoders, each with the learning rate that suits it, two trained for the person instead of the pixels, one of
+them through a generator, and the mirror with the paper's further losses."""
 
 
 @cache

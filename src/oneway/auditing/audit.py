@@ -31,6 +31,7 @@ from oneway.errors import InputError
 from oneway.judges.judge import identified
 from oneway.judges.verifier import Verifier
 from oneway.models.exporting import check_exporter
+from oneway.models.generator import open_generator
 from oneway.models.perceptual import open_perceptual
 from oneway.protection.run import Run
 from oneway.report.asked import Asked, Data, Question
@@ -108,6 +109,8 @@ def audit(
         check_exporter()
     if config.perceptual is not None:
         open_perceptual(config.perceptual)
+    if config.generator is not None:
+        open_generator(config.generator, opened.pack.size)
     images = images or opened.pack.drawn
     other = open_other(config, opened, fabric, network)
     settings = runs.named(config) | ({} if other is None else {"renewed": _told(other)})

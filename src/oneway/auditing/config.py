@@ -31,6 +31,9 @@ class AuditConfig:
         perceptual: a network for the perceptual attacker, and for the perceptual distance of reconstructions: `vgg16`,
             a safetensors file of VGG-16, or a timm backbone, its options and its file, such as
             `timm:mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see `models.perceptual`.
+        generator: an ONNX file of a generator of pictures, such as the half of a GAN that draws, for the generative
+            attacker: from standard normal latents to pictures in 0..1, framed as the pack's are; see
+            `models.generator`.
         queries: numbers of queries at which the query curve is measured, beside all of them, by a solved
             attacker or the mirror, whichever is strongest.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.
@@ -68,6 +71,7 @@ class AuditConfig:
     attackers: Names = ("residual", "identity")
     seeds: Count = 1
     perceptual: str | None = None
+    generator: str | None = None
     queries: Annotated[tuple[Several, ...], AsTuple] = (100, 300, 1000, 3000, 10_000)
     breach: Annotated[float, Field(gt=0, lt=1)] = 0.1
     draws: Several = 16
@@ -99,6 +103,17 @@ class AuditConfig:
                 raise unknown("attackers =", name, [known for known in attackers() if known not in solved])
         if not self.attackers or len(set(self.attackers)) < len(self.attackers):
             raise InputError(f"attackers must name at least one, each once, not {', '.join(self.attackers) or 'none'}")
+        handless = [name for name in self.attackers if attackers()[name].generates and self.generator is None]
+        if handless:
+            raise InputError(
+                f"the attacker {handless[0]!r} needs a generator of pictures to draw with; set generator to an ONNX "
+                "file of one, from standard normal latents to pictures in 0..1, framed as the pack's are"
+            )
+        if self.generator is not None and not any(attackers()[name].generates for name in self.attackers):
+            raise InputError(
+                f"generator = {self.generator} is for an attacker that none of {', '.join(self.attackers)} is; add "
+                f"generative to them: attackers={','.join((*self.attackers, 'generative'))}"
+            )
         blind = [name for name in self.attackers if attackers()[name].sees and self.perceptual is None]
         if blind:
             raise InputError(

@@ -28,6 +28,7 @@ from oneway.data.packed import Pack, Part, Public, Validation
 from oneway.judges.surrogate import Points, Surrogate
 from oneway.judges.verifier import Verifier
 from oneway.models.decoder import Stage
+from oneway.models.generator import open_generator
 from oneway.models.perceptual import Perceptual, open_perceptual
 
 TIMED = 2
@@ -86,6 +87,9 @@ class Rehearsal:
         perceptual: Perceptual | None = None
         if attacker.sees and self.config.perceptual is not None:
             perceptual = open_perceptual(self.config.perceptual).to(self.fabric.device)
+        generator = None
+        if attacker.generates and self.config.generator is not None:
+            generator = open_generator(self.config.generator, self.pack.size).to(self.fabric.device)
         known = self.surrogates or {}
         start = self._start(attacker)
 
@@ -100,6 +104,7 @@ class Rehearsal:
                 seed=attacker.seed,
                 steps=steps,
                 perceptual=perceptual,
+                generator=generator,
                 surrogates=tuple(_Unasked(known[name]) for name in attacker.trains_with),  # type: ignore[misc]
                 start=start,
                 noisy=self.noisy,

@@ -24,6 +24,7 @@ from oneway.data.batches import load
 from oneway.data.packed import Pack, Test, Validation
 from oneway.judges.judge import Judge, Scores, in_batches, joined
 from oneway.metrics.registry import of_reconstructions
+from oneway.models.generator import open_generator
 from oneway.models.perceptual import open_perceptual
 from oneway.report.values import Facts
 from oneway.storage import runs
@@ -209,6 +210,9 @@ def attacker_context(
     perceptual = None
     if attacker.sees and context.config.perceptual is not None:
         perceptual = open_perceptual(context.config.perceptual).to(place.fabric.device)
+    generator = None
+    if attacker.generates and context.config.generator is not None:
+        generator = open_generator(context.config.generator, context.pack.size).to(place.fabric.device)
     return Context(
         access=access,
         fitted_on=access if fitted_on is None else fitted_on,
@@ -219,6 +223,7 @@ def attacker_context(
         seed=attacker.seed,
         steps=context.config.steps,
         perceptual=perceptual,
+        generator=generator,
         surrogates=tuple(context.surrogates.networks[name] for name in attacker.trains_with),
         start=start,
         noisy=context.stolen.noisy,

@@ -136,7 +136,8 @@ class OnnxVerifier:
 
     def differentiable(self, device: torch.device) -> Embedding:
         """Give the network in torch, see `surrogate.Differentiable`."""
-        from oneway.judges.surrogate import to_torch, unit
+        from oneway.judges.surrogate import unit
+        from oneway.models.converted import to_torch
 
         network = lay_out(to_torch(self._graph.path), device)
         mean = None if self._others is None else torch.from_numpy(self._mean).to(device)

@@ -25,7 +25,7 @@ from oneway.storage.atomic import whole as whole
 from oneway.storage.inputs import file_hash as file_hash
 from oneway.storage.inputs import read_object, regular
 
-FILES = ("perceptual", "perceptual_network", "weights", "renewed")
+FILES = ("generator", "perceptual", "perceptual_network", "weights", "renewed")
 """Fields of configs that name a file or a folder, alone or as BACKBONE:FILE."""
 CONFIG, CHECKPOINT, RESULTS = "config.json", "checkpoint.safetensors", "results.json"
 

@@ -18,6 +18,7 @@ from oneway.errors import InputError
 from oneway.judges.embedding import is_embedding, with_file
 from oneway.judges.identification import OWN, open_verifiers
 from oneway.judges.named import is_named
+from oneway.models.generator import open_generator
 from oneway.models.perceptual import VGG, open_perceptual
 from oneway.progress import track
 from oneway.protection.config import ProtectConfig
@@ -145,7 +146,7 @@ class Store:
 
         Raises:
             InputError: for a folder that cannot be written, people who cannot be audited, a network, a cut, a task, a
-                perceptual network or a verifier that cannot be used.
+                perceptual network, a generator or a verifier that cannot be used.
 
         """
         check_place(self.path / runs.RESULTS)
@@ -155,6 +156,8 @@ class Store:
             check(Pack.open(setting.data), setting.protect)
         for network in {each.audit.perceptual for each in settings} - {None, VGG}:
             open_perceptual(str(network))
+        for generator in {each.audit.generator for each in settings} - {None}:
+            open_generator(str(generator), Pack.open(self.pack).size)
         if self.verifiers:
             check_distinct(open_verifiers(Pack.open(self.pack), self.verifiers), Pack.open(self.pack))
 

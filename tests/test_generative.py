@@ -1,0 +1,245 @@
+"""An attacker who draws with a generator stays among what it can draw, and finds the person there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+from torch import nn
+
+import oneway
+from conftest import RUNTIME
+from oneway.attacks.access import BlackBox
+from oneway.attacks.context import Context
+from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.generative import GenerativeConfig, imagine
+from oneway.attacks.panel import attackers
+from oneway.auditing.config import AuditConfig
+from oneway.auditing.control import deciding
+from oneway.data.batches import load, mean_picture
+from oneway.errors import InputError
+from oneway.judges.surrogate import Surrogate
+from oneway.judges.verifier import Verifier
+from oneway.models.generator import open_generator
+from oneway.runtime import launch
+from oneway.storage.runs import file_hash, read_json
+
+pytestmark = pytest.mark.whole
+
+QUICK = GenerativeConfig(width=128, check_every=40, max_steps=160, drops=1)
+LATENTS = 24
+
+
+def write_generator(
+    path: Path, basis: np.ndarray, mean: np.ndarray, *, side: int, layers: int | None = None, batch: int | str = "n"
+) -> Path:
+    """Write a linear generator: mean + latents @ basis, of one layer or of the mean of several."""
+    shape = (batch, basis.shape[0]) if layers is None else (batch, layers, basis.shape[0])
+    arrays = {"basis": basis, "mean": mean, "shape": np.array([-1, 3, side, side])}
+    taken = "latents"
+    nodes = []
+    if layers is not None:
+        nodes.append(helper.make_node("ReduceMean", ["latents"], ["one"], axes=[1], keepdims=0))
+        taken = "one"
+    nodes += [
+        helper.make_node("Gemm", [taken, "basis", "mean"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["pictures"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "generator",
+        [helper.make_tensor_value_info("latents", onnx.TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("pictures", onnx.TensorProto.FLOAT, (batch, 3, side, side))],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def components(people: oneway.Pack) -> tuple[np.ndarray, np.ndarray]:
+    """The first principal components of public pictures, each as long as its deviation, and their mean."""
+    pictures = load(people.public, slice(None)).flatten(1).numpy()
+    mean = pictures.mean(axis=0)
+    _, lengths, axes = np.linalg.svd(pictures - mean, full_matrices=False)
+    basis = (lengths[:LATENTS, None] / len(pictures) ** 0.5 * axes[:LATENTS]).astype(np.float32)
+    return basis, mean.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def drawn(
+    people: oneway.Pack, components: tuple[np.ndarray, np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A generator of such pictures; so that no pixel leaves 0..1, they vary by a third."""
+    basis, mean = components
+    return write_generator(tmp_path_factory.mktemp("generator") / "faces.onnx", basis / 3, mean, side=people.size)
+
+
+@pytest.fixture(scope="module")
+def context(people: oneway.Pack, judge: Verifier, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Context:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(192, 32), nn.ReLU())
+    access = BlackBox(encoder, launch(RUNTIME), people.size)
+    place = Place(fabric=launch(RUNTIME), checkpoint=tmp_path_factory.mktemp("generative") / "state", progress=False)
+    return Context(
+        access=access,
+        fitted_on=access,
+        public=people.public,
+        validation=people.validation,
+        place=place,
+        stages=None,
+        seed=0,
+        surrogates=(Surrogate(judge, people, torch.device("cpu")),),
+        generator=open_generator(drawn, people.size),
+    )
+
+
+def pictures(network: nn.Module, context: Context) -> torch.Tensor:
+    with torch.no_grad():
+        found: torch.Tensor = network(context.access.features(context.public.pack.test, slice(None)))
+    return found
+
+
+def similarity(drawn: torch.Tensor, context: Context) -> float:
+    """Mean cosine of the surrogate's features of drawings of test people and of these."""
+    test, surrogate = context.public.pack.test, context.surrogates[0]
+    with torch.no_grad():
+        return float((surrogate(drawn, None) * surrogate.known(test, torch.device("cpu"))).sum(dim=1).mean())
+
+
+def test_it_finds_the_person_among_what_the_generator_can_draw(
+    context: Context, components: tuple[np.ndarray, np.ndarray]
+) -> None:
+    fitted = imagine(QUICK, context)
+    found = pictures(fitted.network, context)
+    test = context.public.pack.test
+    floor = similarity(mean_picture(context.public, torch.device("cpu")).expand(len(test), -1, -1, -1), context)
+    assert similarity(found, context) > floor + 0.1
+    inside = (found > 0) & (found < 1)  # what is clipped leaves the plane
+    whole = inside.flatten(1).all(dim=1)
+    assert bool(whole.any())
+    basis, mean = (torch.from_numpy(array) for array in components)
+    away = found[whole].flatten(1) - mean
+    left = away - away @ torch.linalg.pinv(basis) @ basis
+    assert float(left.abs().max()) < 1e-4
+
+
+def test_a_heavier_prior_keeps_latents_nearer_to_those_that_the_generator_was_trained_on(
+    context: Context, tmp_path: Path
+) -> None:
+    lengths = []
+    for prior in (1e-3, 1.0):
+        place = replace(context.place, checkpoint=tmp_path / str(prior))
+        network = imagine(replace(QUICK, prior=prior), replace(context, place=place)).network
+        with torch.no_grad():
+            latents = network.latents(context.access.features(context.public.pack.test, slice(None)))
+        lengths.append(float(latents.square().mean()))
+    assert lengths[1] < lengths[0] / 2
+
+
+def test_it_is_deterministic_and_the_generator_is_never_trained(context: Context, tmp_path: Path) -> None:
+    def fit(name: str) -> Fitted[nn.Module]:
+        place = replace(context.place, checkpoint=tmp_path / name)
+        return imagine(replace(QUICK, check_every=15, max_steps=30), replace(context, place=place))
+
+    assert context.generator is not None
+    before = {name: tensor.clone() for name, tensor in context.generator.state_dict().items()}
+    whole, again = fit("whole"), fit("again")
+    for (name, ours), theirs in zip(
+        whole.network.state_dict().items(), again.network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(ours, theirs), name
+    for name, tensor in before.items():
+        assert torch.equal(whole.network.state_dict()[f"generator.{name}"], tensor), name
+
+
+def test_layers_and_sides_of_a_generator_are_its_own(people: oneway.Pack, tmp_path: Path) -> None:
+    flat = np.full(3 * 16 * 16, 0.25, dtype=np.float32)
+    path = write_generator(
+        tmp_path / "layers.onnx", np.zeros((5, len(flat)), np.float32) + 0.01, flat, side=16, layers=4
+    )
+    generator = open_generator(path, people.size)
+    assert generator.latents == (4, 5)
+    given = torch.ones(3, 4, 5)
+    assert generator(given).shape == (3, 3, people.size, people.size)
+    assert torch.allclose(generator(given), torch.tensor(0.30), atol=1e-5)  # 0.25 and five times 0.01
+    assert torch.equal(generator(given * 1000), torch.ones(3, 3, people.size, people.size))
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("no file", "is not a file"),
+        ("bytes", "is not a readable ONNX file"),
+        ("batch", "takes 1 latents at a time; export it with a free batch"),
+        ("range", "draws pixels in -.*; export it with pixels in 0..1"),
+        ("blind", "gives no gradients for its latents"),
+        ("judge", "it must take standard normal latents in float32"),
+    ],
+)
+def test_another_file_is_refused(
+    people: oneway.Pack,
+    people_judge: Path,
+    components: tuple[np.ndarray, np.ndarray],
+    tmp_path: Path,
+    broken: str,
+    said: str,
+) -> None:
+    basis, mean = components
+    path = tmp_path / "faces.onnx"
+    if broken == "bytes":
+        path.write_bytes(b"no network")
+    elif broken == "batch":
+        write_generator(path, basis / 3, mean, side=people.size, batch=1)
+    elif broken == "range":
+        write_generator(path, basis * 6, mean * 2 - 1, side=people.size)
+    elif broken == "blind":
+        write_generator(path, basis * 0, mean, side=people.size)
+    elif broken == "judge":
+        path = people_judge
+    with pytest.raises(InputError, match=said):
+        open_generator(path, people.size)
+
+
+def test_an_audit_draws_with_it_and_says_with_which(
+    once: Callable[[str, Callable[[Path], object]], Path],
+    tiny: Callable[..., oneway.ProtectConfig],
+    people: oneway.Pack,
+    judge: Verifier,
+    drawn: Path,
+    tmp_path: Path,
+) -> None:
+    config = tiny({"game.pixel": 0.0, "steps": 2})
+    trained = once("imagined-run", lambda path: oneway.protect(people, path, config, progress=False))
+    settings = AuditConfig(
+        attackers=("generative",), generator=str(drawn), steps=2, brief=True, surrogates=1, runtime=RUNTIME
+    )
+    oneway.audit(
+        oneway.Run.open(trained, people), out=tmp_path / "audit", config=settings, verifier=judge, progress=False
+    )
+    found = read_json(tmp_path / "audit" / "results.json")
+    assert found["provenance"]["audit"]["generator"] == f"faces.onnx@{file_hash(drawn)[:12]}"
+    way = found["attacks"]["inversion"]["ways"]["generative"]
+    assert way["course"]["steps"] == 2
+    (told,) = found["judges"]
+    assert told["trained_with"]
+
+
+def test_an_audit_asks_for_both_or_neither() -> None:
+    with pytest.raises(InputError, match="the attacker 'generative' needs a generator"):
+        AuditConfig(attackers=("generative",))
+    with pytest.raises(InputError, match="attackers=residual,identity,generative"):
+        AuditConfig(generator="faces.onnx")
+    assert attackers()["generative"].surrogate
+
+
+def test_an_audit_of_before_there_were_generators_asks_the_same_question() -> None:
+    assert deciding({"seed": 0}) == deciding({"seed": 0, "generator": None})
+    assert deciding({"seed": 0}) != deciding({"seed": 0, "generator": "faces.onnx@0123"})
