@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,11 +24,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnx.utils import Extractor
+from onnx.helper import get_attribute_value as get
 from torch import Tensor, nn
 
 from oneway.data.readers.celeba import POINTS
-from oneway.models.converted import to_torch
 from oneway.models.exporting import write_onnx
 from oneway.models.generator import open_generator
 from oneway.onnx_session import session_options
@@ -63,7 +62,7 @@ def main() -> None:
     )
     mapped = mapping.run(None, {"z": torch.randn(20_000, 512).numpy()})[0]
     before = torch.from_numpy(np.where(mapped < 0, mapped / SLOPE, mapped))
-    small = Small(cut(given.synthesis), before)
+    small = Small(Kept(given.synthesis), before)
     latents = torch.randn(given.faces, 1, 512)
     faces = []
     with track("draw faces", given.faces, "faces") as advance:
@@ -77,22 +76,73 @@ def main() -> None:
     print(json.dumps({"squared error of pixels": round(error, 5), "seconds": round(time.perf_counter() - begun)}))
 
 
-def cut(synthesis: Path) -> nn.Module:
-    """Give the synthesis up to `KEPT`, from w (n, 23, 512), for any batch."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(synthesis))
-    shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
-    for tensor in model.graph.initializer:
-        if tensor.name in shapes:
-            shape = numpy_helper.to_array(tensor).copy()
-            shape[0] = 0  # whatever comes in, where it was 1
-            tensor.CopyFrom(numpy_helper.from_array(shape, tensor.name))
-    kept = Extractor(model).extract_model(["wplus"], [KEPT])
-    for value in (*kept.graph.input, *kept.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "n"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kept.onnx"
-        onnx.save(kept, path)
-        return to_torch(path)
+class Kept(nn.Module):
+    """The synthesis up to `KEPT`, from w (n, 23, 512), for any batch, with no more operations than it has."""
+
+    def __init__(self, synthesis: Path) -> None:
+        super().__init__()
+        graph = onnx.load(synthesis).graph
+        known = {each.name: torch.from_numpy(numpy_helper.to_array(each).copy()) for each in graph.initializer}
+        wanted, kept = {KEPT}, []
+        for node in reversed(graph.node):
+            if node.op_type == "Cast" and node.input[0] in known:
+                known[node.output[0]] = known[node.input[0]].float()
+            elif wanted & set(node.output):
+                kept.append(node)
+                wanted |= set(node.input)
+        self.nodes = [
+            (node.op_type, list(node.input), list(node.output), {each.name: get(each) for each in node.attribute})
+            for node in reversed(kept)
+        ]
+        self.places = {name: f"weight{place}" for place, name in enumerate(sorted(wanted & set(known)))}
+        for name, place in self.places.items():
+            if known[name].is_floating_point():
+                self.register_buffer(place, known[name])
+            else:
+                setattr(self, place, known[name].flatten().tolist())  # a shape, or a place
+
+    def forward(self, w: Tensor) -> Tensor:
+        """Give what is kept, (n, 512, 32, 32)."""
+        values = {"wplus": w}
+        for kind, taken, given, attributes in self.nodes:
+            inputs = [values[name] if name in values else getattr(self, self.places[name]) for name in taken]
+            found = _compute(kind, inputs, attributes)
+            values.update(zip(given, found if isinstance(found, tuple) else (found,), strict=True))
+        return values[KEPT]
+
+
+def _compute(kind: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    """Do one operation of ONNX, of those that the synthesis has, as it uses them."""
+    x, others = inputs[0], inputs[1:]
+    if kind == "Gather":
+        return x[:, others[0][0]]
+    if kind == "Gemm":
+        return x @ others[0] + others[1]
+    if kind == "Reshape":
+        return x.reshape(x.shape[0], *others[0][1:])
+    if kind == "Mul":
+        return x * others[0]
+    if kind == "Add":
+        return x + others[0]
+    if kind == "PRelu":
+        return F.prelu(x, others[0].flatten())
+    if kind == "Conv":
+        return F.conv2d(
+            x, others[0], others[1] if others[1:] else None, padding=attributes["pads"][0], groups=attributes["group"]
+        )
+    if kind == "ConvTranspose":  # half of a Haar wavelet's inverse: each row, or each column, becomes two
+        along = 2 if attributes["strides"][0] == 2 else 3
+        first, second = others[0][0].flatten()
+        return torch.stack([x * first, x * second], dim=along + 1).flatten(along, along + 1)
+    if kind == "Split":
+        ends = np.cumsum(others[0]).tolist()
+        index = (slice(None),) * attributes["axis"]  # slices, which onnx2torch knows in any version
+        return tuple(x[(*index, slice(end - length, end))] for end, length in zip(ends, others[0], strict=True))
+    if kind == "Squeeze":
+        return x.squeeze(others[0][0])
+    if kind == "Slice":  # of all there is
+        return x
+    raise SystemExit(f"the synthesis has an operation that MobileStyleGAN's has not: {kind}")
 
 
 def framed(pictures: Tensor) -> Tensor:

@@ -219,9 +219,10 @@ def untested(
         missing.append("what a judge sees in reconstructions: there is no verifier")
     if control is None:
         missing.append("a control: the same attacks on an unprotected encoder")
+    prior = "generative priors (a GAN or diffusion model)" if config.generator is None else "other generative priors"
     return [
         *missing,
-        "generative priors (a GAN or diffusion model) that fill in what the features lack",
+        f"{prior} that fill in what the features lack",
         "attackers with more, or other, public pictures than the pack's",
         "an attacker who changes the encoder, or its training data",
     ]

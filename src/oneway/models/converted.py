@@ -17,7 +17,8 @@ def to_torch(path: Path) -> nn.Module:
     """Convert the network in an ONNX file to torch, frozen.
 
     What is computed of weights alone, such as those kept in half precision, is computed first. A reshape to one row,
-    `[1, -1]`, which exporters write for a batch of one, becomes one to as many rows as come in.
+    `[1, -1]`, which exporters write for a batch of one, becomes one to as many rows as come in. That a reshape may be
+    to a side of 0, as torch's exporter writes of each, is not read.
     """
     import onnx
     from onnx import numpy_helper
@@ -34,6 +35,9 @@ def to_torch(path: Path) -> nn.Module:
     reshapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
     shapes = [tensor for tensor in model.graph.initializer if tensor.name in reshapes]
     for node in model.graph.node:
+        if node.op_type == "Reshape":
+            for attribute in [each for each in node.attribute if each.name == "allowzero"]:
+                node.attribute.remove(attribute)
         if node.op_type == "Constant" and node.output[0] in reshapes:
             shapes += [attribute.t for attribute in node.attribute if attribute.name == "value"]
     for tensor in shapes:
