@@ -26,6 +26,7 @@ from oneway.data.batches import load, mean_picture
 from oneway.errors import InputError
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Verifier
+from oneway.models.exporting import write_onnx
 from oneway.models.generator import open_generator
 from oneway.runtime import launch
 from oneway.storage.runs import file_hash, read_json
@@ -171,6 +172,30 @@ def test_layers_and_sides_of_a_generator_are_its_own(people: oneway.Pack, tmp_pa
     assert generator(given).shape == (3, 3, people.size, people.size)
     assert torch.allclose(generator(given), torch.tensor(0.30), atol=1e-5)  # 0.25 and five times 0.01
     assert torch.equal(generator(given * 1000), torch.ones(3, 3, people.size, people.size))
+
+
+class Drawing(nn.Module):
+    """A generator as people write them, with a reshape that keeps the batch free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 128), nn.ConvTranspose2d(8, 3, 2, stride=2)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.leaky_relu(self.first(latents)).reshape(latents.shape[0], 8, 4, 4)
+        return nn.functional.pixel_shuffle(self.last(x).sigmoid().repeat(1, 4, 1, 1), 2)
+
+
+def test_a_generator_that_torch_exports_draws_as_it_did(tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network, latents = Drawing().eval(), torch.randn(5, 6)
+    write_onnx(network, torch.zeros(2, 6), tmp_path / "drawing.onnx", "latents", ["pictures"], {})
+    generator = open_generator(tmp_path / "drawing.onnx", 16)
+    assert torch.allclose(generator(latents), network(latents), atol=1e-5)
+    assert not generator.train().network.training
+    smaller = open_generator(tmp_path / "drawing.onnx", 8)(latents)
+    assert torch.allclose(smaller.mean(dim=(2, 3)), network(latents).mean(dim=(2, 3)), atol=0.02)
 
 
 @pytest.mark.parametrize(
