@@ -135,9 +135,7 @@ def _compute(kind: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
         first, second = others[0][0].flatten()
         return torch.stack([x * first, x * second], dim=along + 1).flatten(along, along + 1)
     if kind == "Split":
-        ends = np.cumsum(others[0]).tolist()
-        index = (slice(None),) * attributes["axis"]  # slices, which onnx2torch knows in any version
-        return tuple(x[(*index, slice(end - length, end))] for end, length in zip(ends, others[0], strict=True))
+        return torch.split(x, others[0], dim=attributes["axis"])
     if kind == "Squeeze":
         return x.squeeze(others[0][0])
     if kind == "Slice":  # of all there is
@@ -156,7 +154,7 @@ def framed(pictures: Tensor) -> Tensor:
 
 
 class Small(nn.Module):
-    """The generator: latents (n, layers, 512) to pictures (n, 3, 64, 64) in 0..1, about.
+    """The generator: latents (n, layers, 512) to pictures (n, 3, 64, 64) in 0..1.
 
     Args:
         kept: the synthesis up to 32 x 32.
@@ -195,7 +193,7 @@ class Small(nn.Module):
         x = F.gelu(first(0.3 * kept * (1 + self.modulate(w))[:, :, None, None]))
         for layer in middle:
             x = x + F.gelu(layer(x))
-        return F.pixel_shuffle(last(x), 2) + 0.5
+        return (F.pixel_shuffle(last(x), 2) + 0.5).clamp(0, 1)
 
     def learn(self, latents: Tensor, faces: Tensor, steps: int) -> float:
         """Train the head to draw faces (n, 3, 64, 64) of latents (n, 1, 512); give its error on the last of them."""

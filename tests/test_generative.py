@@ -21,15 +21,16 @@ from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.generative import GenerativeConfig, imagine
 from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
-from oneway.auditing.control import deciding
 from oneway.data.batches import load, mean_picture
 from oneway.errors import InputError
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Verifier
 from oneway.models.exporting import write_onnx
 from oneway.models.generator import open_generator
+from oneway.protection.config import small
 from oneway.runtime import launch
 from oneway.storage.runs import file_hash, read_json
+from oneway.sweep.store import Setting
 
 pytestmark = pytest.mark.whole
 
@@ -38,11 +39,18 @@ LATENTS = 24
 
 
 def write_generator(
-    path: Path, basis: np.ndarray, mean: np.ndarray, *, side: int, layers: int | None = None, batch: int | str = "n"
+    path: Path,
+    basis: np.ndarray,
+    mean: np.ndarray,
+    *,
+    side: int,
+    layers: int | None = None,
+    batch: int | str = "n",
+    rows: int = -1,
 ) -> Path:
     """Write a linear generator: mean + latents @ basis, of one layer or of the mean of several."""
     shape = (batch, basis.shape[0]) if layers is None else (batch, layers, basis.shape[0])
-    arrays = {"basis": basis, "mean": mean, "shape": np.array([-1, 3, side, side])}
+    arrays = {"basis": basis, "mean": mean, "shape": np.array([rows, 3, side, side])}
     taken = "latents"
     nodes = []
     if layers is not None:
@@ -186,6 +194,14 @@ class Drawing(nn.Module):
         return nn.functional.pixel_shuffle(self.last(x).sigmoid().repeat(1, 4, 1, 1), 2)
 
 
+class Normalised(nn.Module):
+    """A generator that divides by the length of its latents, which may be 0."""
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        unit = latents / latents.square().mean(dim=1, keepdim=True).sqrt()
+        return unit.sigmoid()[:, :3, None, None].expand(-1, -1, 8, 8)
+
+
 def test_a_generator_that_torch_exports_draws_as_it_did(tmp_path: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -206,6 +222,8 @@ def test_a_generator_that_torch_exports_draws_as_it_did(tmp_path: Path) -> None:
         ("batch", "takes 1 latents at a time; export it with a free batch"),
         ("range", "draws pixels in -.*; export it with pixels in 0..1"),
         ("blind", "gives no gradients for its latents"),
+        ("inner batch", "export it with a free batch"),
+        ("no latents", "draws pixels in nan..nan; export it with pixels in 0..1, and for latents of 0 too"),
         ("judge", "it must take standard normal latents in float32"),
     ],
 )
@@ -227,10 +245,24 @@ def test_another_file_is_refused(
         write_generator(path, basis * 6, mean * 2 - 1, side=people.size)
     elif broken == "blind":
         write_generator(path, basis * 0, mean, side=people.size)
+    elif broken == "inner batch":
+        write_generator(path, basis / 3, mean, side=people.size, rows=4)
+    elif broken == "no latents":
+        write_onnx(Normalised(), torch.ones(2, 6), path, "latents", ["pictures"], {})
     elif broken == "judge":
         path = people_judge
     with pytest.raises(InputError, match=said):
         open_generator(path, people.size)
+
+
+def test_of_a_map_it_reads_what_a_regression_finds(context: Context, people: oneway.Pack, tmp_path: Path) -> None:
+    place = replace(context.place, checkpoint=tmp_path / "map")
+    access = BlackBox(nn.AvgPool2d(4), launch(RUNTIME), people.size)
+    on_map = replace(context, access=access, fitted_on=access, place=place)
+    network = imagine(QUICK, on_map).network
+    floor = similarity(mean_picture(context.public, torch.device("cpu")).expand(len(people.test), -1, -1, -1), context)
+    assert similarity(pictures(network, on_map), context) > floor + 0.1
+    assert network.read[0].in_features == 256
 
 
 def test_an_audit_draws_with_it_and_says_with_which(
@@ -265,6 +297,30 @@ def test_an_audit_asks_for_both_or_neither() -> None:
     assert attackers()["generative"].surrogate
 
 
-def test_an_audit_of_before_there_were_generators_asks_the_same_question() -> None:
-    assert deciding({"seed": 0}) == deciding({"seed": 0, "generator": None})
-    assert deciding({"seed": 0}) != deciding({"seed": 0, "generator": "faces.onnx@0123"})
+def test_an_audit_without_a_judge_to_train_with_is_refused(
+    once: Callable[[str, Callable[[Path], object]], Path],
+    tiny: Callable[..., oneway.ProtectConfig],
+    people: oneway.Pack,
+    judge: Verifier,
+    drawn: Path,
+    tmp_path: Path,
+) -> None:
+    config = tiny({"game.pixel": 0.0, "steps": 2})
+    trained = once("imagined-run", lambda path: oneway.protect(people, path, config, progress=False))
+    settings = AuditConfig(attackers=("generative",), generator=str(drawn), surrogates=0, runtime=RUNTIME)
+    with pytest.raises(InputError, match="the attacker 'generative' is trained through a judge, and there is none"):
+        oneway.audit(oneway.Run.open(trained, people), out=tmp_path / "audit", config=settings, verifier=judge)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_a_benchmark_names_an_audit_by_the_generator_itself(people: oneway.Pack, drawn: Path, tmp_path: Path) -> None:
+    def name(generator: Path | None) -> str:
+        attackers = ("residual",) if generator is None else ("residual", "generative")
+        config = AuditConfig(attackers=attackers, generator=None if generator is None else str(generator))
+        return Setting(protect=small(), audit=config, data=people.path, attacked=people.path).report
+
+    elsewhere = tmp_path / drawn.name
+    elsewhere.write_bytes(drawn.read_bytes())
+    assert name(elsewhere) == name(drawn) != name(None)
+    elsewhere.write_bytes(b"another")
+    assert name(elsewhere) != name(drawn)

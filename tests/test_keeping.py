@@ -20,7 +20,6 @@ from torch import nn
 import oneway
 from conftest import RUNTIME
 from oneway.attacks.components import ComponentDecoder
-from oneway.attacks.generative import Imagined
 from oneway.attacks.identity import Corrected
 from oneway.attacks.inversion import draw_decoder
 from oneway.attacks.kernel import Kernel
@@ -31,7 +30,6 @@ from oneway.auditing.reconstruction import shown
 from oneway.config import to_dict
 from oneway.judges.verifier import Verifier
 from oneway.models.exporting import write_onnx
-from oneway.models.generator import Generator
 from oneway.models.onnx import Graph
 from oneway.models.scale import Standardise
 from oneway.onnx_session import session_options
@@ -68,13 +66,6 @@ def corrected() -> nn.Module:
     return made
 
 
-def imagined() -> nn.Module:
-    drawing = nn.Sequential(nn.Linear(6, 48), nn.Sigmoid(), nn.Unflatten(1, (3, 4, 4)))
-    made = Imagined(Generator(drawing, (6,), SIZE), kernel(8).standardise, (NUMBERS,), 16)
-    nn.init.normal_(made.read[-1].weight, std=0.3)
-    return made
-
-
 def decoder(kind: str) -> nn.Module:
     config = oneway.InversionConfig(decoder=kind, width=0.5)  # type: ignore[arg-type]
     return draw_decoder(config, (NUMBERS,), None, SIZE)
@@ -82,7 +73,7 @@ def decoder(kind: str) -> nn.Module:
 
 @pytest.mark.parametrize(
     "make",
-    [solved, corrected, imagined, *(lambda kind=kind: decoder(kind) for kind in ("mirror", "residual", "transformer"))],
+    [solved, corrected, *(lambda kind=kind: decoder(kind) for kind in ("mirror", "residual", "transformer"))],
 )
 def test_the_file_of_an_attacker_draws_as_the_attacker(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     torch.manual_seed(0)

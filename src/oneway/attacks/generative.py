@@ -18,6 +18,7 @@ from oneway.attacks import identity, kernel
 from oneway.attacks.components import draw
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Fitted
+from oneway.attacks.linear import PICTURES
 from oneway.config import NotNegative, Positive, checked
 from oneway.models.generator import Generator
 from oneway.models.scale import Standardise
@@ -44,25 +45,24 @@ class Imagined(nn.Module):
 
     Args:
         generator: draws.
-        standardise: scales features first.
-        shape: of one picture's features.
+        scale: maps features (n, ...) to numbers of unit scale (n, inputs); it is not trained.
+        inputs: how many.
         width: hidden units.
 
     """
 
-    def __init__(self, generator: Generator, standardise: Standardise, shape: tuple[int, ...], width: int) -> None:
+    def __init__(self, generator: Generator, scale: nn.Module, inputs: int, width: int) -> None:
         super().__init__()
-        self.generator, self.standardise = generator, standardise.requires_grad_(False)
+        self.generator, self.scale = generator, scale.requires_grad_(False)
         last = nn.Linear(width, int(torch.Size(generator.latents).numel()))
-        nn.init.zeros_(last.weight)  # it begins with the generator's mean picture
+        nn.init.zeros_(last.weight)  # it begins with the picture of the mean latents
         nn.init.zeros_(last.bias)
-        inputs = int(torch.Size(shape).numel())
         self.read = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
 
     def latents(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to latents (n, *latents)."""
         with torch.autocast(features.device.type, enabled=False):
-            read: Tensor = self.read(self.standardise(features.float()).flatten(1))
+            read: Tensor = self.read(self.scale(features.float()))
         return read.view(-1, *self.generator.latents)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -75,7 +75,8 @@ class Imagined(nn.Module):
 def imagine(config: GenerativeConfig, context: Context) -> Fitted[Any]:
     """Train a network into a generator's latents, through the surrogate verifiers.
 
-    It aims at what kernel ridge regressions predict of the pictures and of the verifiers' features.
+    It aims at what kernel ridge regressions predict of the pictures and of the verifiers' features. Of a map, whose
+    numbers are too many for it, it reads the principal components that the former predicts.
 
     Args:
         config: the weights and the schedule.
@@ -85,13 +86,28 @@ def imagine(config: GenerativeConfig, context: Context) -> Fitted[Any]:
     generator = context.generator
     assert generator is not None
     start = draw(kernel.regress, context.pairs, context.validation, context.place).network
-    regression = start.read
-    assert isinstance(regression, kernel.Kernel)
+    scale, inputs = _scaled(start.read, context)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = Imagined(generator, regression.standardise, context.access.shape, config.width)
+        network = Imagined(generator, scale, inputs, config.width)
 
     def unlikely(features: Tensor) -> Tensor:
         return config.prior * network.latents(features).square().mean()
 
     return identity.train(network, identity.predicted(start, context), config, context, penalty=unlikely)
+
+
+@torch.no_grad()
+def _scaled(regression: nn.Module, context: Context) -> tuple[nn.Module, int]:
+    """Give what the network reads of features, and how many numbers these are."""
+    shape, access = context.access.shape, context.access
+    if torch.Size(shape).numel() == shape[0]:
+        assert isinstance(regression, kernel.Kernel)
+        return nn.Sequential(regression.standardise, nn.Flatten()), shape[0]
+    rows = context.pairs.chosen(PICTURES)
+    found = torch.cat(
+        [regression(access.features(context.public, rows[n : n + 256])) for n in range(0, len(rows), 256)]
+    )
+    scale = Standardise(tuple(found.shape[1:])).to(access.device)
+    scale.observe(found)
+    return nn.Sequential(regression, scale), found.shape[1]

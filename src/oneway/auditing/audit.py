@@ -227,8 +227,9 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
         require_fingerprint(judge, f"the control {path}")
     if is_run(path):
         run = Run.open(path, victim.pack)
+        idle = ("runtime", "renewed", "keep", *(() if again.config.generator else ("generator",)))
         settings = [
-            without(runs.named(again.config), "runtime", "renewed", "keep"),
+            without(runs.named(again.config), *idle),
             [judge.fingerprint for judge in asked.judges],
             SCHEMA,
         ]

@@ -204,7 +204,11 @@ def untested(
     inversion = attacks["inversion"]
     trained = {} if isinstance(inversion, Refused) else inversion.ways
     made = {attacker_of(label) for label in trained}
-    missing += [f"the inversion attacker {name!r}" for name in attackers() if name not in made]
+    missing += [
+        f"the inversion attacker {name!r}"
+        for name, attacker in attackers().items()
+        if name not in made and not attacker.generates  # which is said below
+    ]
     if not isinstance(attacks["optimisation"], Refused):
         missing.append(
             f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"
@@ -219,7 +223,8 @@ def untested(
         missing.append("what a judge sees in reconstructions: there is no verifier")
     if control is None:
         missing.append("a control: the same attacks on an unprotected encoder")
-    prior = "generative priors (a GAN or diffusion model)" if config.generator is None else "other generative priors"
+    drew = any(attackers()[name].generates for name in made)
+    prior = "other generative priors" if drew else "generative priors (a GAN or diffusion model, --set generator=FILE)"
     return [
         *missing,
         f"{prior} that fill in what the features lack",

@@ -93,8 +93,7 @@ def _command(asked: Question) -> str:
 
 def deciding(config: Mapping[str, object]) -> dict[str, object]:
     """Leave out where it ran, how an encoder takes pictures and what renews it, its own affairs, and what it leaves."""
-    given = {name: value for name, value in config.items() if value is not None}  # older audits lack newer fields
-    question = without(given, "runtime", "pixels", "output", "renewed", "keep")
+    question = without(config, "runtime", "pixels", "output", "renewed", "keep")
     alone = config.get("alone")
     return question | {"alone": without(alone, "keep")} if isinstance(alone, dict) else question
 

@@ -42,6 +42,7 @@ class Graph:
     Args:
         path: the file; weights may lie in files beside it that it names.
         kind: what the network is for, as errors call it.
+        takes: what its input is, likewise.
 
     Attributes:
         input: name, type and shape of the input.
@@ -52,7 +53,7 @@ class Graph:
 
     """
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, takes: str = "the pictures") -> None:
         if not path.is_file():
             raise InputError(f"{kind} {str(path)!r} is not a file; give an ONNX file")
         providers: list[Any] = ["CPUExecutionProvider"]
@@ -66,7 +67,7 @@ class Graph:
         if len(inputs) != 1:
             raise InputError(
                 f"{kind} {str(path)!r} has {len(inputs)} inputs ({', '.join(i.name for i in inputs) or 'none'}); "
-                "it must have one, the pictures: export it with the others held constant"
+                f"it must have one, {takes}: export it with the others held constant"
             )
         self.path, self._kind, self._name = path, kind, f"{kind} {str(path)!r}"
         self.input: Any = inputs[0]

@@ -32,7 +32,8 @@ class Executor:
 
     Attributes:
         kind: `local`: processes of this machine. `ray`: the cluster that RAY_ADDRESS names, or the one running
-            here; the pack and the verifiers must lie at the same path on each of its nodes.
+            here; the pack, the verifiers and other files that settings
+            name must lie at the same path on each of its nodes.
         jobs: settings at a time on this machine, each in a process of its own, one for each GPU.
         job_cpus: processors of a Ray cluster that a setting takes.
         job_gpus: GPUs of a Ray cluster, or a share of one, that a setting takes; one by default, if there is any.

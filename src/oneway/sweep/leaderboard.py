@@ -52,7 +52,7 @@ class _Asked:
     def alike(self) -> dict[str, object]:
         """What must be the same for defences to be compared."""
         protect, audit = (
-            {name: value for name, value in settings.items() if name not in _FREE}
+            {name: value for name, value in settings.items() if name not in _FREE and value is not None}
             for settings in (self.defences.protect, self.defences.audit)
         )
         judges = [judge.fingerprint or judge.name for judge in self.judges]

@@ -249,9 +249,14 @@ def _own(pack: Path) -> tuple[Path, ...]:
 
 
 def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
-    """Give what decides the outcome: everything but where it is computed, and of an audit that no attacker is kept."""
-    idle = ("runtime", "keep") if isinstance(config, AuditConfig) and not config.keep else ("runtime",)
-    return {name: value for name, value in to_dict(config).items() if name not in idle}
+    """Give what decides the outcome: everything but where it is computed, and a generator by what it holds.
+
+    Of an audit that keeps no attacker, or has no generator, not that either, so that what was made before there were
+    these has its name still.
+    """
+    idle = {"runtime", *(name for name in ("keep", "generator") if not getattr(config, name, None))}
+    generator = {} if "generator" in idle else {"generator": runs.named(config)["generator"]}
+    return {name: value for name, value in to_dict(config).items() if name not in idle} | generator
 
 
 @cache
