@@ -32,6 +32,7 @@ from oneway.models.exporting import write_onnx
 from oneway.models.generator import open_generator
 from oneway.onnx_session import session_options
 from oneway.progress import track
+from oneway.storage.atomic import whole
 
 KEPT = "/PRelu_6_output_0"
 """The last activations of 32 x 32, by their name in the synthesis."""
@@ -55,6 +56,11 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=320, help="that the whole network draws, a second of a core each")
     parser.add_argument("--steps", type=int, default=2500, help="for which the head is trained")
     given = parser.parse_args()
+    for path in (given.mapping, given.synthesis):
+        if not path.is_file():
+            parser.error(f"{str(path)!r} is not a file; give MobileStyleGAN's two ONNX files")
+    if given.faces <= HELD_OUT:
+        parser.error(f"--faces must be more than {HELD_OUT}, by which the head is judged, not {given.faces}")
     torch.manual_seed(0)
     begun = time.perf_counter()
     mapping, synthesis = (
@@ -71,8 +77,9 @@ def main() -> None:
             faces.append(framed(F.interpolate((drawn + 1) / 2, size=SIZE, mode="area")))
             advance(1)
     error = small.learn(latents, torch.cat(faces), given.steps)
-    write_onnx(small, torch.zeros(2, LAYERS, 512), given.out, "latents", ["pictures"], {})
-    open_generator(given.out, SIZE)
+    with whole(given.out) as partial:
+        write_onnx(small, torch.zeros(2, LAYERS, 512), partial, "latents", ["pictures"], {})
+        open_generator(partial, SIZE)
     print(json.dumps({"squared error of pixels": round(error, 5), "seconds": round(time.perf_counter() - begun)}))
 
 
