@@ -289,11 +289,11 @@ def test_an_audit_draws_with_it_and_says_with_which(
     assert told["trained_with"]
 
 
-def test_an_audit_asks_for_both_or_neither() -> None:
+def test_a_generator_brings_its_attacker_and_is_needed_by_it() -> None:
     with pytest.raises(InputError, match="the attacker 'generative' needs a generator"):
         AuditConfig(attackers=("generative",))
-    with pytest.raises(InputError, match="attackers=residual,identity,generative"):
-        AuditConfig(generator="faces.onnx")
+    assert AuditConfig(generator="faces.onnx").panel == ("residual", "identity", "generative")
+    assert AuditConfig(generator="faces.onnx", attackers=("generative", "gan")).panel == ("generative", "gan")
     assert attackers()["generative"].surrogate
 
 
@@ -308,7 +308,7 @@ def test_an_audit_without_a_judge_to_train_with_is_refused(
     config = tiny({"game.pixel": 0.0, "steps": 2})
     trained = once("imagined-run", lambda path: oneway.protect(people, path, config, progress=False))
     settings = AuditConfig(attackers=("generative",), generator=str(drawn), surrogates=0, runtime=RUNTIME)
-    with pytest.raises(InputError, match="the attacker 'generative' is trained through a judge, and there is none"):
+    with pytest.raises(InputError, match="is trained through a judge, and there is none that attackers train with"):
         oneway.audit(oneway.Run.open(trained, people), out=tmp_path / "audit", config=settings, verifier=judge)
     assert not (tmp_path / "audit").exists()
 

@@ -35,7 +35,7 @@ Says = Callable[..., tuple[int, str, str]]
 SIGHT = GameConfig(decoder_steps=2, perceptual_network="vgg16")
 WHOLE: dict[str, Any] = {
     "protect": ProtectConfig(game=SIGHT, defence=CEM()),
-    "audit": AuditConfig(perceptual="vgg16"),
+    "audit": AuditConfig(perceptual="vgg16", generator="faces.onnx"),
     "attack": InversionConfig(),
     "verifier": IdentificationConfig(),
     "executor": Executor(kind="ray"),
@@ -251,6 +251,7 @@ WRONG: list[tuple[str, str, str]] = [
     ("audit", "attackers=", "attackers must name at least one"),
     ("audit", "attackers=mirror,mirror", "attackers must name at least one, each once"),
     ("audit", "attackers=perceptual", "needs a network to see with"),
+    ("audit", "attackers=generative", "needs a generator of pictures to draw with"),
     ("benchmark defences", "cuts=", "cuts must name at least one layer"),
     ("benchmark defences", "defences=nose", "defences must be of"),
     ("benchmark defences", "executor.gather=s3://bucket", "set executor.kind=ray"),

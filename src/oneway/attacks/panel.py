@@ -23,7 +23,7 @@ from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.attacks.pairs import Regress
 from oneway.plugins import Unfit, blamed, registered
 
-GROUP = "oneway.attacks"
+GROUP, GENERATIVE = "oneway.attacks", "generative"
 FEW = 100
 """Steps at most between two checks of an attacker who has few pairs."""
 
@@ -136,7 +136,7 @@ _OWN = (
         budget=IdentityConfig().max_steps,
     ),
     Attacker(
-        name="generative",
+        name=GENERATIVE,
         fit=partial(_imagine, GenerativeConfig()),
         generates=True,
         surrogate=True,

@@ -12,7 +12,7 @@ from oneway.attacks.inference import InferenceConfig
 from oneway.attacks.information import InformationConfig
 from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.optimisation import OptimisationConfig
-from oneway.attacks.panel import SOLVED, attackers
+from oneway.attacks.panel import GENERATIVE, SOLVED, attackers
 from oneway.config import AsTuple, Count, Names, Several, Whole, checked
 from oneway.errors import InputError, unknown
 from oneway.models.onnx import Range
@@ -31,9 +31,9 @@ class AuditConfig:
         perceptual: a network for the perceptual attacker, and for the perceptual distance of reconstructions: `vgg16`,
             a safetensors file of VGG-16, or a timm backbone, its options and its file, such as
             `timm:mobilenetv1_100,pad_type=same,bn_eps=1e-3:FILE`; see `models.perceptual`.
-        generator: an ONNX file of a generator of pictures, such as the half of a GAN that draws, for the generative
-            attacker: from standard normal latents to pictures in 0..1, framed as the pack's are; see
-            `models.generator`.
+        generator: an ONNX file of a generator of pictures, such as the half of a GAN that draws, from standard normal
+            latents to pictures in 0..1, framed as the pack's are; see `models.generator`. With it the `generative`
+            attacker is trained beside the others.
         queries: numbers of queries at which the query curve is measured, beside all of them, by a solved
             attacker or the mirror, whichever is strongest.
         breach: share of pictures recognised at which the encoder counts as breached on that curve.
@@ -94,7 +94,13 @@ class AuditConfig:
     @property
     def trains_with_judges(self) -> bool:
         """Whether any attacker trains with judges."""
-        return self.alone is None and any(attackers()[name].surrogate for name in self.attackers)
+        return self.alone is None and any(attackers()[name].surrogate for name in self.panel)
+
+    @property
+    def panel(self) -> tuple[str, ...]:
+        """The names of the inversion attackers, with the one who draws with the generator, where there is one."""
+        added = () if self.generator is None or GENERATIVE in self.attackers else (GENERATIVE,)
+        return (*self.attackers, *added)
 
     def __post_init__(self) -> None:
         solved = [attacker.name for attacker in SOLVED]
@@ -103,16 +109,10 @@ class AuditConfig:
                 raise unknown("attackers =", name, [known for known in attackers() if known not in solved])
         if not self.attackers or len(set(self.attackers)) < len(self.attackers):
             raise InputError(f"attackers must name at least one, each once, not {', '.join(self.attackers) or 'none'}")
-        handless = [name for name in self.attackers if attackers()[name].generates and self.generator is None]
-        if handless:
+        if self.generator is None and (handless := [name for name in self.attackers if attackers()[name].generates]):
             raise InputError(
                 f"the attacker {handless[0]!r} needs a generator of pictures to draw with; set generator to an ONNX "
                 "file of one, from standard normal latents to pictures in 0..1, framed as the pack's are"
-            )
-        if self.generator is not None and not any(attackers()[name].generates for name in self.attackers):
-            raise InputError(
-                f"generator = {self.generator} is for an attacker that none of {', '.join(self.attackers)} is; add "
-                f"generative to them: attackers={','.join((*self.attackers, 'generative'))}"
             )
         blind = [name for name in self.attackers if attackers()[name].sees and self.perceptual is None]
         if blind:

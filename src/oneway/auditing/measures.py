@@ -180,7 +180,7 @@ def configured_panel(config: AuditConfig, groups: Sequence[tuple[str, ...]]) -> 
     if config.alone is not None:
         return {config.alone.decoder: trained(config.alone.decoder, config.alone)}
     panel = {attacker.name: replace(attacker, seed=config.seed) for attacker in SOLVED}
-    for name in config.attackers:
+    for name in config.panel:
         having = groups if attackers()[name].surrogate else ((),)
         for group in having:  # without a verifier to train with there is none, which the report says
             label = name if len(having) == 1 else f"{name} with {', '.join(group)}"

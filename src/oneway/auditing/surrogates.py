@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
 from oneway.data.packed import Pack
 from oneway.errors import InputError
@@ -42,11 +41,10 @@ def open_surrogates(verifiers: Sequence[Verifier], config: AuditConfig, pack: Pa
             attacker that was asked for with a generator.
 
     """
-    generating = [name for name in config.attackers if attackers()[name].generates]
-    if generating and not (verifiers and config.trains_with_judges and config.surrogates):
+    if config.generator is not None and not (verifiers and config.trains_with_judges and config.surrogates):
         raise InputError(
-            f"the attacker {generating[0]!r} is trained through a judge, and there is none that attackers train with; "
-            "give one by --verifier (and surrogates above 0), or leave the attacker out"
+            f"who draws with the generator {config.generator} is trained through a judge, and there is none that "
+            "attackers train with; give one by --verifier (and surrogates above 0), or leave the generator out"
         )
     number = min(config.surrogates, max(len(verifiers) - 1, 1), len(verifiers)) if config.trains_with_judges else 0
     first = [verifier.name for verifier in verifiers[:number]]

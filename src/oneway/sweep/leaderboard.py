@@ -265,7 +265,8 @@ def _panel(benchmarks: Sequence[_Benchmark]) -> Panel:
         attackers=[str(name) for name in attackers] if isinstance(attackers, list) else [],
         asked={
             name: str(asked.defences.audit.get(name))
-            for name in ("brief", "surrogates", "draws", "decided_by", "seeds")
+            for name in ("brief", "surrogates", "draws", "decided_by", "seeds", "generator")
+            if name != "generator" or asked.defences.audit.get(name) is not None
         },
         judges=asked.judges,
         pack=asked.data,
