@@ -265,22 +265,24 @@ def test_of_a_map_it_reads_what_a_regression_finds(context: Context, people: one
     assert network.read[0].in_features == 256
 
 
-def test_an_audit_draws_with_it_and_says_with_which(
+@pytest.fixture(scope="module")
+def run(
     once: Callable[[str, Callable[[Path], object]], Path],
     tiny: Callable[..., oneway.ProtectConfig],
     people: oneway.Pack,
-    judge: Verifier,
-    drawn: Path,
-    tmp_path: Path,
-) -> None:
+) -> oneway.Run:
     config = tiny({"game.pixel": 0.0, "steps": 2})
     trained = once("imagined-run", lambda path: oneway.protect(people, path, config, progress=False))
+    return oneway.Run.open(trained, people)
+
+
+def test_an_audit_draws_with_it_and_says_with_which(
+    run: oneway.Run, judge: Verifier, drawn: Path, tmp_path: Path
+) -> None:
     settings = AuditConfig(
         attackers=("generative",), generator=str(drawn), steps=2, brief=True, surrogates=1, runtime=RUNTIME
     )
-    oneway.audit(
-        oneway.Run.open(trained, people), out=tmp_path / "audit", config=settings, verifier=judge, progress=False
-    )
+    oneway.audit(run, out=tmp_path / "audit", config=settings, verifier=judge, progress=False)
     found = read_json(tmp_path / "audit" / "results.json")
     assert found["provenance"]["audit"]["generator"] == f"faces.onnx@{file_hash(drawn)[:12]}"
     way = found["attacks"]["inversion"]["ways"]["generative"]
@@ -298,18 +300,11 @@ def test_a_generator_brings_its_attacker_and_is_needed_by_it() -> None:
 
 
 def test_an_audit_without_a_judge_to_train_with_is_refused(
-    once: Callable[[str, Callable[[Path], object]], Path],
-    tiny: Callable[..., oneway.ProtectConfig],
-    people: oneway.Pack,
-    judge: Verifier,
-    drawn: Path,
-    tmp_path: Path,
+    run: oneway.Run, judge: Verifier, drawn: Path, tmp_path: Path
 ) -> None:
-    config = tiny({"game.pixel": 0.0, "steps": 2})
-    trained = once("imagined-run", lambda path: oneway.protect(people, path, config, progress=False))
     settings = AuditConfig(attackers=("generative",), generator=str(drawn), surrogates=0, runtime=RUNTIME)
     with pytest.raises(InputError, match="is trained through a judge, and there is none that attackers train with"):
-        oneway.audit(oneway.Run.open(trained, people), out=tmp_path / "audit", config=settings, verifier=judge)
+        oneway.audit(run, out=tmp_path / "audit", config=settings, verifier=judge)
     assert not (tmp_path / "audit").exists()
 
 
