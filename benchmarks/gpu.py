@@ -43,6 +43,16 @@ axes = {"pictures": {0: "n"}}
 torch.onnx.export(encoder, (grey,), sys.argv[2], input_names=["pictures"], dynamic_axes=axes, dynamo=False)
 """
 """Writes the encoder of a run as ONNX."""
+GENERATOR = """
+import sys, torch
+from torch import nn
+torch.manual_seed(0)
+reading = nn.Sequential(nn.Linear(16, 512), nn.LeakyReLU(), nn.Unflatten(1, (32, 4, 4)))
+network = nn.Sequential(reading, nn.ConvTranspose2d(32, 3, 8, 8), nn.Sigmoid()).eval()
+axes = {"latents": {0: "n"}}
+torch.onnx.export(network, (torch.zeros(2, 16),), sys.argv[1], input_names=["latents"], dynamic_axes=axes, dynamo=False)
+"""
+"""Writes a generator of nothing in particular."""
 
 
 class Notes:
@@ -125,6 +135,14 @@ def smoke(out: Path, judges: Sequence[Path]) -> None:
                 "--out",
                 at / "ao",
             ),
+            limit=90,
+        )
+        call(notes, "generator", [sys.executable, "-c", GENERATOR, str(at / "g.onnx")], limit=60)
+        imagined = ("--set", f"generator={at / 'g.onnx'}", "--set", "attackers=generative", "--set", "brief=true")
+        call(
+            notes,
+            "audit with a generator",
+            command("audit", recipe, *imagined, *judged, *few, "--out", at / "ag"),
             limit=90,
         )
         call(notes, "verifier", command("verifier", faces, "--steps", 40, "--out", at / "own.safetensors"), limit=60)
