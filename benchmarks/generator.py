@@ -22,12 +22,12 @@ import onnx
 import onnxruntime
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.helper import get_attribute_value as get
 from torch import Tensor, nn
 
-from oneway.data.readers.celeba import POINTS
+from oneway.data.readers.celeba import LANDMARKS
+from oneway.judges.align import align
 from oneway.models.exporting import write_onnx
 from oneway.models.generator import open_generator
 from oneway.onnx_session import session_options
@@ -42,8 +42,6 @@ SLOPE = 0.2
 """Of the mapping's last activation below 0."""
 FACE = np.array([(384, 468), (650, 471), (518, 635), (402, 740), (629, 736)]) / 1024
 """Eyes, nose and corners of the mouth in the pictures that the synthesis draws."""
-CROP = (np.array(POINTS) - (15, 40)) / 148
-"""The same in CelebA's square crop."""
 SIZE, HELD_OUT = 64, 20
 
 
@@ -74,7 +72,7 @@ def main() -> None:
     with track("draw faces", given.faces, "faces") as advance:
         for w in small.to_w(latents).numpy():
             drawn = torch.from_numpy(synthesis.run(None, {"wplus": w[:1].repeat(23, 0)[None]})[0])
-            faces.append(framed(F.interpolate((drawn + 1) / 2, size=SIZE, mode="area")))
+            faces.append(align(F.interpolate((drawn + 1) / 2, size=SIZE, mode="area"), FACE, LANDMARKS, SIZE))
             advance(1)
     error = small.learn(latents, torch.cat(faces), given.steps)
     with whole(given.out) as partial:
@@ -148,16 +146,6 @@ def _compute(kind: str, inputs: list[Any], attributes: dict[str, Any]) -> Any:
     if kind == "Slice":  # of all there is
         return x
     raise SystemExit(f"the synthesis has an operation that MobileStyleGAN's has not: {kind}")
-
-
-def framed(pictures: Tensor) -> Tensor:
-    """Cut CelebA's square crop out of pictures of faces (n, 3, size, size), scaled and shifted by least squares."""
-    rows: NDArray[np.float64] = np.concatenate([np.eye(2)[None].repeat(5, 0), CROP[:, :, None]], axis=2).reshape(10, 3)
-    across, down, scale = np.linalg.lstsq(rows, FACE.reshape(10), rcond=None)[0]
-    shifts = [2 * (shift + scale / 2 - 0.5) for shift in (across, down)]
-    place = torch.tensor([[scale, 0, shifts[0]], [0, scale, shifts[1]]], dtype=torch.float32)
-    grid = F.affine_grid(place.expand(len(pictures), 2, 3), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 class Small(nn.Module):

@@ -21,16 +21,21 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import oneway
 from oneway import demo
+from oneway.attacks.access import Access
+from oneway.attacks.context import Context
 from oneway.attacks.feature import FeatureConfig
+from oneway.attacks.fit import Place
 from oneway.attacks.panel import attackers, trained
 from oneway.auditing.config import AuditConfig
 from oneway.config import override
 from oneway.data.source import synthetic_source
 from oneway.judges.identification import IdentificationConfig, identify, load
+from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Verifier
 from oneway.protection.config import small
 from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport
+from oneway.runtime import launch
 from oneway.sweep.benchmark import DefencesConfig, compare_defences
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
@@ -185,6 +190,20 @@ def people(once: Once) -> oneway.Pack:
     """Enough drawn people for an audit: 100 to test, and 50 to find thresholds with."""
     source = synthetic_source(500, 3, 7)
     return oneway.Pack.open(once("audited", lambda path: oneway.prepare(source, path, size=32, jobs=1, progress=False)))
+
+
+def attacking(access: Access, people: oneway.Pack, surrogate: Surrogate, checkpoint: Path) -> Context:
+    """What an attacker of an encoder has who trains with one verifier."""
+    return Context(
+        access=access,
+        fitted_on=access,
+        public=people.public,
+        validation=people.validation,
+        place=Place(fabric=launch(RUNTIME), checkpoint=checkpoint, progress=False),
+        stages=None,
+        seed=0,
+        surrogates=(surrogate,),
+    )
 
 
 def write_discriminants(people: oneway.Pack, path: Path, *, which: slice = slice(16)) -> None:

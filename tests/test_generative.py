@@ -14,10 +14,10 @@ from onnx import helper, numpy_helper
 from torch import nn
 
 import oneway
-from conftest import RUNTIME
+from conftest import RUNTIME, attacking
 from oneway.attacks.access import BlackBox
 from oneway.attacks.context import Context
-from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.fit import Fitted
 from oneway.attacks.generative import GenerativeConfig, imagine
 from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
@@ -96,18 +96,9 @@ def context(people: oneway.Pack, judge: Verifier, drawn: Path, tmp_path_factory:
         torch.manual_seed(0)
         encoder = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(192, 32), nn.ReLU())
     access = BlackBox(encoder, launch(RUNTIME), people.size)
-    place = Place(fabric=launch(RUNTIME), checkpoint=tmp_path_factory.mktemp("generative") / "state", progress=False)
-    return Context(
-        access=access,
-        fitted_on=access,
-        public=people.public,
-        validation=people.validation,
-        place=place,
-        stages=None,
-        seed=0,
-        surrogates=(Surrogate(judge, people, torch.device("cpu")),),
-        generator=open_generator(drawn, people.size),
-    )
+    surrogate = Surrogate(judge, people, torch.device("cpu"))
+    plain = attacking(access, people, surrogate, tmp_path_factory.mktemp("generative") / "state")
+    return replace(plain, generator=open_generator(drawn, people.size))
 
 
 def pictures(network: nn.Module, context: Context) -> torch.Tensor:

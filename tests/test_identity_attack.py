@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 import oneway
-from conftest import RUNTIME
+from conftest import RUNTIME, attacking
 from oneway.attacks import identity, linear
 from oneway.attacks.access import Access, BlackBox
 from oneway.attacks.components import draw
 from oneway.attacks.context import Context
-from oneway.attacks.fit import Fitted, Place
+from oneway.attacks.fit import Fitted
 from oneway.attacks.identity import IdentityConfig, draw_person
 from oneway.attacks.inversion import InversionConfig, draw_decoder, invert
 from oneway.data.batches import load
@@ -70,17 +70,7 @@ def surrogate(people: oneway.Pack) -> Surrogate:
 def context(
     access: Access, people: oneway.Pack, surrogate: Surrogate, tmp_path_factory: pytest.TempPathFactory
 ) -> Context:
-    place = Place(fabric=launch(RUNTIME), checkpoint=tmp_path_factory.mktemp("identity") / "state", progress=False)
-    return Context(
-        access=access,
-        fitted_on=access,
-        public=people.public,
-        validation=people.validation,
-        place=place,
-        stages=None,
-        seed=0,
-        surrogates=(surrogate,),
-    )
+    return attacking(access, people, surrogate, tmp_path_factory.mktemp("identity") / "state")
 
 
 def similarity(network: nn.Module, context: Context) -> float:

@@ -72,8 +72,7 @@ def decoder(kind: str) -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    "make",
-    [solved, corrected, *(lambda kind=kind: decoder(kind) for kind in ("mirror", "residual", "transformer"))],
+    "make", [solved, corrected, *(lambda kind=kind: decoder(kind) for kind in ("mirror", "residual", "transformer"))]
 )
 def test_the_file_of_an_attacker_draws_as_the_attacker(make: Callable[[], nn.Module], tmp_path: Path) -> None:
     torch.manual_seed(0)

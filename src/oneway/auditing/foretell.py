@@ -23,13 +23,12 @@ from oneway.attacks.inversion import draw_decoder
 from oneway.attacks.panel import Attacker, attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
+from oneway.auditing.reconstruction import networks_of
 from oneway.data.batches import load
 from oneway.data.packed import Pack, Part, Public, Validation
 from oneway.judges.surrogate import Points, Surrogate
 from oneway.judges.verifier import Verifier
 from oneway.models.decoder import Stage
-from oneway.models.generator import open_generator
-from oneway.models.perceptual import Perceptual, open_perceptual
 
 TIMED = 2
 """Steps of each kind that are timed, after one that is not."""
@@ -84,12 +83,7 @@ class Rehearsal:
         if attacker.budget is None:
             return 0.0
         public, few = self._parts
-        perceptual: Perceptual | None = None
-        if attacker.sees and self.config.perceptual is not None:
-            perceptual = open_perceptual(self.config.perceptual).to(self.fabric.device)
-        generator = None
-        if attacker.generates and self.config.generator is not None:
-            generator = open_generator(self.config.generator, self.pack.size).to(self.fabric.device)
+        perceptual, generator = networks_of(attacker, self.config, self.pack.size, self.fabric.device)
         known = self.surrogates or {}
         start = self._start(attacker)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from oneway.attacks.inversion import draw_decoder, reconstruct
 from oneway.attacks.kernel import PASSES
 from oneway.attacks.linear import PICTURES
 from oneway.attacks.panel import KERNEL, Attacker, attackers
+from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext, course
 from oneway.auditing.keeping import keep
 from oneway.auditing.labels import strongest
@@ -24,8 +26,8 @@ from oneway.data.batches import load
 from oneway.data.packed import Pack, Test, Validation
 from oneway.judges.judge import Judge, Scores, in_batches, joined
 from oneway.metrics.registry import of_reconstructions
-from oneway.models.generator import open_generator
-from oneway.models.perceptual import open_perceptual
+from oneway.models.generator import Generator, open_generator
+from oneway.models.perceptual import Perceptual, open_perceptual
 from oneway.report.values import Facts
 from oneway.storage import runs
 
@@ -207,12 +209,7 @@ def attacker_context(
     start = None
     if attacker.start is not None and attacker.goes_on(access.shape) and rows is None:
         start = _trained_before(context, attackers()[attacker.start])
-    perceptual = None
-    if attacker.sees and context.config.perceptual is not None:
-        perceptual = open_perceptual(context.config.perceptual).to(place.fabric.device)
-    generator = None
-    if attacker.generates and context.config.generator is not None:
-        generator = open_generator(context.config.generator, context.pack.size).to(place.fabric.device)
+    perceptual, generator = networks_of(attacker, context.config, context.pack.size, place.fabric.device)
     return Context(
         access=access,
         fitted_on=access if fitted_on is None else fitted_on,
@@ -230,6 +227,18 @@ def attacker_context(
         rows=rows,
         name=label,
     )
+
+
+def networks_of(
+    attacker: Attacker, config: AuditConfig, size: int, device: torch.device
+) -> tuple[Perceptual | None, Generator | None]:
+    """Open the networks that an attacker sees and draws with, for pictures of a size, if it needs them."""
+    perceptual, generator = None, None
+    if attacker.sees and config.perceptual is not None:
+        perceptual = open_perceptual(config.perceptual).to(device)
+    if attacker.generates and config.generator is not None:
+        generator = open_generator(config.generator, size).to(device)
+    return perceptual, generator
 
 
 def _trained_before(context: AuditContext, attacker: Attacker) -> nn.Module | None:
