@@ -21,6 +21,7 @@ from oneway.attacks.fit import Fitted
 from oneway.attacks.generative import GenerativeConfig, imagine
 from oneway.attacks.panel import attackers
 from oneway.auditing.config import AuditConfig
+from oneway.config import to_dict
 from oneway.data.batches import load, mean_picture
 from oneway.errors import InputError
 from oneway.judges.surrogate import Surrogate
@@ -28,7 +29,9 @@ from oneway.judges.verifier import Verifier
 from oneway.models.exporting import write_onnx
 from oneway.models.generator import open_generator
 from oneway.protection.config import small
+from oneway.report.values import SCHEMA
 from oneway.runtime import launch
+from oneway.storage import runs
 from oneway.storage.runs import file_hash, read_json
 from oneway.sweep.store import Setting
 
@@ -309,3 +312,15 @@ def test_a_benchmark_names_an_audit_by_the_generator_itself(people: oneway.Pack,
     assert name(elsewhere) == name(drawn) != name(None)
     elsewhere.write_bytes(b"another")
     assert name(elsewhere) != name(drawn)
+
+
+def test_a_benchmark_finds_what_was_trained_and_audited_before_there_were_generators(people: oneway.Pack) -> None:
+    """The names of folders are those that the version before gave: all settings but where it is computed."""
+    setting = Setting(protect=small(), audit=AuditConfig(), data=people.path, attacked=people.path)
+    trained = {name: value for name, value in to_dict(setting.protect).items() if name != "runtime"}
+    audited = {
+        name: value for name, value in to_dict(setting.audit).items() if name not in ("runtime", "keep", "generator")
+    }
+    assert trained["keep"] is False
+    assert setting.run.endswith(f"-{runs.digest([trained, people.hash])}")
+    assert setting.report.endswith(f"-{runs.digest([SCHEMA, audited, people.hash, None])}")

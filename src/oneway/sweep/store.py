@@ -254,8 +254,9 @@ def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
     Of an audit that keeps no attacker, or has no generator, not that either, so that what was made before there were
     these has its name still.
     """
-    idle = {"runtime", *(name for name in ("keep", "generator") if not getattr(config, name, None))}
-    generator = {} if "generator" in idle else {"generator": runs.named(config)["generator"]}
+    later = ("keep", "generator") if isinstance(config, AuditConfig) else ()
+    idle = {"runtime", *(name for name in later if not getattr(config, name))}
+    generator = {"generator": runs.named(config)["generator"]} if getattr(config, "generator", None) else {}
     return {name: value for name, value in to_dict(config).items() if name not in idle} | generator
 
 
