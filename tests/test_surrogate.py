@@ -17,6 +17,7 @@ from oneway.data.batches import load
 from oneway.judges.placed import Placed, placed
 from oneway.judges.surrogate import Surrogate
 from oneway.judges.verifier import Embedding, TorchVerifier, Verifier
+from oneway.models.converted import to_torch
 
 CPU = torch.device("cpu")
 
@@ -154,3 +155,26 @@ def test_a_judge_that_cannot_be_had_on_a_device_stays_where_it_is(pack: oneway.P
 
     judge = Silent()
     assert placed(judge, pack, torch.device("meta")) is judge
+
+
+@pytest.mark.parametrize(("slopes", "fast"), [((0.25,), True), ((0.25, -0.5, 1.5), False)])
+def test_prelu_of_one_slope_is_what_torch_is_fast_at(tmp_path: Path, slopes: tuple[float, ...], fast: bool) -> None:
+    node = helper.make_node("PRelu", ["pictures", "slope"], ["features"])
+    shape = ["n", 3, 2, 2]
+    graph = helper.make_graph(
+        [node],
+        "prelu",
+        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, shape)],
+        [numpy_helper.from_array(np.array(slopes, dtype=np.float32).reshape(-1, 1, 1), "slope")],
+    )
+    path = tmp_path / "prelu.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    network = to_torch(path)
+    pictures = torch.randn(4, 3, 2, 2, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    found = network(pictures)
+    found.sum().backward()
+    factor = np.where(pictures.detach().numpy() > 0, 1, np.array(slopes, dtype=np.float32).reshape(-1, 1, 1))
+    np.testing.assert_array_equal(found.detach().numpy(), pictures.detach().numpy() * factor)
+    np.testing.assert_array_equal(pictures.grad.numpy(), factor)
+    assert any(isinstance(each, nn.LeakyReLU) for each in network.modules()) == fast

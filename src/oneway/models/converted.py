@@ -44,7 +44,7 @@ def to_torch(path: Path) -> nn.Module:
 
 
 def _rewrite(model: Any) -> None:
-    """Write reshapes for any batch, and what later versions of ONNX write otherwise as `KNOWN` did."""
+    """Write reshapes for any batch, what later versions of ONNX write otherwise as `KNOWN` did, PReLU of one slope."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
@@ -63,6 +63,10 @@ def _rewrite(model: Any) -> None:
             given.CopyFrom(numpy_helper.from_array(np.array([0, -1], dtype=np.int64), given.name))
         if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum":  # which has had it so for long
             node.attribute.append(helper.make_attribute("axes", numpy_helper.to_array(given).tolist()))
+            del node.input[1]
+        if node.op_type == "PRelu" and numpy_helper.to_array(given).size == 1:  # whose gradient torch is slow at
+            node.op_type = "LeakyRelu"
+            node.attribute.append(helper.make_attribute("alpha", float(numpy_helper.to_array(given).item())))
             del node.input[1]
     for each in model.opset_import:
         if not each.domain:
