@@ -90,11 +90,12 @@ def regress(pairs: Pairs, targets: Targets, error: Error) -> tuple[Kernel, float
     standardise = Standardise(access.shape).to(access.device)
     standardise.observe(seen)
     sums = _Sums(Kernel(seen, standardise, targets(rows[:1], np.zeros(1, dtype=np.bool_)).shape[1]))
-    for _ in range(PASSES if pairs.noisy else 1):
-        for turn in turns:
-            for index in _batches(rows):
-                mirrored = np.full(len(index), turn)
-                sums.add(access.features(public, index, mirrored if turn else None), targets(index, mirrored))
+    for turn in turns:
+        for index in _batches(rows):
+            mirrored = np.full(len(index), turn)
+            wanted = targets(index, mirrored)
+            for _ in range(PASSES if pairs.noisy else 1):
+                sums.add(access.features(public, index, mirrored if turn else None), wanted)
     kernel, best = sums.kernel, np.inf
     kept = kernel.weights.clone(), kernel.middle.clone()
     for weights, middle in sums.solutions():

@@ -170,7 +170,7 @@ def verifier(
         steps: Steps of training.
         seed: Of the initial weights and of the order of the pictures.
         device: Where to train.
-        set: Any other field of the configuration: --set width=0.5.
+        set: Any other field: --set width=0.5 (factor on its channels), feature_width, batch_size, learning_rate.
     """
     from oneway.config import override
     from oneway.data.packed import Pack

@@ -116,8 +116,8 @@ def audit(
         verifier: Judge of faces: an ONNX file, a file made by `oneway verifier`, or the name of one that a package
             adds; for pictures of anything a network and its weights, vgg16:FILE or timm:NAME:FILE; by default the
             pack's own, which is trained on its identities the first time. Give it several times for several judges:
-            attackers train with the first ones but never the last, and the worst counts that a judge sees of attackers
-            who did not train with it.
+            each judges attackers who trained with others (--set surrogates=N: with the first N), and of the judges the
+            worst counts.
         fail_above: NAME=LIMIT: end with exit code 3 unless the interval of NAME lies at or below LIMIT.
         summary: File for the verdict and its figures in Markdown, as a pull request shows it; none by default. To the
             file that GITHUB_STEP_SUMMARY names it is appended.

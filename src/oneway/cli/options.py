@@ -46,7 +46,7 @@ def pairs(settings: Sequence[str], *, flag: str = "--set") -> dict[str, str]:
     given = [setting.partition("=") for setting in settings]
     for name, equals, _ in given:
         if not equals:
-            named = "; --show-config prints every NAME" if flag == "--set" else ""
+            named = "; --show-config, or --help, prints every NAME" if flag == "--set" else ""
             raise InputError(f"{flag} takes NAME=VALUE, not {name!r}{named}")
     return {name: value for name, _, value in given}
 
