@@ -17,8 +17,9 @@ import oneway
 from conftest import AUDIT, RUNTIME, Once
 from dumps import write_dump
 from oneway.auditing.context import AuditContext
-from oneway.auditing.decisions import attack_decisions
+from oneway.auditing.decisions import attack_decisions, summarise
 from oneway.auditing.guards import check_decisions
+from oneway.auditing.judged import Counting
 from oneway.auditing.stealing import steal
 from oneway.auditing.steps import Steps, refused
 from oneway.auditing.victim import from_run
@@ -153,3 +154,41 @@ def test_where_there_is_no_task_there_are_none(people: oneway.Pack, judge: Verif
     )
     assert report.decisions == Refused(refused="what the encoder's task decides is not known")
     assert "decisions alone" not in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_without_a_control_the_judge_counts_by_which_the_decisions_give_most_away() -> None:
+    people = np.repeat(np.arange(60), 2)
+    noise = np.random.default_rng(0).normal(0, 0.01, (6, len(people)))
+
+    def judge(suffix: str) -> Any:
+        return SimpleNamespace(
+            key=lambda name: name + suffix,
+            counted=f"picture_similarity{suffix}",
+            test=SimpleNamespace(identities=people),
+            trained_with=False,
+            blind=None,
+            told_apart="people",
+            estimates=lambda arrays: {name: figure(float(values.mean())) for name, values in arrays.items()},
+        )
+
+    judges = [judge(""), judge(" by other")]
+    arrays, scores = {}, {}
+    for number, (one, told) in enumerate(zip(judges, (0.1, 0.4), strict=True)):
+        for name, whole, floor in (
+            ("picture_similarity", f"inversion {one.counted}", "mean_picture"),
+            ("feature_similarity", one.key("feature_similarity"), "mean_feature"),
+        ):
+            arrays[one.key(name)] = told + noise[number]
+            scores[whole] = 0.8 + noise[2 + number]
+            scores[f"floor {floor} {one.key(name)}"] = noise[4 + number]
+    step: Any = SimpleNamespace(refusal=None, arrays=arrays, facts=SimpleNamespace(scores={}, course=None, seconds=1.0))
+    first: Any = Counting(pictures=judges[0], features=judges[0])
+
+    alone = summarise(step, scores, None, judges, first)
+    assert isinstance(alone, Decisions)
+    for name in ("picture_similarity", "feature_similarity"):
+        assert alone.leakage[name].value == pytest.approx(0.5, abs=0.01)
+        assert alone.scores[name].value == pytest.approx(0.4, abs=0.01)
+    beside = summarise(step, scores, scores, judges, first)
+    assert isinstance(beside, Decisions)
+    assert beside.leakage["feature_similarity"].value == pytest.approx(0.125, abs=0.01), "as the encoder's own counts"

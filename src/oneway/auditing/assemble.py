@@ -67,11 +67,10 @@ def assemble(
     attacks["feature"] = feature_of(found[counts.features.key("feature")], counts.features)
     attacks = judged.as_judged(attacks, seen, counts)
     leakage = conclusions.leakage_of(scores, theirs, counts)
-    against = scores if theirs is None else theirs
-    decisions = summarise(found["decisions"], scores, against, judges[0], counts)
+    decisions = summarise(found["decisions"], scores, theirs, judges, counts)
     if isinstance(decisions, Decisions):
         decisions = replace(decisions, scores=decisions.scores | _told(found["inference"], victim.pack))
-    decided = as_scores(found["decisions"], counts)
+    decided = as_scores(found["decisions"], judges)
     test = victim.pack.test
     of_pictures = judges[0].of_pictures or (judges[0].verifier is None and test.num_unknown == len(test))
     held = check_control(scores, theirs, judges)

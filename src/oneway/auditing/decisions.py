@@ -14,7 +14,7 @@ from oneway.attacks.panel import SOLVED, Attacker
 from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
-from oneway.auditing.judged import Counting
+from oneway.auditing.judged import Counting, counting
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
 from oneway.auditing.stealing import Stolen
@@ -116,23 +116,20 @@ def _validated(
     return scores
 
 
-def as_scores(step: StepResult, counts: Counting) -> dict[str, NDArray[np.float64]]:
+def as_scores(step: StepResult, judges: Sequence[Judge]) -> dict[str, NDArray[np.float64]]:
     """Name what the decisions give away of every test picture as the same of the encoder is named in `scores.npz`."""
-    features = counts.features.key("feature_similarity")
-    names = {
-        counts.pictures.key("picture_similarity"): f"inversion {counts.pictures.counted}",
-        features: features,
-        "accepted": "linkage accepted",
-        "pairs": "linkage pairs",
-    }
+    names = {"accepted": "linkage accepted", "pairs": "linkage pairs"}
+    for judge in judges:
+        features = judge.key("feature_similarity")
+        names |= {judge.key("picture_similarity"): f"inversion {judge.counted}", features: features}
     return {name: step.arrays[key] for key, name in names.items() if key in step.arrays}
 
 
 def summarise(
     step: StepResult,
     scores: Mapping[str, NDArray[np.float64]],
-    against: Mapping[str, NDArray[np.float64]],
-    judge: Judge,
+    control: Mapping[str, NDArray[np.float64]] | None,
+    judges: Sequence[Judge],
     counts: Counting,
 ) -> OrRefused[Decisions]:
     """Give the scores of the decisions, and their leakages.
@@ -140,21 +137,24 @@ def summarise(
     Args:
         step: what `attack_decisions` found.
         scores: of every test picture, of the encoder and the floors, as in `scores.npz`.
-        against: those of the control, or, where there is none, the encoder's own.
-        judge: the first.
-        counts: the judges by whom faces and features count.
+        control: those of the control; where there is none, what the decisions give away is a share of what the encoder
+            does, by the judges by whom it is most.
+        judges: all of them.
+        counts: the judges by whom faces and features count, where there is a control.
 
     """
     if step.refusal is not None:
         return step.refusal
-    arrays = step.arrays
-    floors = {name: values for name, values in scores.items() if name.startswith("floor ")}
+    arrays, decided = step.arrays, as_scores(step, judges)
+    decided |= {name: values for name, values in scores.items() if name.startswith("floor ")}
+    against = scores if control is None else control
+    counts = counting(judges, decided, against) if control is None else counts
     features = counts.features.key("feature_similarity")
     seen = {name: counts.pictures.key(name) for name in JUDGED} | {"feature_similarity": features}
     judged = {name: arrays[key] for name, key in seen.items() if key in arrays}
     return Decisions(
-        scores={**judge.estimates({**arrays, **judged}), **step.facts.scores},
-        leakage=leakage_of(floors | as_scores(step, counts), against, counts),
+        scores={**judges[0].estimates({**arrays, **judged}), **step.facts.scores},
+        leakage=leakage_of(decided, against, counts),
         course=step.facts.course,
         seconds=step.facts.seconds,
     )
