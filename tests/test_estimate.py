@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from oneway.config import to_dict
 from oneway.errors import InputError
-from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.estimate import Estimate, by_person, estimate, mean, rarely, share
 
 Values = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -115,8 +116,37 @@ def test_one_seed_draws_the_same_people_for_every_score() -> None:
 
 
 def test_a_constant_is_certain() -> None:
-    found = mean(np.full(12, 0.25), np.arange(12) // 3, unit="share")
+    found = mean(np.full(12, 0.25), np.arange(12) // 3, unit="cosine")
     assert (found.value, found.low, found.high, found.n) == (0.25, 0.25, 0.25, 4)
+
+
+@pytest.mark.parametrize("num_people", [50, 300])
+def test_what_was_never_seen_is_not_said_never_to_be(num_people: int) -> None:
+    people = np.repeat(np.arange(num_people), 3)
+    never, always = (mean(np.full(len(people), value), people, unit="share") for value in (0.0, 1.0))
+    exact = 0.025 ** (1 / num_people)  # the chance of none, or of all, of so many people
+    assert (never.value, never.low, never.high) == pytest.approx((0, 0, 1 - exact))
+    assert (always.value, always.low, always.high) == pytest.approx((1, exact, 1))
+
+
+def test_a_rare_share_of_one_case_each_has_the_exact_binomial_interval() -> None:
+    counts = np.zeros((200, 2))
+    counts[:, 1], counts[:3, 0] = 1, 1
+    exact = binomtest(3, 200).proportion_ci(0.95, method="exact")
+    assert rarely(counts) == pytest.approx((exact.low, exact.high), rel=0.01)
+    found = share(counts)
+    assert found.high == pytest.approx(exact.high, rel=0.01)
+    counts[:40, 0] = 1
+    assert rarely(counts) is None
+    assert share(counts) == estimate(counts, lambda sums: sums[:, 0] / sums[:, 1], unit="share")
+
+
+@pytest.mark.parametrize(("num_people", "part"), [(50, 0.01), (50, 0.02), (300, 0.003)])
+def test_the_interval_of_a_rare_share_holds_it(num_people: int, part: float) -> None:
+    generator = np.random.default_rng(1)
+    people = np.repeat(np.arange(num_people), 3)
+    found = [mean((generator.random(len(people)) < part).astype(float), people, unit="share") for _ in range(200)]
+    assert np.mean([each.low <= part <= each.high for each in found]) > 0.93
 
 
 def test_nobody_is_refused() -> None:

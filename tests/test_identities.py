@@ -127,3 +127,13 @@ def test_attributes_named_twice_are_refused_before_anything_trains(
 def test_an_encoder_is_an_onnx_file_in_either_case(tmp_path: Path) -> None:
     with pytest.raises(oneway.InputError, match="name it with --data"):
         oneway.audit(tmp_path / "encoder.ONNX")
+
+
+def test_few_people_who_appear_twice_are_a_doubt(tmp_path: Path) -> None:
+    source = noise_source(1000, shots=1)
+    names = tuple(f"p{number % 60 if number < 120 else number}" for number in range(1000))
+    pack = oneway.prepare(replace(source, identities=names), tmp_path / "pack", size=16, jobs=1, progress=False)
+    twice = len(pack.test) - pack.test.num_people
+    (doubt,) = doubts(pack, NONE)
+    assert 0 < twice < 50
+    assert doubt.startswith(f"only {twice} of {pack.test.num_people} test people have two pictures or more")

@@ -98,3 +98,17 @@ def test_features_that_tell_the_decisions_alone_have_no_excess_and_the_control_h
 def test_excess_is_refused_where_the_task_itself_is_the_leak() -> None:
     with pytest.raises(NoLeakError, match=r"the control is not above what the task's decisions give away \(by "):
         excess(scores(0, 0.3), scores(1, 0.6), scores(3, 0.6), PEOPLE)
+
+
+def test_pairs_none_of_which_is_linked_may_be_linked_all_the_same_and_people_without_pairs_say_nothing() -> None:
+    people = np.concatenate([PEOPLE, np.arange(60, 100)])
+    pairs = np.where(people < 60, 2.0, 0.0)
+    chance = 1e-3 * pairs
+    found = leakage(0 * pairs, pairs, chance, people, cases=pairs)
+    most = 1 - 0.025 ** (1 / 60)
+    assert found.n == 60
+    assert found.value == pytest.approx(-1e-3 / (1 - 1e-3))
+    assert found.high == pytest.approx((most - 1e-3) / (1 - 1e-3))
+    half = np.where(people % 2 == 0, pairs, 0.0)
+    alone = leakage(half[people < 60], pairs[people < 60], chance[people < 60], PEOPLE)
+    assert leakage(half, pairs, chance, people, cases=pairs) == alone, "where much is linked it is resampled alone"

@@ -61,7 +61,7 @@ def leakage_of(
     return {
         "picture_similarity": pictures_leakage(counts.pictures, scores, control),
         "feature_similarity": features_leakage(counts.features, scores, control),
-        "linkage": share_of("linkage accepted", scores, control, by_chance, people, few),
+        "linkage": share_of("linkage accepted", scores, control, by_chance, people, few, cases=pairs),
     }
 
 
@@ -90,7 +90,10 @@ def excess_of(
     for name, (score, judge) in judged.items():
         blind = None if judge is None else sees_nobody(judge, control)
         unknown = None if control is None or score in decided else Refused(refused=UNDECIDED)
-        found[name] = blind or unknown or share_of(score, scores, control, decided.get(score), people, share=excess)
+        cases = scores.get("linkage pairs") if judge is None else None
+        found[name] = (
+            blind or unknown or share_of(score, scores, control, decided.get(score), people, share=excess, cases=cases)
+        )
     return found
 
 

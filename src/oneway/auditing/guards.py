@@ -96,7 +96,16 @@ def doubts(pack: Pack, found: Duplicates) -> list[str]:
     share = found.pictures["test"] / len(pack.test)
     doubled = f"{share:.1%} of the test pictures are in another part as well, equal or nearly so"
     unsure = _unsure(pack)
-    return [*([] if unsure is None else [unsure]), *([doubled] if share > DOUBLED else [])]
+    twice = int((np.unique(pack.test.identities, return_counts=True)[1] > 1).sum())
+    linked = (
+        f"only {twice} of {pack.test.num_people} test people have two pictures or more, and what links them to "
+        f"photographs rests on these: fewer than {LEAST_PEOPLE}"
+    )
+    return [
+        *([] if unsure is None else [unsure]),
+        *([doubled] if share > DOUBLED else []),
+        *([linked] if 0 < twice < LEAST_PEOPLE else []),
+    ]
 
 
 def _unsure(pack: Pack) -> str | None:

@@ -23,8 +23,6 @@ RATES = (1e-2, 1e-3, 1e-4)
 """False accept rates at which faces count as recognised."""
 PerPicture = Mapping[str, NDArray[np.float64]]
 Leaks = Callable[[Judge, PerPicture, PerPicture | None], OrRefused[Estimate]]
-Share = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Estimate]
-"""Gives the share of a control, of scores of every test picture: ours, the control's, the floor's; and the people."""
 AGAIN = " again "
 """Before the number of a further training of the strongest attacker, in the name of its scores."""
 
@@ -98,7 +96,8 @@ def share_of(
     floor: NDArray[np.float64] | None,
     people: NDArray[np.int64],
     perhaps: str = "",
-    share: Share = leakage,
+    share: Callable[..., Estimate] = leakage,
+    cases: NDArray[np.float64] | None = None,
 ) -> OrRefused[Estimate]:
     """Give the leakage of one score, or why there is none.
 
@@ -110,6 +109,7 @@ def share_of(
         people: whom the pictures show, (n,).
         perhaps: why it may not have been measured.
         share: which share of the control: `leakage`, or `excess`, whose floor is who has the task's decisions.
+        cases: see `metrics.leakage.leakage`.
 
     """
     if control is None:
@@ -118,7 +118,9 @@ def share_of(
         whose = "the control's audit" if score in scores else "this audit"
         return Refused(refused=f"{whose} did not measure it{perhaps}")
     try:
-        best, *others = (share(ours, control[score], floor, people) for ours in every_training(scores, score))
+        best, *others = (
+            share(ours, control[score], floor, people, cases=cases) for ours in every_training(scores, score)
+        )
         return spanning(best, others)
     except NoLeakError as error:
         return Refused(refused=str(error))

@@ -20,7 +20,7 @@ from oneway.judges.cache import known_features
 from oneway.judges.vectors import named, vectors_of
 from oneway.judges.verifier import Verifier, of_pictures
 from oneway.metrics import identity
-from oneway.metrics.estimate import Estimate, by_person, estimate, mean
+from oneway.metrics.estimate import Estimate, by_person, mean, share
 from oneway.metrics.image import affine
 from oneway.metrics.registry import metrics, of_reconstructions
 from oneway.models.perceptual import Distance
@@ -228,7 +228,7 @@ class Judge:
             return None
         pairs = identity.pairs_of_people(self.known(self.test), people, [at])
         totals = by_person(np.stack([pairs.accepted[0], pairs.pairs], axis=1), people)
-        return estimate(totals, lambda sums: sums[:, 0] / np.maximum(sums[:, 1], 1), unit="share")
+        return share(totals[totals[:, 1] > 0])
 
     @cached_property
     def changed(self) -> Changed:

@@ -8,11 +8,14 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betaincinv
 
 from oneway.config import record
 from oneway.errors import InputError
 
 RESAMPLES = 1000
+RARE = 10
+"""Effective cases that count, or that do not, below which resampling alone makes too little of what is rare."""
 Floats = NDArray[np.float64]
 
 
@@ -96,6 +99,46 @@ def _draws(num_people: int, seed: int) -> NDArray[np.int64]:
 
 
 def mean(values: NDArray[np.floating], people: NDArray[np.int64], *, unit: str, seed: int = 0) -> Estimate:
-    """Estimate the mean of one value a picture, (n,), whose people are (n,) codes."""
-    counted = np.stack([values.astype(np.float64), np.ones(len(values))], axis=1)
-    return estimate(by_person(counted, people), lambda sums: sums[:, 0] / sums[:, 1], unit=unit, seed=seed)
+    """Estimate the mean of one value a picture, (n,), whose people are (n,) codes; a `share` as `share` does."""
+    totals = by_person(np.stack([values.astype(np.float64), np.ones(len(values))], axis=1), people)
+    return share(totals, seed=seed) if unit == "share" else estimate(totals, _ratio, unit=unit, seed=seed)
+
+
+def share(totals: Floats, *, seed: int = 0) -> Estimate:
+    """Estimate the share of cases that count, in an interval that says something of what was never seen too.
+
+    Args:
+        totals: how many cases count and how many there are, one row a person: (num_people, 2).
+        seed: of the resampling.
+
+    """
+    found = estimate(totals, _ratio, unit="share", seed=seed)
+    low, high = rarely(totals) or (found.low, found.high)
+    return replace(found, low=min(low, found.low), high=max(high, found.high))
+
+
+def rarely(totals: Floats) -> tuple[float, float] | None:
+    """Give the ends of a 95 % interval of a share that is too near 0 or 1 for resampling, or nothing where it is not.
+
+    Of people none of whom was recognised resampling draws nobody who is. This is the exact binomial interval (Clopper
+    and Pearson) for the effective number of cases, p (1 - p) / variance over people (Korn and Graubard, Survey
+    Methodology 1998, without their degrees of freedom); the number of people where there is no variance.
+
+    Args:
+        totals: see `share`.
+
+    """
+    (counted, cases), number = totals.sum(axis=0), len(totals)
+    part = counted / cases
+    variance = np.square(totals[:, 0] - part * totals[:, 1]).sum() / cases**2 * number / max(number - 1, 1)
+    effective = min(part * (1 - part) / variance, cases) if variance > 0 else number
+    if min(part, 1 - part) * effective >= RARE:
+        return None
+    hits, misses = part * effective, (1 - part) * effective
+    low = float(betaincinv(hits, misses + 1, 0.025)) if part > 0 else 0.0
+    return low, float(betaincinv(hits + 1, misses, 0.975)) if part < 1 else 1.0
+
+
+def _ratio(sums: Floats) -> Floats:
+    ratio: Floats = sums[:, 0] / sums[:, 1]
+    return ratio

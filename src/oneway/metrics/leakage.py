@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from oneway.errors import InputError
-from oneway.metrics.estimate import Estimate, Floats, by_person, estimate
+from oneway.metrics.estimate import Estimate, Floats, by_person, estimate, rarely
 
 
 class NoLeakError(InputError):
@@ -20,6 +21,8 @@ def excess(
     control: NDArray[np.floating],
     decisions: NDArray[np.floating],
     people: NDArray[np.int64],
+    *,
+    cases: NDArray[np.floating] | None = None,
 ) -> Estimate:
     """Estimate (l - d) / (1 - d) of the leakage l and that of the task's decisions alone, d.
 
@@ -32,12 +35,13 @@ def excess(
         control: the same of the unprotected encoder.
         decisions: the same of an attacker who has the task's decisions alone.
         people: (n,) codes.
+        cases: see `leakage`.
 
     Raises:
         NoLeakError: if the control does not lie above the decisions by its 95 % interval, where d is near 1.
 
     """
-    return leakage(victim, control, decisions, people, knows="what the task's decisions give away")
+    return leakage(victim, control, decisions, people, cases=cases, knows="what the task's decisions give away")
 
 
 def leakage(
@@ -46,6 +50,7 @@ def leakage(
     floor: NDArray[np.floating],
     people: NDArray[np.int64],
     *,
+    cases: NDArray[np.floating] | None = None,
     knows: str = "its floor",
 ) -> Estimate:
     """Estimate (victim - floor) / (control - floor), each summed over the test pictures.
@@ -58,6 +63,9 @@ def leakage(
         control: the same of the unprotected encoder.
         floor: the same of an attacker who knows nothing.
         people: (n,) codes.
+        cases: where the scores are numbers of cases that count, such as pairs that are linked, how many there are of
+            each picture, (n,): people without any do not count, and what is rare gets the interval of
+            `estimate.rarely`.
         knows: what the floor is, for errors.
 
     Raises:
@@ -65,7 +73,9 @@ def leakage(
             a number that says nothing.
 
     """
-    totals = by_person(np.stack([victim, control, floor, np.ones(len(people))], axis=1), people)
+    each = np.ones(len(people)) if cases is None else cases
+    totals = by_person(np.stack([victim, control, floor, each], axis=1), people)
+    totals = totals[totals[:, 3] > 0]
     above = estimate(totals, lambda sums: (sums[:, 1] - sums[:, 2]) / sums[:, 3], unit="difference")
     share = estimate(totals, _share, unit="leakage") if above.low > 0 else None
     if share is None or not (isfinite(share.low) and isfinite(share.high)):
@@ -73,7 +83,11 @@ def leakage(
             f"the control is not above {knows} (by {above}), so there is nothing to take a share of; "
             "compare with a control that leaks"
         )
-    return share
+    if cases is None or (rare := rarely(totals[:, [0, 3]])) is None:
+        return share
+    _, most, least, number = totals.sum(axis=0)
+    low, high = (float((end * number - least) / (most - least)) for end in rare)
+    return replace(share, low=min(share.low, low), high=max(share.high, high))
 
 
 def _share(sums: Floats) -> Floats:

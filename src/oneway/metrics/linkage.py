@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oneway.metrics.estimate import Estimate, by_person, estimate
+from oneway.metrics.estimate import Estimate, by_person, share
 from oneway.metrics.pairs import Counts, People, Vectors, blocks
 
 
@@ -17,7 +17,7 @@ def true_accept_rate(accepted: Counts, pairs: Counts, people: People) -> Estimat
     if not pairs.any():
         return None
     totals = by_person(np.stack([accepted, pairs], axis=1), people)
-    return estimate(totals[totals[:, 1] > 0], lambda sums: sums[:, 0] / sums[:, 1], unit="share")
+    return share(totals[totals[:, 1] > 0])
 
 
 def identification(stolen: Vectors, photographs: Vectors, people: People, *, rank: int) -> Estimate | None:
@@ -36,7 +36,7 @@ def identification(stolen: Vectors, photographs: Vectors, people: People, *, ran
         better[rows] = (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
     found = (better < rank).astype(np.float64)
     totals = by_person(np.stack([found, np.ones(len(probes))], axis=1), people[probes])
-    return estimate(totals, lambda sums: sums[:, 0] / sums[:, 1], unit="share")
+    return share(totals)
 
 
 def chance(num_people: int) -> dict[str, float]:
