@@ -146,6 +146,27 @@ def test_every_row_is_of_the_worst_of_several_judges(compared: BenchmarkReport, 
         assert row.leakage["picture_similarity"].value == pytest.approx(max(shares))
 
 
+def test_what_a_setting_is_chosen_by_is_a_share_of_the_control_by_the_same_judge(
+    compared: BenchmarkReport, compared_at: Path
+) -> None:
+    control = read_report(compared_at / compared.rows[0].audit, AuditReport, "oneway audit")
+    for row in compared.rows[1:]:
+        audited = read_report(compared_at / row.audit, AuditReport, "oneway audit")
+        (pictures,) = (place for place, judge in enumerate(audited.judges) if judge.counts)
+        (features,) = (place for place, judge in enumerate(audited.judges) if judge.features.counts)
+        both = (audited, control)
+        seen = {
+            "picture_similarity": [each.judges[pictures].counted for each in both],
+            "feature_similarity": [each.judges[features].features for each in both],
+        }
+        for name, (mine, other) in seen.items():
+            ours, theirs = mine.validation, other.validation
+            assert ours.floor == theirs.floor, "what knows nothing knows nothing of any encoder"
+            share = (ours.score - ours.floor) / (theirs.score - theirs.floor)
+            assert row.validation.leakage[name] == pytest.approx(share)
+            assert share == pytest.approx(row.leakage[name].value, abs=0.25), "test people say about as much"
+
+
 STARTED = """
 import signal
 import sys

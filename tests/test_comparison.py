@@ -20,7 +20,7 @@ import oneway
 from audited import LATE, audited
 from conftest import Attacked
 from oneway import cli
-from oneway.auditing.judged import AGAIN
+from oneway.auditing.shares import AGAIN
 from oneway.errors import InputError
 from oneway.metrics.difference import Ratio, paired, unpaired
 from oneway.metrics.estimate import RESAMPLES, Estimate, mean

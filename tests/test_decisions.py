@@ -19,7 +19,7 @@ from dumps import write_dump
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions, summarise
 from oneway.auditing.guards import check_decisions
-from oneway.auditing.judged import Counting
+from oneway.auditing.shares import Counting
 from oneway.auditing.stealing import steal
 from oneway.auditing.steps import Steps, refused
 from oneway.auditing.victim import from_run

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.guards import check_judges
-from oneway.auditing.judged import Counting, reports
+from oneway.auditing.judged import reports
+from oneway.auditing.shares import Counting
 from oneway.auditing.steps import StepFacts, StepResult
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack

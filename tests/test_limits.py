@@ -8,6 +8,7 @@ import pytest
 
 import oneway
 from audited import audited, typed
+from oneway.config import to_dict
 from oneway.metrics.registry import metrics
 from oneway.report.convergence import RESTS
 from oneway.report.limits import LEAKAGES, check_limits, limited, read_limits
@@ -22,7 +23,7 @@ def report(late: list[str], leakage: Any, **attacks: Any) -> AuditReport:
     every = {name: {"scores": {}} for name in results["attacks"]} | {
         name: found if "refused" in found else {"scores": found} for name, found in attacks.items()
     }
-    return typed(results | {"attacks": every, "leakage": dict.fromkeys(results["leakage"], leakage)})
+    return typed(results | {"attacks": every, "leakage": dict.fromkeys(results["leakage"], leakage), "judges": []})
 
 
 RESULTS = report(
@@ -127,3 +128,22 @@ def test_it_is_known_of_every_figure_on_which_attackers_it_rests() -> None:
 def test_a_report_says_itself_whether_it_passes() -> None:
     assert RESULTS.passes({"picture_similarity": 0.3})
     assert not RESULTS.passes({"picture_similarity": 0.29})
+
+
+def test_of_several_judges_the_highest_figure_is_held_to_a_limit_but_not_one_of_a_blind_judge() -> None:
+    seen = {"attacker": "mirror", "floor": FIGURE, "control": None, "leakage": {"refused": "there is no control"}}
+    rate = {"false_accept_rate": 1e-3, "threshold": 0.3, "true_accept_rate": FIGURE, "floor": None, "control": None}
+
+    def judge(name: str, recognised: float, blind: str | None = None) -> dict[str, Any]:
+        share = FIGURE | {"value": recognised, "low": recognised, "high": recognised}
+        figures = seen | {"picture_similarity": FIGURE, "recognised": [rate | {"share": share}]}
+        known = {"same": 0.5, "different": 0.0, "mean_picture": 0.1}
+        of = {"name": name, "fingerprint": None, "false_accept_rate": 1e-3, "threshold": 0.3, "true_accept_rate": None}
+        return of | {"similarity": known, "blind": blind, "counts": name == "one", "pictures": figures}
+
+    counted = report([], FIGURE, inversion={"recognised": FIGURE | {"value": 0.01, "low": 0.0, "high": 0.02}})
+    for others, most in (([], 0.02), ([judge("two", 0.1)], 0.1), ([judge("two", 0.1, "it accepts everybody")], 0.02)):
+        results = to_dict(counted) | {"judges": [judge("one", 0.01), *others]}
+        for limit in (most, most - 0.001):
+            (check,) = check_limits(typed(results), {"recognised": limit})
+            assert check.passed == (limit == most)

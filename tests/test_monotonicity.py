@@ -11,10 +11,11 @@ import pytest
 
 from oneway.attacks.panel import attackers
 from oneway.auditing.assemble import per_picture
-from oneway.auditing.judged import by_judge, counting, pictures_leakage
+from oneway.auditing.judged import by_judge
 from oneway.auditing.labels import attacker_of, panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import trained_again
 from oneway.auditing.monotonicity import check_control, check_monotonicity
+from oneway.auditing.shares import counting, pictures_leakage
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.metrics.estimate import Estimate, mean
 from oneway.metrics.leakage import leakage

@@ -116,3 +116,12 @@ def test_a_doubt_is_told_and_forbids_a_low_verdict() -> None:
 
 def test_a_low_verdict_says_that_it_speaks_of_what_was_tried() -> None:
     assert "attacks tried here" in verdict(leaks(LITTLE, LITTLE), None).sentence
+
+
+def test_an_encoder_is_open_by_any_judge_whose_whole_interval_is() -> None:
+    worst = share(0.49, 0.51, 0.53)
+    assert verdict(leaks(worst, LITTLE), None).level == "partial"
+    other = {"picture_similarity": share(0.505, 0.51, 0.52)}
+    found = verdict(leaks(worst, LITTLE), None, judged=[{"picture_similarity": worst}, other])
+    assert (found.level, found.decides) == ("open", "picture_similarity")
+    assert "At least 50.5 %" in found.sentence

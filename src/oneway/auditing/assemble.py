@@ -15,12 +15,12 @@ from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
 from oneway.auditing.control import Control
 from oneway.auditing.decisions import as_scores, summarise
-from oneway.auditing.judged import Counting
 from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
 from oneway.auditing.monotonicity import check_control, check_monotonicity
 from oneway.auditing.profile import profile
 from oneway.auditing.reconstruction import JUDGED, shown
+from oneway.auditing.shares import AGAIN, Counting, counting
 from oneway.auditing.steps import StepResult
 from oneway.auditing.verdict import verdict
 from oneway.auditing.victim import Victim
@@ -32,9 +32,9 @@ from oneway.metrics.registry import metrics
 from oneway.metrics.unlinkability import MEASURES
 from oneway.report import convergence
 from oneway.report.asked import Asked, Provenance
-from oneway.report.limits import LEAKAGES
+from oneway.report.judging import JudgeReport
 from oneway.report.page import Pictures
-from oneway.report.reports import AuditReport, Subject, ValidationScore
+from oneway.report.reports import AuditReport, Subject
 from oneway.report.values import (
     Attacks,
     Decisions,
@@ -45,6 +45,7 @@ from oneway.report.values import (
     Queries,
     Refused,
     Scores,
+    ValidationScore,
     scores_of,
 )
 from oneway.storage import runs
@@ -62,7 +63,7 @@ def assemble(
     late, victim, judges, config = unconverged(found), context.victim, context.judges, context.config
     attacks = attacks_of(found, victim.pack, judges)
     scores, theirs = per_picture(found, attacks, judges), None if control is None else control.scores
-    counts = judged.counting(judges, scores, theirs)
+    counts = counting(judges, scores, theirs)
     seen = judged.reports(judges, found, scores, theirs, counts)
     attacks["feature"] = feature_of(found[counts.features.key("feature")], counts.features)
     attacks = judged.as_judged(attacks, seen, counts)
@@ -94,7 +95,7 @@ def assemble(
         attacks=attacks,
         queries=_queries(found, judges[0], config),
         floors=floors,
-        validation=_validation(found, attacks, counts),
+        validation=_validation(found, attacks, seen, counts),
         control=None if control is None else control.beside(counts),
         judges=seen,
         iso24745=None if of_pictures else profile(found, context, seen, attacks, floors["chance"], control),
@@ -105,7 +106,12 @@ def assemble(
         leakage=leakage,
         excess=conclusions.excess_of(scores, theirs, decided, counts),
         decisions=decisions,
-        verdict=verdict(leakage, linked, doubts=doubts + more),
+        verdict=verdict(
+            leakage,
+            linked,
+            doubts=doubts + more,
+            judged=[each.leakages for each in seen if each.blind is None],
+        ),
         provenance=Provenance(**runs.provenance(), **vars(asked)),
     )
     return conclusions.concluded(report)
@@ -157,7 +163,7 @@ def _by_every_training(
     panel = panel_of(found)
     scores = {f"inversion {name}": panel[attacker].arrays[key]}
     for turn, label in enumerate(trainings(panel, attacker), 2):
-        scores[f"inversion {name}{judged.AGAIN}{turn}"] = panel[label].arrays[key]
+        scores[f"inversion {name}{AGAIN}{turn}"] = panel[label].arrays[key]
     return scores
 
 
@@ -193,20 +199,19 @@ def foremost(attacks: Attacks) -> str:
     return strongest.get("picture_similarity", strongest["mse"])
 
 
-def _validation(found: Mapping[str, StepResult], attacks: Attacks, counts: Counting) -> dict[str, ValidationScore]:
-    """Give what leakage is made of as validation people have it: what a setting may be chosen by."""
-    least = found["floors"].facts.validation | {"linkage": FALSE_ACCEPT_RATE}
+def _validation(
+    found: Mapping[str, StepResult], attacks: Attacks, seen: Sequence[JudgeReport], counts: Counting
+) -> dict[str, ValidationScore]:
+    """Give what leakage is made of as validation people have it, by the judges that count: to choose a setting by."""
+    by_name = {report.name: report.validation for report in seen}
     scores: dict[str, ValidationScore] = {}
-    for name, attack in LEAKAGES.items():
-        result = attacks[attack]
-        if isinstance(result, Refused) or result.validation is None:
-            continue
-        judge = {"picture_similarity": counts.pictures, "feature_similarity": counts.features}.get(name)
-        if judge is not None and judge.blind is not None:
-            continue
-        key = name if judge is None else judge.key(name)
-        decided = found["decisions"].facts.validation.get(key)
-        scores[name] = ValidationScore(score=result.validation, floor=least[key], decisions=decided)
+    for name, judge in (("picture_similarity", counts.pictures), ("feature_similarity", counts.features)):
+        if judge.blind is None and name in by_name.get(judge.name, {}):
+            scores[name] = by_name[judge.name][name]
+    linked = attacks["linkage"]
+    if not isinstance(linked, Refused) and linked.validation is not None:
+        decided = found["decisions"].facts.validation.get("linkage")
+        scores["linkage"] = ValidationScore(score=linked.validation, floor=FALSE_ACCEPT_RATE, decisions=decided)
     return scores
 
 

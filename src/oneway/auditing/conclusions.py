@@ -12,8 +12,8 @@ from oneway.attacks.panel import attackers
 from oneway.auditing.attributes import LEFT_OUT
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
-from oneway.auditing.judged import Counting, features_leakage, pictures_leakage, sees_nobody, share_of
 from oneway.auditing.labels import attacker_of
+from oneway.auditing.shares import Counting, features_leakage, pictures_leakage, sees_nobody, share_of
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.judged import Counting, as_judged
+from oneway.auditing.judged import as_judged
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import check_same_judges, check_same_settings, without
 from oneway.auditing.reconstruction import shown
+from oneway.auditing.shares import Counting
 from oneway.auditing.victim import Victim
 from oneway.data.shards import read_arrays, reading
 from oneway.errors import InputError

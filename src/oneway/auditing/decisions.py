@@ -14,9 +14,9 @@ from oneway.attacks.panel import SOLVED, Attacker
 from oneway.auditing import inference, reconstruction
 from oneway.auditing.conclusions import leakage_of
 from oneway.auditing.context import AuditContext
-from oneway.auditing.judged import Counting, counting
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
+from oneway.auditing.shares import Counting, counting
 from oneway.auditing.stealing import Stolen
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.judges.judge import Judge

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oneway.auditing.control import SCORES, check_scores, read_scores
-from oneway.auditing.judged import every_training
 from oneway.auditing.reconstruction import JUDGED
+from oneway.auditing.shares import every_training
 from oneway.errors import InputError
 from oneway.judges.judge import FALSE_ACCEPT_RATE, INDEPENDENT
 from oneway.metrics.difference import Ratio

@@ -1,9 +1,9 @@
-"""What each judge of faces sees in the reconstructions, what is predicted of its features, and which of them counts."""
+"""What each judge of faces sees in the reconstructions, and what is predicted of its features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,124 +11,16 @@ from numpy.typing import NDArray
 from oneway.auditing.inference import GAINED
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
+from oneway.auditing.shares import Counting, PerPicture, every_training, features_leakage, pictures_leakage
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning
-from oneway.metrics.leakage import NoLeakError, leakage
 from oneway.metrics.pairs import people_needed
 from oneway.report.judging import JudgedPictures, JudgeReport, PredictedFeatures, Recognised
-from oneway.report.values import AttackResult, Attacks, OrRefused, Refused, Scores
+from oneway.report.values import AttackResult, Attacks, OrRefused, Refused, Scores, ValidationScore
 
 RATES = (1e-2, 1e-3, 1e-4)
 """False accept rates at which faces count as recognised."""
-PerPicture = Mapping[str, NDArray[np.float64]]
-Leaks = Callable[[Judge, PerPicture, PerPicture | None], OrRefused[Estimate]]
-AGAIN = " again "
-"""Before the number of a further training of the strongest attacker, in the name of its scores."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counting:
-    """The judges that count: the worst of faces in reconstructions, and of its own features."""
-
-    pictures: Judge
-    features: Judge
-
-
-def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | None) -> Counting:
-    """Choose the judges that count: those by which most leaks, faces to attackers who did not train with the judge.
-
-    Where there is one only it counts, and if attackers trained with it its figures of faces are upper bounds. A judge
-    that cannot tell who is shown counts where there is no other.
-
-    Args:
-        judges: all of them.
-        scores: of every test picture, as in `scores.npz`.
-        control: the same of the unprotected encoder.
-
-    """
-    seeing = [judge for judge in judges if judge.blind is None] or list(judges)
-
-    def worst(leakage_of: Leaks) -> Judge:
-        def high(judge: Judge) -> tuple[float, bool]:
-            share = leakage_of(judge, scores, control)
-            return share.high if isinstance(share, Estimate) else -np.inf, not judge.trained_with
-
-        return max(seeing, key=high)
-
-    return Counting(pictures=worst(pictures_leakage), features=worst(features_leakage))
-
-
-def pictures_leakage(
-    judge: Judge, scores: PerPicture, control: PerPicture | None, similarity: str | None = None
-) -> OrRefused[Estimate]:
-    """Give the leakage of faces as a judge sees them, or why there is none.
-
-    Args:
-        judge: who sees.
-        scores: of every test picture, as in `scores.npz`.
-        control: the same of the unprotected encoder.
-        similarity: which similarities; by default those that count.
-
-    """
-    score, floor = f"inversion {similarity or judge.counted}", f"floor mean_picture {judge.key('picture_similarity')}"
-    return sees_nobody(judge, control) or share_of(score, scores, control, scores.get(floor), judge.test.identities)
-
-
-def features_leakage(judge: Judge, scores: PerPicture, control: PerPicture | None) -> OrRefused[Estimate]:
-    """Give the leakage of a judge's features of the picture, or why there is none."""
-    score = judge.key("feature_similarity")
-    floor = scores.get(f"floor mean_feature {score}")
-    return sees_nobody(judge, control) or share_of(score, scores, control, floor, judge.test.identities)
-
-
-def sees_nobody(judge: Judge, control: PerPicture | None) -> Refused | None:
-    """Say why what a judge sees is no share of a control, if it sees nobody."""
-    if control is None or judge.blind is None:
-        return None
-    return Refused(refused=f"the verifier cannot tell {judge.told_apart}: {judge.blind}")
-
-
-def share_of(
-    score: str,
-    scores: PerPicture,
-    control: PerPicture | None,
-    floor: NDArray[np.float64] | None,
-    people: NDArray[np.int64],
-    perhaps: str = "",
-    share: Callable[..., Estimate] = leakage,
-    cases: NDArray[np.float64] | None = None,
-) -> OrRefused[Estimate]:
-    """Give the leakage of one score, or why there is none.
-
-    Args:
-        score: its name in `scores.npz`.
-        scores: of every test picture.
-        control: the same of the unprotected encoder.
-        floor: of who knows nothing, (n,), where the score was measured.
-        people: whom the pictures show, (n,).
-        perhaps: why it may not have been measured.
-        share: which share of the control: `leakage`, or `excess`, whose floor is who has the task's decisions.
-        cases: see `metrics.leakage.leakage`.
-
-    """
-    if control is None:
-        return Refused(refused="there is no control to take a share of; give one with --control")
-    if score not in scores or score not in control or floor is None:
-        whose = "the control's audit" if score in scores else "this audit"
-        return Refused(refused=f"{whose} did not measure it{perhaps}")
-    try:
-        best, *others = (
-            share(ours, control[score], floor, people, cases=cases) for ours in every_training(scores, score)
-        )
-        return spanning(best, others)
-    except NoLeakError as error:
-        return Refused(refused=str(error))
-
-
-def every_training(scores: PerPicture, name: str) -> list[NDArray[np.float64]]:
-    """Give a score of every test picture by the strongest attacker: of its best training, then of its others."""
-    return [scores[name], *(values for key, values in scores.items() if key.startswith(name + AGAIN))]
 
 
 def reports(
@@ -153,10 +45,10 @@ def reports(
         if judge.report is None:
             continue
         key, panel, independent = judge.key("picture_similarity"), panel_of(found), None
-        seen = _pictures(judge, strongest(panel, judge), panel, scores, control, key)
+        seen = _pictures(judge, strongest(panel, judge), found, scores, control, key)
         if judge.counted != key:
             independent = _pictures(
-                judge, strongest(unseen(panel, judge), judge), panel, scores, control, judge.counted
+                judge, strongest(unseen(panel, judge), judge), found, scores, control, judge.counted
             )
         made.append(
             replace(
@@ -165,7 +57,7 @@ def reports(
                 counts=judge is counts.pictures,
                 pictures=seen,
                 independent=independent,
-                features=_features(judge, found[judge.key("feature")], scores, control, judge is counts.features),
+                features=_features(judge, found, scores, control, judge is counts.features),
             )
         )
     return made
@@ -174,7 +66,7 @@ def reports(
 def _pictures(
     judge: Judge,
     attacker: str,
-    panel: Mapping[str, StepResult],
+    found: Mapping[str, StepResult],
     scores: PerPicture,
     control: PerPicture | None,
     similarity: str,
@@ -183,9 +75,10 @@ def _pictures(
     ours = every_training(scores, f"inversion {similarity}")
     floor = scores[f"floor mean_picture {judge.key('picture_similarity')}"]
     theirs = None if control is None else control.get(f"inversion {similarity}")
-    people, first = judge.test.identities, None
+    people, first, drawn = judge.test.identities, None, panel_of(found)[attacker]
+    chosen = drawn.facts.validation.get(judge.key("picture_similarity"))
     if judge.of_pictures:
-        first = mean(panel[attacker].arrays[judge.key("found_first")], people, unit="share")
+        first = mean(drawn.arrays[judge.key("found_first")], people, unit="share")
     return JudgedPictures(
         attacker=attacker,
         picture_similarity=_over(ours, judge, "cosine"),
@@ -194,17 +87,18 @@ def _pictures(
         leakage=pictures_leakage(judge, scores, control, similarity),
         recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
         found_first=first,
+        validation=_validated(judge, "picture_similarity", chosen, found),
     )
 
 
 def _features(
-    judge: Judge, step: StepResult, scores: PerPicture, control: PerPicture | None, counts: bool
+    judge: Judge, found: Mapping[str, StepResult], scores: PerPicture, control: PerPicture | None, counts: bool
 ) -> PredictedFeatures | None:
     """Say what is predicted of a judge's features; nothing where that was left out."""
-    key = judge.key("feature_similarity")
+    key, step = judge.key("feature_similarity"), found[judge.key("feature")]
     if step.refusal is not None:
         return None
-    people = judge.test.identities
+    people, best = judge.test.identities, step.facts.ways[step.facts.strongest or ""]
     theirs = None if control is None else control.get(key)
     return PredictedFeatures(
         counts=counts,
@@ -214,7 +108,16 @@ def _features(
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
         leakage=features_leakage(judge, scores, control),
         gained=mean(step.arrays[GAINED], people, unit="cosine") if GAINED in step.arrays else None,
+        validation=_validated(judge, "feature_similarity", best.validation.get("feature_similarity"), found),
     )
+
+
+def _validated(judge: Judge, name: str, score: float | None, found: Mapping[str, StepResult]) -> ValidationScore | None:
+    """Put a score of validation people, as a judge sees it, beside its floor and that of the decisions."""
+    if score is None:
+        return None
+    floors, decided = (found[step].facts.validation for step in ("floors", "decisions"))
+    return ValidationScore(score=score, floor=floors[judge.key(name)], decisions=decided.get(judge.key(name)))
 
 
 def _over(trainings: Sequence[NDArray[np.float64]], judge: Judge, unit: str) -> Estimate:

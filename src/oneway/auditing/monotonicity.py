@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from oneway.auditing.judged import PerPicture
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.renewal import BOTH, RENEWAL, THIS
+from oneway.auditing.shares import PerPicture
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import Judge
 from oneway.metrics.estimate import mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from oneway.metrics.estimate import Estimate, percent
 from oneway.report.values import Level, OrRefused, Refused, Verdict
@@ -19,7 +20,11 @@ TITLES = {
 
 
 def verdict(
-    leakage: Mapping[str, OrRefused[Estimate]], linked: Estimate | None, *, doubts: Sequence[str] = ()
+    leakage: Mapping[str, OrRefused[Estimate]],
+    linked: Estimate | None,
+    *,
+    doubts: Sequence[str] = (),
+    judged: Sequence[Mapping[str, Estimate]] = (),
 ) -> Verdict:
     """Judge an encoder by its leakage.
 
@@ -32,6 +37,7 @@ def verdict(
         leakage: estimates or refusals by name.
         linked: verification from stolen features at a false accept rate of 1e-3, if it was measured.
         doubts: why more may leak than was measured, a clause each.
+        judged: the leakages by each judge, of which `leakage` has those by the highest upper ends.
 
     """
     known = {name: share for name, share in leakage.items() if isinstance(share, Estimate)}
@@ -40,13 +46,17 @@ def verdict(
         return _without_leakage(linked, [*refusals, *doubts])
     missing = len(TITLES) - len(known)
     against = [*doubts, *([f"{missing} of {len(TITLES)} leakages could not be measured"] if missing else [])]
-    lower = max(known, key=lambda name: known[name].low)
+    least = {
+        name: max(share.low, *(each[name].low for each in judged if name in each), -inf)
+        for name, share in known.items()
+    }
+    lower = max(known, key=lambda name: least[name])
     upper = max(known, key=lambda name: known[name].high)
-    low, high = percent(known[lower].low), percent(known[upper].high)
+    low, high = percent(least[lower]), percent(known[upper].high)
     level: Level
     above = f"the upper end of the interval of {TITLES[upper]}, {high}, is above {percent(LOW, 0)}"
     gone = "of what the unprotected encoder gives away was recovered"
-    if known[lower].low >= OPEN:
+    if least[lower] >= OPEN:
         level, decides = "open", lower
         sentence = f"At least {low} {gone} ({TITLES[lower]})."
         rule = [f"the lower end of the interval of {TITLES[lower]}, {low}, is at least {percent(OPEN, 0)}"]

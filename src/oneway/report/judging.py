@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
-from oneway.report.values import OrRefused
+from oneway.report.values import OrRefused, ValidationScore
 
 
 @record
@@ -61,6 +61,7 @@ class JudgedPictures:
         recognised: at each false accept rate.
         found_first: share of the reconstructions to which, of all test pictures, the original is the most similar, as a
             judge of pictures sees them; by chance it is one of all test pictures.
+        validation: its mean cosine on validation people, by which a setting may be chosen.
 
     """
 
@@ -71,6 +72,7 @@ class JudgedPictures:
     leakage: OrRefused[Estimate]
     recognised: list[Recognised]
     found_first: Estimate | None = None
+    validation: ValidationScore | None = None
 
 
 @record
@@ -88,6 +90,7 @@ class PredictedFeatures:
         gained: what a kernel regression gained in similarity from the second half of the public people, over what it
             predicts from the pictures of half of them, drawn at random: who holds twice as many gains about as much
             again, or rather less. Its interval is over test people alone.
+        validation: the similarity on validation people, by which a setting may be chosen.
 
     """
 
@@ -98,6 +101,7 @@ class PredictedFeatures:
     control: Estimate | None
     leakage: OrRefused[Estimate]
     gained: Estimate | None = None
+    validation: ValidationScore | None = None
 
 
 @record
@@ -155,3 +159,36 @@ class JudgeReport:
             (every, self.counts and self.independent is None, self.pictures),
         ]
         return [(whose, counts, faces) for whose, counts, faces in rows if faces is not None]
+
+    @property
+    def counted(self) -> JudgedPictures | None:
+        """What it sees of attackers who did not train with it, or where there is no such figure, of all."""
+        return self.independent or self.pictures
+
+    @property
+    def validation(self) -> dict[str, ValidationScore]:
+        """What leakage is made of by this judge, as validation people have it."""
+        told = {"picture_similarity": self.counted, "feature_similarity": self.features}
+        return {name: each.validation for name, each in told.items() if each and each.validation}
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """What it sees of those attackers, and what is predicted of its features, as limits name them."""
+        seen = self.counted
+        rates = {} if seen is None else {each.false_accept_rate: each.share for each in seen.recognised}
+        told = {
+            "picture_similarity": None if seen is None else seen.picture_similarity,
+            "recognised": rates.get(self.false_accept_rate),
+            "found_first": None if seen is None else seen.found_first,
+            "feature_similarity": None if self.features is None else self.features.similarity,
+        }
+        return {name: found for name, found in told.items() if found is not None}
+
+    @property
+    def leakages(self) -> dict[str, Estimate]:
+        """The leakages of reconstructions and of features by this judge, as far as there are any."""
+        shares = {
+            "picture_similarity": None if self.counted is None else self.counted.leakage,
+            "feature_similarity": None if self.features is None else self.features.leakage,
+        }
+        return {name: share for name, share in shares.items() if isinstance(share, Estimate)}

@@ -69,7 +69,7 @@ def _check_number(late: list[str], limit: float) -> Check:
 
 
 def _figure(report: AuditReport, name: str, attack: str) -> Estimate | str:
-    """Give a figure, or the reason why there is none."""
+    """Give a figure, of several judges the highest that one of them has, or the reason why there is none."""
     result = report.attacks[attack]
     kind, _, of = name.partition(".")
     if kind in SHARES:
@@ -77,7 +77,10 @@ def _figure(report: AuditReport, name: str, attack: str) -> Estimate | str:
         return share if isinstance(share, Estimate) else share.refused
     if isinstance(result, Refused):
         return result.refused
-    return scores_of(result).get(name) or "it was not measured"
+    found = [scores_of(result).get(name)]
+    found += [judge.figures.get(name) for judge in report.judges if judge.blind is None]
+    known = [each for each in found if each is not None]
+    return max(known, key=lambda each: each.high) if known else "it was not measured"
 
 
 def _check(report: AuditReport, name: str, limit: float, late: list[str], allowed: float) -> Check:

@@ -19,7 +19,18 @@ from oneway.metrics.estimate import Estimate
 from oneway.report.asked import Provenance
 from oneway.report.judging import JudgeReport
 from oneway.report.profile import Profile
-from oneway.report.values import SCHEMA, Attacks, Decisions, Floors, Guard, OrRefused, Queries, Utility, Verdict
+from oneway.report.values import (
+    SCHEMA,
+    Attacks,
+    Decisions,
+    Floors,
+    Guard,
+    OrRefused,
+    Queries,
+    Utility,
+    ValidationScore,
+    Verdict,
+)
 from oneway.report.words import OF_PEOPLE, OF_PICTURES, Words
 from oneway.storage.inputs import regular
 from oneway.storage.runs import RESULTS
@@ -51,23 +62,6 @@ class Subject:
     picture_size: int
     task: list[str] | None
     of_pictures: bool = False
-
-
-@record
-@dataclass(frozen=True, kw_only=True)
-class ValidationScore:
-    """What a leakage and its excess are made of on validation people.
-
-    Attributes:
-        score: of the attacker that counts.
-        floor: of who knows nothing.
-        decisions: of who has the task's decisions alone; none where that was not measured.
-
-    """
-
-    score: float
-    floor: float
-    decisions: float | None
 
 
 @record

@@ -266,3 +266,20 @@ def refusals(attacks: Attacks) -> Iterator[tuple[str, str]]:
     for name, result in attacks.items():
         if isinstance(result, Refused):
             yield name, result.refused
+
+
+@record
+@dataclass(frozen=True, kw_only=True)
+class ValidationScore:
+    """What a leakage and its excess are made of on validation people.
+
+    Attributes:
+        score: of the attacker that counts.
+        floor: of who knows nothing.
+        decisions: of who has the task's decisions alone; none where that was not measured.
+
+    """
+
+    score: float
+    floor: float
+    decisions: float | None

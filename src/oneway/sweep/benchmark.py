@@ -20,9 +20,9 @@ from oneway.protection.config import ProtectConfig
 from oneway.protection.recipes import prescribe, read_recipe, recipes
 from oneway.report.limits import LEAKAGES, SHARES
 from oneway.report.pareto import draw_pareto
-from oneway.report.reports import ValidationScore
+from oneway.report.reports import AuditReport
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow, Choice, Shares
-from oneway.report.values import AttackResult, Refused, scores_of
+from oneway.report.values import AttackResult, Refused, ValidationScore, scores_of
 from oneway.storage import runs
 from oneway.storage.atomic import whole
 from oneway.storage.claims import check_claim, claim
@@ -176,6 +176,7 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
     beside, control = store.trained(twin), store.audited(twin)
     inversion = report.attacks["inversion"]
     assert isinstance(inversion, AttackResult)
+    theirs = _as_judged(report, control)
     return BenchmarkRow(
         cut=cell.cut,
         defence=cell.defence,
@@ -192,10 +193,8 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         unconverged=report.unconverged,
         validation=Choice(
             utility=run.validation.utility / held if (held := beside.validation.utility) else 0.0,
-            leakage=_shares(report.validation, control.validation),
-            excess=_shares(
-                _above_decisions(report.validation), _above_decisions(control.validation, report.validation)
-            ),
+            leakage=_shares(report.validation, theirs),
+            excess=_shares(_above_decisions(report.validation), _above_decisions(theirs, report.validation)),
         ),
         run=str(store.run(cell.setting).relative_to(store.path)),
         audit=str(store.report(cell.setting).relative_to(store.path)),
@@ -208,6 +207,15 @@ def _decisions(store: Store, control: Cell) -> Shares:
     if isinstance(decisions, Refused):
         return dict.fromkeys(LEAKAGES, decisions)
     return decisions.leakage
+
+
+def _as_judged(report: AuditReport, control: AuditReport) -> dict[str, ValidationScore]:
+    """Give the control's scores of validation people, by the judges that count for another encoder."""
+    scores = {name: score for name, score in control.validation.items() if name == "linkage"}
+    for ours, theirs in zip(report.judges, control.judges, strict=True):
+        counts = {"picture_similarity": ours.counts, "feature_similarity": ours.features and ours.features.counts}
+        scores |= {name: score for name, score in theirs.validation.items() if counts[name]}
+    return scores
 
 
 def _shares(ours: Mapping[str, ValidationScore], theirs: Mapping[str, ValidationScore]) -> dict[str, float]:
