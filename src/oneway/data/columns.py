@@ -128,8 +128,9 @@ def codes(column: pa.ChunkedArray, names: Sequence[str]) -> NDArray[np.int64]:
 
 def said(names: Sequence[str], classes: Mapping[str, Sequence[str]], numbers: Sequence[str]) -> str:
     """Say what label columns there are, and of which kind each is, if any is not binary."""
+    number = f"{len(names)} attribute{'s' if len(names) > 1 else ''}"
     if not classes and not numbers:
-        return f"{len(names)} attributes"
+        return number
     told = []
     for name in names:
         if name in classes:
@@ -138,7 +139,7 @@ def said(names: Sequence[str], classes: Mapping[str, Sequence[str]], numbers: Se
             told.append(f"{name} (numbers)")
     binary = [name for name in names if name not in classes and name not in numbers]
     shown = [*told, *([f"{len(binary)} binary ({listed(binary)})"] if binary else [])]
-    return f"{len(names)} attributes: {', '.join(shown)}"
+    return f"{number}: {', '.join(shown)}"
 
 
 def listed(names: Sequence[str]) -> str:
