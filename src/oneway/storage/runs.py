@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -194,9 +195,22 @@ def _named(content: dict[str, object]) -> dict[str, object]:
             _named(value)
         elif name in FILES and isinstance(value, str):
             backbone, colon, path = value.rpartition(":")
-            tag = f"@{file_hash(Path(path))[:12]}" if Path(path).is_file() else ""
-            content[name] = f"{backbone}{colon}{Path(path).name}{tag}"
+            content[name] = f"{backbone}{colon}{Path(path).name}{_tag(Path(path))}"
     return content
+
+
+def _tag(path: Path) -> str:
+    """Give what tells a file from any other of its name; nothing where there is no file."""
+    if not path.is_file():
+        return ""
+    now = path.stat()
+    return f"@{_hash(path.absolute(), now.st_ino, now.st_size, now.st_mtime_ns)[:12]}"
+
+
+@cache
+def _hash(path: Path, *_: int) -> str:
+    """Hash a file once for each state of it: the names of a sweep's settings ask hundreds of times."""
+    return file_hash(path)
 
 
 def digest(content: Any) -> str:

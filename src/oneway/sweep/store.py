@@ -12,7 +12,6 @@ from pathlib import Path
 from oneway.auditing.audit import audit
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.guards import check_distinct, check_people
-from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.errors import InputError
 from oneway.judges.embedding import is_embedding, with_file
@@ -56,7 +55,7 @@ class Setting:
 
     @property
     def run(self) -> str:
-        """Name the run by all that decides it, so that equal runs are one."""
+        """Name the run by all that decides it, files by what they hold, so that equal runs are one."""
         config = _deciding(self.protect)
         alone = "game" if self.protect.game.played else "recipe"
         what = self.protect.defence.name if self.protect.active and self.protect.defence else alone
@@ -123,7 +122,8 @@ class Store:
         found = [each for each in every if _finished([there.run(each)])]
         if not found:
             raise InputError(
-                f"{other} holds no finished run of these settings; give a benchmark of this pack with these defences"
+                f"{other} holds no finished run of these settings; give a benchmark of this pack with these defences, "
+                "made with the same files of weights"
             )
         for each in found:
             kept, into = there.run(each), self.run(each)
@@ -190,8 +190,9 @@ class Store:
                     for folder in self._folders(setting, audits):
                         if not (folder / runs.RESULTS).exists():
                             raise InputError(
-                                f"{folder} was not made here; the pack must be the same and lie at the same path on "
-                                "every node, and without executor.gather so must the results"
+                                f"{folder} was not made here; the pack and the files that settings name must be the "
+                                "same and lie at the same path on every node, and without executor.gather so must the "
+                                "results"
                             )
                     advance(1)
 
@@ -249,15 +250,16 @@ def _own(pack: Path) -> tuple[Path, ...]:
 
 
 def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
-    """Give what decides the outcome: everything but where it is computed, and a generator by what it holds.
+    """Give what decides the outcome: everything but where it is computed, and files by what they hold, not their path.
 
-    Of an audit that keeps no attacker, or has no generator, not that either, so that what was made before there were
-    these has its name still.
+    A path would find what was made with another file that lay there; only folders have no other name. Of an audit that
+    keeps no attacker, or has no generator, not that either, so that what was made before has its name still.
     """
     later = ("keep", "generator") if isinstance(config, AuditConfig) else ()
     idle = {"runtime", *(name for name in later if not getattr(config, name))}
-    generator = {"generator": runs.named(config)["generator"]} if getattr(config, "generator", None) else {}
-    return {name: value for name, value in to_dict(config).items() if name not in idle} | generator
+    content = {name: value for name, value in runs.named(config).items() if name not in idle}
+    renewed = getattr(config, "renewed", None)
+    return content | ({"renewed": renewed} if renewed is not None and Path(renewed).is_dir() else {})
 
 
 @cache
