@@ -95,6 +95,9 @@ def recommend(
 ) -> None:
     """Name the defence and strength to use, from a benchmark; chosen by validation people, reported by test people.
 
+    Where the budget ended an attacker that it met, or a guard of its audit does not hold, that is said, since what was
+    attacked badly seems to leak least, and so is which other setting keeps to the same without such doubts.
+
     Args:
         benchmark: The folder of a finished `oneway benchmark`.
         cut: Layer after which features leave the device.
@@ -112,20 +115,25 @@ def recommend(
     from oneway.report.reports import read_report
     from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table
+    from oneway.sweep.choice import doubts, instead, ranked, unjudged
     from oneway.sweep.choice import recommend as choose
-    from oneway.sweep.choice import unjudged
 
     report = read_report(benchmark, BenchmarkReport, "oneway benchmark defences DATA --out NEW")
-    row = choose(report, cut, utility=utility, leakage=leakage, excess=excess)
+    bounds, kind = {"utility": utility, "leakage": leakage, "excess": excess}, "leakage" if excess is None else "excess"
+    row = choose(report, cut, **bounds)
+    doubtful, other = doubts(benchmark, report, row), instead(benchmark, ranked(report, cut, **bounds), kind)
     said = console()
     said.print(benchmark_table(replace(report, rows=[row], decisions={cut: report.decisions[cut]})))
+    for doubt in doubtful:
+        said.print(marked("DOUBTFUL", f": {doubt}"), soft_wrap=True)
     run = benchmark / row.run
     made = finished(run)
     again = arguments(made.protect, row.defence, row.strength)
     place = made.data.path  # seen from the run
     pack = made.data.name if place is None else os.path.relpath(run.absolute() / place)
     lines = [
-        *unjudged(report, cut, "leakage" if excess is None else "excess"),
+        *([] if other is None else [other]),
+        *unjudged(report, cut, kind),
         f"trained already: {run}",
         f"its audit: {benchmark / row.audit}",
         f"train it again: {shlex.join(['oneway', 'protect', pack, *again, '--out', 'RUN'])}",

@@ -14,9 +14,10 @@ from oneway.metrics.estimate import Estimate, spanning
 from oneway.report.asked import Data, Named
 from oneway.report.leaderboard import Entry, Leaderboard, Panel
 from oneway.report.limits import LEAKAGES
-from oneway.report.reports import AuditReport, read_report
+from oneway.report.reports import read_report
 from oneway.report.sweeps import BenchmarkReport, BenchmarkRow
 from oneway.sweep.benchmark import CONTROL
+from oneway.sweep.doubts import doubts_of_audit
 
 SEEDS = 3
 """Fewer of them make an entry doubtful."""
@@ -180,7 +181,7 @@ def _entry(name: str, benchmarks: Sequence[_Benchmark], utility: float, leakages
     for each, benchmark in zip(matched, benchmarks, strict=True):
         for row in (*each.rows, benchmark.control):
             who = "the control" if row.defence == CONTROL else f"strength {row.strength:g}"
-            for doubt in _doubts_of_audit(benchmark, row):
+            for doubt in doubts_of_audit(benchmark.path, row):
                 blamed.setdefault(doubt, []).append(who)
     doubts += [f"{doubt} ({', '.join(dict.fromkeys(who))})" for doubt, who in blamed.items()]
     strengths = [row.strength for each in matched for row in each.rows]
@@ -248,14 +249,6 @@ def _known(row: BenchmarkRow) -> dict[str, Estimate]:
 
 def _over_seeds(several: Sequence[Estimate]) -> Estimate:
     return replace(spanning(several[0], several), value=sum(each.value for each in several) / len(several))
-
-
-def _doubts_of_audit(benchmark: _Benchmark, row: BenchmarkRow) -> list[str]:
-    """Say what in the audit of a setting, or of the control, makes its figures doubtful."""
-    made = "oneway benchmark defences DATA --out NEW, with all its audits"
-    report = read_report(benchmark.path / row.audit, AuditReport, made)
-    late = [f"the budget ended {name}" for name in row.unconverged]
-    return late + [f"the guard '{guard.name}' does not hold" for guard in report.guards if guard.passed is False]
 
 
 def _panel(benchmarks: Sequence[_Benchmark]) -> Panel:
