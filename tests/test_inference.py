@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.stats import norm
 from torch import Tensor, nn
 
 import oneway
@@ -163,22 +164,64 @@ def answers(n: int, seed: int) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(size=(n, 3)) * [1, 10, 0.1] + [0, 100, 0]
 
 
-def test_from_one_yes_or_no_the_majority_of_each_is_told() -> None:
+def test_from_one_yes_or_no_whoever_has_it_more_often_is_told_to_have_it() -> None:
     output = np.repeat([0.0, 0.0, 1.0, 1.0], [30, 10, 10, 50])[:, None]
     labels = np.repeat([False, True, False, True], [30, 10, 10, 50])[:, None]
-    assert from_decisions(output, labels, np.array([[0.0], [1.0]])).tolist() == [[False], [True]]
+    given = np.array([[0.0], [1.0]])
+    assert from_decisions(output, labels, output, labels, given).tolist() == [[False], [True]]
+    # A rare one is seldom more likely than not, and one of three is more than one of four.
     rare = np.repeat([False, True, False, True], [30, 10, 40, 20])[:, None]
-    assert from_decisions(output, rare, np.array([[0.0], [1.0]])).tolist() == [[False], [False]]
+    assert from_decisions(output, rare, output, rare, given).tolist() == [[False], [True]]
+    # Where validation people say that no cut is better than a constant, even odds decide.
+    alike = np.zeros_like(rare)
+    assert from_decisions(output, rare, output, alike, given).tolist() == [[False], [False]]
 
 
-def test_an_attribute_that_is_a_sum_of_answers_is_told_and_another_is_not() -> None:
-    outputs, others = answers(600, 0), answers(400, 1)
+def most_correlation(share: float, apart: float) -> float:
+    """Give the highest MCC of a cut through two normal distributions of deviation 1, that far apart."""
+    cut = np.linspace(-5, 5, 10001)
+    hit, false = norm.sf(cut - apart), norm.sf(cut)
+    called = share * hit + (1 - share) * false
+    return float((share * (1 - share) * (hit - false) / np.sqrt(share * (1 - share) * called * (1 - called))).max())
+
+
+def test_a_rare_attribute_is_told_as_well_as_the_best_cut_tells_it() -> None:
+    def drawn(seed: int) -> tuple[NDArray[np.float64], Bools]:
+        generator = np.random.default_rng(seed)
+        labels = generator.random((60_000, 1)) < 0.02
+        return labels + generator.normal(size=labels.shape), labels
+
+    (outputs, known), (held, marked), (others, truth) = (drawn(seed) for seed in range(3))
+    told = from_decisions(outputs, known, held, marked, others)
+    best = most_correlation(0.02, 1.0)
+    assert utility(told, truth, np.arange(len(truth)), ("rare",))[0].value == pytest.approx(best, abs=0.02)
+
+
+def test_who_may_have_a_rare_attribute_is_told_from_features_though_most_have_it_not(
+    pack: oneway.Pack, place: Place
+) -> None:
+    # All that have it are among those whose features say so, and make a third of these: at even odds nobody is called.
+    rng = np.random.default_rng(0)
+    suspects = rng.random(len(pack.pixels)) < 0.3
+    changed = with_labels(pack, "Smiling", suspects & (rng.random(len(pack.pixels)) < 1 / 3))
+    features = {
+        part.split: np.repeat(suspects[part.rows, None], 6, axis=1).astype(np.float32)
+        for part in (changed.public, changed.validation, changed.test)
+    }
+    access = FeatureDump(features, torch.device("cpu"))
+    fitted = infer(access, changed.public, changed.validation, ("Smiling",), QUICK, place)
+    told = predict_attributes(access, fitted.network, changed.test)[:, 0]
+    np.testing.assert_array_equal(told, suspects[changed.test.rows])
+
+
+def test_an_attribute_that_is_a_sum_of_markedis_told_and_another_is_not() -> None:
+    outputs, held, others = answers(600, 0), answers(500, 2), answers(400, 1)
 
     def truth(given: NDArray[np.float64]) -> Bools:
         coin = np.random.default_rng(len(given)).random(len(given)) < 0.5
         return np.stack([given[:, 0] + 10 * given[:, 2] > 0, coin], axis=1)
 
-    right = from_decisions(outputs, truth(outputs), others) == truth(others)
+    right = from_decisions(outputs, truth(outputs), held, truth(held), others) == truth(others)
     assert right[:, 0].mean() > 0.97
     assert 0.4 < right[:, 1].mean() < 0.6
 
@@ -186,15 +229,15 @@ def test_an_attribute_that_is_a_sum_of_answers_is_told_and_another_is_not() -> N
 def test_neither_the_units_of_an_answer_nor_one_that_never_varies_matter() -> None:
     outputs, others = answers(200, 0), answers(100, 1)
     labels = (outputs[:, :1] + np.random.default_rng(2).normal(size=(200, 1))) > 0
-    told = from_decisions(outputs, labels, others)
-    np.testing.assert_array_equal(told, from_decisions(-1e3 * outputs + 7, labels, -1e3 * others + 7))
+    told = from_decisions(outputs, labels, outputs, labels, others)
+    scaled = -1e3 * outputs + 7
+    np.testing.assert_array_equal(told, from_decisions(scaled, labels, scaled, labels, -1e3 * others + 7))
     constant = np.full((200, 1), 4.0)
-    np.testing.assert_array_equal(
-        told, from_decisions(np.hstack([outputs, constant]), labels, np.hstack([others, constant[:100]]))
-    )
+    more = np.hstack([outputs, constant])
+    np.testing.assert_array_equal(told, from_decisions(more, labels, more, labels, np.hstack([others, constant[:100]])))
 
 
 def test_a_label_of_one_kind_is_told_of_everybody() -> None:
     outputs, labels = answers(50, 0), np.ones((50, 2), dtype=np.bool_)
     labels[:, 1] = False
-    assert (from_decisions(outputs, labels, answers(9, 1)) == [True, False]).all()
+    assert (from_decisions(outputs, labels, outputs, ~labels, answers(9, 1)) == [True, False]).all()

@@ -18,6 +18,7 @@ from oneway.config import Count, Positive, checked
 from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
 from oneway.errors import InputError
+from oneway.metrics.classification import best_thresholds
 from oneway.models.head import Head
 from oneway.tasks.multiclass import Multiclass
 from oneway.tasks.task import Task, targets_of
@@ -54,7 +55,8 @@ def infer(
     Args:
         access: the victim.
         public: the attacker's pictures, with labels.
-        validation: other people, whose cross-entropy decides when to stop and which weights are kept.
+        validation: other people, whose cross-entropy decides when to stop and which weights are kept, and on whom the
+            thresholds are chosen that are taken off the logits: at even odds rare attributes are never called.
         attributes: what to infer; one that all public people share, or lack, is taken for everybody's.
         config: the probe and its schedule.
         place: where it runs and where its state is kept.
@@ -79,6 +81,9 @@ def infer(
 
     fitted = _probe(access, public, validation, len(attributes), loss, error, config, place)
     _settle(fitted.network, labels, varies)
+    with access.seeded(config.seed, NAME, "thresholds"):
+        logits = logits_of(access, fitted.network, validation).numpy()
+    _shift(fitted.network, best_thresholds(logits, answers.numpy()))
     return fitted
 
 
@@ -136,11 +141,22 @@ def infer_task(
 @torch.no_grad()
 def _settle(head: Head, labels: Bools, varies: Tensor) -> None:
     """Make the probe say what all public people have in common, whatever the features are."""
-    last = head.layers[-1]
-    assert isinstance(last, nn.Linear)
-    same = ~varies
+    last, same = _last(head), ~varies
     last.weight[same] = 0
     last.bias[same] = torch.from_numpy(labels[0]).to(last.bias)[same] - 0.5
+
+
+@torch.no_grad()
+def _shift(head: Head, thresholds: Floats) -> None:
+    """Take thresholds (num_attributes,) off the logits, so that 0 is where they were."""
+    last = _last(head)
+    last.bias.sub_(torch.from_numpy(thresholds).to(last.bias))
+
+
+def _last(head: Head) -> nn.Linear:
+    last = head.layers[-1]
+    assert isinstance(last, nn.Linear)
+    return last
 
 
 def predict_attributes(access: Access, head: Head, part: Part) -> Bools:
@@ -153,7 +169,9 @@ def logits_of(access: Access, head: nn.Module, part: Part) -> Tensor:
     return mapped_features(access, head, part).cpu()
 
 
-def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Floats) -> Bools:
+def from_decisions(
+    public_decisions: Floats, public_labels: Bools, held_decisions: Floats, held_labels: Bools, decisions: Floats
+) -> Bools:
     """Tell attributes from the task's decisions alone, by logistic regression: what any useful service gives away.
 
     No encoder can hide what its task needs (Stadler et al., ICML 2024), so this is the floor of attribute inference.
@@ -161,6 +179,8 @@ def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Fl
     Args:
         public_decisions: (n, k), what the task decides of the public pictures, as numbers.
         public_labels: (n, num_attributes), what the public people are known to have.
+        held_decisions: (h, k), what it decides of the validation people, on whom thresholds are chosen as for a probe.
+        held_labels: (h, num_attributes), what these have.
         decisions: (m, k), what it decides of the victims.
 
     Returns:
@@ -172,7 +192,10 @@ def from_decisions(public_decisions: Floats, public_labels: Bools, decisions: Fl
         if labels.all() or not labels.any():
             told[:, place] = labels[0]
         else:
-            told[:, place] = _regression(of_classes=True).fit(public_decisions, labels).predict(decisions)
+            fitted = _regression(of_classes=True).fit(public_decisions, labels)
+            odds = fitted.decision_function(held_decisions)[:, None]
+            (threshold,) = best_thresholds(odds, held_labels[:, [place]])
+            told[:, place] = fitted.decision_function(decisions) > threshold
     return told
 
 

@@ -90,7 +90,8 @@ def _binary(
     arrays = {"confusion": confusion(told_by_probe, labels)}
     decisions = context.victim.decisions
     if decisions is not None:
-        told = inference.from_decisions(decisions["public"], pack.public.labels(asked), decisions["test"])
+        known, held = pack.public.labels(asked), pack.validation.labels(asked)
+        told = inference.from_decisions(decisions["public"], known, decisions["validation"], held, decisions["test"])
         arrays["confusion decisions"] = confusion(told, labels)
     return course(fitted), arrays
 
