@@ -130,6 +130,26 @@ def audit(people: oneway.Pack, judge: Verifier, control: Path, tmp_path: Path) -
     return run
 
 
+def test_templates_that_the_pictures_of_a_person_share_are_audited(
+    people: oneway.Pack, audit: Audit, tmp_path: Path
+) -> None:
+    parts = (people.public, people.validation, people.test)
+    names = [name for part in parts for name in part.names]
+    codes = np.concatenate([part.identities for part in parts])
+    templates = np.random.default_rng(0).normal(size=(codes.max() + 1, 8)).astype(np.float32)
+    write_dump(tmp_path / "templates.npz", names, templates[codes])
+    report = audit(features=tmp_path / "templates.npz", config=BRIEF, control=None)
+    refusal = report.attacks["scatter"]
+    assert isinstance(refusal, Refused)
+    assert "same features" in refusal.refused
+    assert "lda_score" not in report.floors["chance"]
+    linkage = report.attacks["linkage"]
+    assert isinstance(linkage, AttackResult)
+    rank = linkage.scores["rank_1"]
+    assert rank is not None
+    assert rank.value == 1, "a template leads to its person"
+
+
 def test_the_results_hold_what_is_promised(control: Path, people: oneway.Pack) -> None:
     results = json.loads((control / "results.json").read_text())
     assert results["kind"] == "audit"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.feature_selection import f_classif
 
+from oneway.attacks.access import FeatureDump
+from oneway.auditing.inference import scattered
+from oneway.auditing.steps import StepResult
 from oneway.metrics.scatter import chance, scatter
 
 
@@ -71,3 +78,42 @@ def test_who_is_seen_once_does_not_count() -> None:
     more = np.concatenate([features, 100 * np.ones((3, 6))])
     found = scatter(more, np.concatenate([people, [1, 2, 3]]))
     assert found["lda_score"] == scatter(features, people)["lda_score"]
+
+
+@pytest.mark.parametrize("shots", [2, 3, 7])
+def test_templates_that_all_pictures_of_a_person_share_have_no_scatter_within(shots: int) -> None:
+    _, people = drawn(9, 0.0, shots=shots)
+    templates = np.random.default_rng(10).random((200, 6), dtype=np.float32)[people]
+    found = scatter(templates, people)
+    assert (found["within"].value, found["within"].low, found["within"].high) == (0, 0, 0)
+    assert found["between"].value == pytest.approx(templates.var(axis=0).sum(), rel=1e-5)
+
+
+def step(features: NDArray[Any], people: NDArray[np.int64]) -> StepResult:
+    test = SimpleNamespace(split="test", identities=people, num_people=len(np.unique(people)))
+    part: Any = type("Part", (SimpleNamespace,), {"__len__": lambda _: len(people)})(**vars(test))
+    access = FeatureDump({"test": features.astype(np.float32)}, torch.device("cpu"))
+    context: Any = SimpleNamespace(
+        pack=SimpleNamespace(test=part), stolen=SimpleNamespace(access=access), config=SimpleNamespace(seed=0)
+    )
+    return scattered(context, context)
+
+
+def test_a_step_without_a_finite_score_is_refused_and_every_other_has_one() -> None:
+    features, people = drawn(11, 1.0)
+    templates = features[np.unique(people, return_index=True)[1]][np.unique(people, return_inverse=True)[1]]
+    shared, constant = step(templates, people).facts, step(np.full_like(features, 0.1), people).facts
+    assert shared.refused == constant.refused
+    assert (
+        shared.refused
+        == "all pictures of each test person have the same features, so there is no scatter within a person"
+    )
+    few, many = templates.copy(), templates.copy()
+    few[people == 100] = features[people == 100]
+    many[people < 130] = features[people < 130]
+    assert step(few, people).facts.refused == (
+        "too few test people have pictures with different features to say how far these scatter"
+    )
+    score = step(many, people).facts.scores["lda_score"]
+    assert score is not None
+    assert np.isfinite([score.low, score.value, score.high]).all()

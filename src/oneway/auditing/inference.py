@@ -158,6 +158,14 @@ def scattered(context: AuditContext, _: Place) -> StepResult:
     flat = all_features(context.stolen.access, test).reshape(len(test), -1)
     measured = scatter.scatter(flat, test.identities)
     chance = scatter.chance(flat, test.identities, seed=context.config.seed)
+    score = measured["lda_score"]
+    if not np.isfinite([score.value, score.low, score.high, chance]).all():
+        none = measured["within"].value == 0
+        return refused(
+            "all pictures of each test person have the same features, so there is no scatter within a person"
+            if none
+            else "too few test people have pictures with different features to say how far these scatter"
+        )
     return StepResult(facts=StepFacts(scores=dict(measured), facts={"chance": chance}))
 
 

@@ -15,7 +15,8 @@ def scatter(features: NDArray[np.floating], people: NDArray[np.int64]) -> dict[s
 
     Both are traces of LDA's scatter matrices divided by the number of pictures: the mean squared distance of a
     picture's person's mean to the mean of all, and of a picture to its person's mean. In the intervals the mean of all
-    is held fixed. The score grows with the scatter of a mean of few pictures, so compare it with `chance`.
+    is held fixed. The score grows with the scatter of a mean of few pictures, so compare it with `chance`. It is not
+    finite where no person's pictures differ, and an end of its interval where only few people's do.
 
     Args:
         features: (n, d).
@@ -25,12 +26,15 @@ def scatter(features: NDArray[np.floating], people: NDArray[np.int64]) -> dict[s
     features, people = _repeated(features, people)
     means, codes = _means(features, people)
     within = np.square(features - means[codes]).sum(axis=1, dtype=np.float64)
+    within[_constant(features, codes)] = 0  # a mean of equal numbers may be rounded
     between = np.square(means[codes] - features.mean(axis=0)).sum(axis=1, dtype=np.float64)
     totals = by_person(np.stack([between, within, np.ones(len(people))], axis=1), people)
+    with np.errstate(invalid="ignore"):  # between two infinite resamples nothing lies
+        score = estimate(totals, _ratio, unit="ratio")
     return {
         "between": estimate(totals, lambda sums: sums[:, 0] / sums[:, 2], unit=UNIT),
         "within": estimate(totals, lambda sums: sums[:, 1] / sums[:, 2], unit=UNIT),
-        "lda_score": estimate(totals, _ratio, unit="ratio"),
+        "lda_score": score,
     }
 
 
@@ -51,6 +55,14 @@ def _repeated(
     _, codes, counts = np.unique(people, return_inverse=True, return_counts=True)
     kept = counts[codes] > 1
     return features[kept], people[kept]
+
+
+def _constant(features: NDArray[np.floating], codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say of each picture whether all pictures of its person have the same features, (n,)."""
+    first = np.unique(codes, return_index=True)[1]
+    differs = (features != features[first[codes]]).any(axis=1)
+    constant: NDArray[np.bool_] = np.bincount(codes, weights=differs)[codes] == 0
+    return constant
 
 
 def _means(features: NDArray[np.floating], people: NDArray[np.int64]) -> tuple[Floats, NDArray[np.int64]]:
