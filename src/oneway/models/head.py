@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from oneway.models.decoder import Residual
-from oneway.models.grid import laid_out
+from oneway.models.grid import is_map, laid_out
 from oneway.models.scale import Whiten
 
 SIDE = 4
@@ -16,7 +16,8 @@ class Head(nn.Module):
     """Map features to a vector: a map is halved in stages down to 4 x 4 positions, a vector goes through an MLP.
 
     Args:
-        features: shape of one picture's features: (channels, side, side), or any other, which is flattened.
+        features: shape of one picture's features: a map, (channels, side, side) of 4 positions a side or more, or what
+            `grid.laid_out` makes one of, or any other, which is flattened.
         outputs: length of the vector.
         width: channels of the first stage; hidden units of the MLP are eight times as many.
 
@@ -27,7 +28,7 @@ class Head(nn.Module):
         self.whiten = Whiten(features)
         self.arrange, features = laid_out(features)
         layers: list[nn.Module]
-        if len(features) == 3 and features[-1] >= SIDE:
+        if is_map(features) and features[-1] >= SIDE:
             side, channels = features[-1], width
             layers = [nn.Conv2d(features[0], channels, 3, padding=1), nn.ReLU(inplace=True)]
             while side > SIDE:
