@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,16 +16,18 @@ from numpy.typing import NDArray
 import oneway
 from conftest import AUDIT, RUNTIME, Once
 from dumps import write_dump
+from oneway.attacks.fit import Place
+from oneway.auditing.assemble import unconverged
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions, summarise
 from oneway.auditing.guards import check_decisions
 from oneway.auditing.shares import Counting
 from oneway.auditing.stealing import steal
-from oneway.auditing.steps import Steps, refused
+from oneway.auditing.steps import StepFacts, StepResult, Steps, refused
 from oneway.auditing.victim import from_run
 from oneway.judges.judge import Judge
 from oneway.judges.verifier import Verifier
-from oneway.report.values import Decisions, Refused
+from oneway.report.values import Course, Decisions, Refused
 from oneway.runtime import launch
 
 pytestmark = pytest.mark.whole
@@ -192,3 +194,47 @@ def test_without_a_control_the_judge_counts_by_which_the_decisions_give_most_awa
     beside = summarise(step, scores, scores, judges, first)
     assert isinstance(beside, Decisions)
     assert beside.leakage["feature_similarity"].value == pytest.approx(0.125, abs=0.01), "as the encoder's own counts"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the attack on decisions looks at."""
+
+    victim: Any
+    judges: tuple[Any, ...]
+    config: oneway.AuditConfig = CONFIG
+    stolen: Any = None
+
+    @property
+    def judge(self) -> Any:
+        return self.judges[0]
+
+
+@pytest.mark.parametrize("late", [(), (0,), (1,), (2,), (1, 2)])
+def test_any_network_that_its_budget_ended_is_told_of_the_decisions(
+    late: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def judge(suffix: str) -> Any:
+        return SimpleNamespace(verifier=None, alone=True, key=lambda name: name + suffix)
+
+    judges = [judge(suffix) for suffix in ("", " by another", " by a third")]
+
+    def predicted(_: Any, __: Any, judge: Any, *___: Any, **____: Any) -> StepResult:
+        number = judges.index(judge)
+        ended = Course(converged=number not in late, steps=10 + number, validation_error=0.5)
+        arrays = {"feature_similarity": np.zeros(2)}
+        return StepResult(facts=StepFacts(course=ended), arrays=arrays)
+
+    def drawn(*_: Any) -> StepResult:
+        return StepResult(facts=StepFacts(validation={"mse": 0.1}))
+
+    monkeypatch.setattr("oneway.auditing.reconstruction.inversion", drawn)
+    monkeypatch.setattr("oneway.auditing.inference.predicted", predicted)
+    monkeypatch.setattr("oneway.auditing.inference.linked", lambda *_: StepResult())
+    bits = np.eye(2, dtype=np.float32)
+    context: Any = Told(victim=SimpleNamespace(decisions={"public": bits, "test": bits}), judges=tuple(judges))
+    place = Place(fabric=launch(RUNTIME), checkpoint=tmp_path / "step.pt", progress=False)
+    step = attack_decisions(context, place, {})
+    assert step.course.converged == (not late)
+    assert step.course.steps - 10 in (late or range(3))
+    assert unconverged({"decisions": step}) == (["decisions"] if late else [])

@@ -67,9 +67,10 @@ def attack_decisions(context: AuditContext, place: Place, further: Mapping[str, 
         if step.refusal is None:
             seen[judge.key("feature_similarity")] = step.arrays["feature_similarity"]
     linkage = inference.linked(inner, place, found)
+    courses = [course for judge in context.judges if (course := found[judge.key("feature")].facts.course) is not None]
     facts = StepFacts(
         scores=linkage.facts.scores,
-        course=found["feature"].facts.course,
+        course=max(courses, key=lambda one: not one.converged, default=None),  # one that its budget ended, if any was
         validation=_validated(context.judges, panel, found) | linkage.facts.validation,
     )
     return StepResult(facts=facts, arrays={**drawn, **seen, **linkage.arrays})

@@ -160,7 +160,7 @@ class Decisions:
     Attributes:
         scores: of the attacks on them.
         leakage: as shares of what the control gives away, or without one of what the encoder itself does.
-        course: of the network that predicts features from them.
+        course: of the network that predicts features from them; of several judges' one that its budget ended, if any.
         seconds: what it took.
 
     """
