@@ -14,6 +14,7 @@ from oneway.auditing.judged import as_judged
 from oneway.auditing.order import anonymous, hidden_order
 from oneway.auditing.question import check_same_judges, check_same_settings, without
 from oneway.auditing.reconstruction import shown
+from oneway.auditing.renamed import names_here, report_here, score_here
 from oneway.auditing.shares import Counting
 from oneway.auditing.victim import Victim
 from oneway.data.shards import read_arrays, reading
@@ -30,7 +31,7 @@ SCORES, PICTURES = "scores.npz", "shown.npy"
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """A finished audit of an unprotected encoder.
+    """A finished audit of an unprotected encoder, whose judges are named as in the audit that it is the control of.
 
     Attributes:
         path: its folder.
@@ -145,7 +146,7 @@ def check_scores(path: Path, scores: Mapping[str, NDArray[Any]], num_pictures: i
 
 
 def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
-    """Open the audit of a control, which must be one of the same question by the same judge.
+    """Open the audit of a control, which must be one of the same question by the same judges, whatever they are called.
 
     Args:
         path: its folder.
@@ -165,7 +166,8 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
         raise InputError(f"the control {path} scored other people; make it again")
     check_scores(path / SCORES, stored, len(people), "the control")
     back = np.argsort(order)
-    scores = {name: stored[name][back] for name in stored}
+    names = names_here(report.provenance.judges, asked.judges)
+    scores = {score_here(name, names): stored[name][back] for name in stored}
     pictures = None
     if (path / PICTURES).exists():
         with reading(path / PICTURES):
@@ -176,4 +178,4 @@ def open_control(path: Path, victim: Victim, asked: Asked) -> Control:
                 f"{path / PICTURES}: must be uint8 pictures of {len(shown(victim.pack))} people, {size} pixels a side, "
                 f"it is {pictures.dtype} of shape {pictures.shape}; make the control again"
             )
-    return Control(path=path, report=report, scores=scores, pictures=pictures)
+    return Control(path=path, report=report_here(report, names), scores=scores, pictures=pictures)

@@ -30,6 +30,8 @@ from oneway.report.judging import JudgeReport, Similarity
 FALSE_ACCEPT_RATE = 1e-3
 INDEPENDENT = " independent"
 """After the name of a score: by attackers who did not train with the judge, where others did."""
+BY = " by "
+"""Before a judge's name in that of its scores, unless it is the first."""
 Scores = dict[str, NDArray[Any]]
 Batched = Iterable[tuple[Tensor, Tensor]]
 
@@ -93,7 +95,7 @@ class Judge:
 
     def key(self, name: str) -> str:
         """Name a score of this judge's among those of several."""
-        return name if self.first or self.verifier is None else f"{name} by {self.verifier.name}"
+        return name if self.first or self.verifier is None else f"{name}{BY}{self.verifier.name}"
 
     @property
     def counted(self) -> str:

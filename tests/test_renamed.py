@@ -1,0 +1,125 @@
+"""Judges are told by their fingerprints: the same ones under other names see the same, or are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import oneway
+from conftest import AUDIT, Once
+from oneway.auditing.renamed import score_here
+from oneway.judges.verifier import Verifier
+from oneway.report.reports import read_report
+from oneway.report.values import AttackResult
+
+pytestmark = pytest.mark.whole
+
+CONFIG = replace(AUDIT, attackers=("identity",))
+
+
+class Named:
+    """A verifier under another name."""
+
+    def __init__(self, verifier: Verifier, name: str) -> None:
+        self.verifier, self.name, self.fingerprint = verifier, name, verifier.fingerprint
+
+    def __call__(self, pictures: Tensor, landmarks: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        return self.verifier(pictures, landmarks)
+
+    def differentiable(self, device: torch.device) -> Any:
+        return self.verifier.differentiable(device)  # type: ignore[attr-defined]
+
+
+def encoder() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU())
+
+
+@pytest.fixture(scope="module")
+def judges(people: oneway.Pack, people_judges: list[Path]) -> list[Verifier]:
+    opened = [oneway.open_verifier(people, path) for path in people_judges]
+    return [judge for judge in opened if judge is not None]
+
+
+@pytest.fixture(scope="module")
+def control(once: Once, people: oneway.Pack, judges: list[Verifier]) -> Path:
+    """The audit of an encoder, whose judges are called so that neither name is the whole of what begins alike."""
+
+    def make(path: Path) -> None:
+        named = [Named(judge, name) for judge, name in zip(judges, ("first", "second by one"), strict=True)]
+        oneway.audit(encoder(), data=people, out=path, config=CONFIG, verifier=named, progress=False)
+
+    return once("control-of-renamed", make)
+
+
+NAMES = {"a": "b", "b": "a", "a again": "an independent judge", "un/usual by a": "c again 2"}
+
+
+@pytest.mark.parametrize(
+    ("score", "here"),
+    [
+        ("inversion ssim", "inversion ssim"),
+        ("inversion picture_similarity independent again 2", "inversion picture_similarity independent again 2"),
+        ("inversion picture_similarity by a", "inversion picture_similarity by b"),
+        ("feature_similarity by b", "feature_similarity by a"),
+        ("inversion recognised by a again 12", "inversion recognised by b again 12"),
+        ("inversion picture_similarity by b independent", "inversion picture_similarity by a independent"),
+        ("picture_similarity by a again independent", "picture_similarity by an independent judge independent"),
+        (
+            "inversion picture_similarity by a independent again 2",
+            "inversion picture_similarity by b independent again 2",
+        ),
+        (
+            "floor mean_feature feature_similarity by un/usual by a",
+            "floor mean_feature feature_similarity by c again 2",
+        ),
+        ("inversion picture_similarity by another", "inversion picture_similarity by another"),
+    ],
+)
+def test_a_score_is_named_after_its_judges_name_here(score: str, here: str) -> None:
+    assert score_here(score, NAMES) == here
+
+
+def test_a_control_by_the_same_judges_under_other_names_is_the_same_control(
+    people: oneway.Pack, judges: list[Verifier], control: Path, tmp_path: Path
+) -> None:
+    """The control is the audited encoder itself, so every judge must find the same of both, and leakage be whole."""
+    called = ["second by one", "moved.onnx"]  # the first judge by the name that the second had there
+    named = [Named(judge, name) for judge, name in zip(judges, called, strict=True)]
+    report = oneway.audit(
+        encoder(), data=people, out=tmp_path / "a", config=CONFIG, verifier=named, control=control, progress=False
+    )
+    with np.load(tmp_path / "a" / "scores.npz") as ours, np.load(control / "scores.npz") as theirs:
+        there = {name: name.replace("moved.onnx", "second by one") for name in ours.files}
+        assert sorted(there.values()) == sorted(theirs.files)
+        assert "inversion picture_similarity by moved.onnx independent" in ours.files
+        for name in ours.files:
+            np.testing.assert_array_equal(ours[name], theirs[there[name]], err_msg=name)
+    assert [judge.name for judge in report.judges] == called
+    for judge in report.judges:
+        assert judge.features is not None
+        assert judge.features.control == judge.features.similarity
+        assert judge.features.leakage.value == pytest.approx(1), judge.name
+        for faces in (judge.pictures, judge.independent):
+            assert faces is not None
+            assert faces.control is not None
+            assert faces.leakage.value == pytest.approx(1), judge.name
+            assert faces.control.value == pytest.approx(faces.picture_similarity.value)
+    assert report.control is not None
+    for attack in ("inversion", "feature"):
+        found, beside = report.attacks[attack], report.control.attacks[attack]
+        assert isinstance(found, AttackResult)
+        assert isinstance(beside, AttackResult)
+        assert (found.scores, found.validation) == (beside.scores, beside.validation)
+        assert [way.judged for way in found.ways.values()] == [way.judged for way in beside.ways.values()]
+        assert [way.validation for way in found.ways.values()] == [way.validation for way in beside.ways.values()]
+    alone = read_report(control, oneway.AuditReport, "oneway audit")
+    assert [judge.name for judge in alone.judges] == ["first", "second by one"], "the control's own report stays"
