@@ -45,7 +45,7 @@ class Judge:
         )
         self.test = SimpleNamespace(identities=PEOPLE)
 
-        self.name, self.threshold, self.told_apart = name, None, "who is shown"
+        self.name, self.alone, self.threshold, self.told_apart = name, alone, None, "who is shown"
         self.counted = self.key("picture_similarity") + (" independent" if trained_with and not alone else "")
 
     def key(self, name: str) -> str:

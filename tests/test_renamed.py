@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 import oneway
 from conftest import AUDIT, Once
+from oneway.auditing.labels import trained_with, unseen
 from oneway.auditing.renamed import score_here
+from oneway.auditing.steps import StepFacts, StepResult
 from oneway.judges.verifier import Verifier
 from oneway.report.reports import read_report
 from oneway.report.values import AttackResult
@@ -123,3 +126,66 @@ def test_a_control_by_the_same_judges_under_other_names_is_the_same_control(
         assert [way.validation for way in found.ways.values()] == [way.validation for way in beside.ways.values()]
     alone = read_report(control, oneway.AuditReport, "oneway audit")
     assert [judge.name for judge in alone.judges] == ["first", "second by one"], "the control's own report stays"
+
+
+class KilledError(BaseException):
+    """Ends an audit where SIGKILL would."""
+
+
+def begin(people: oneway.Pack, path: Path, judges: list[Verifier], patch: pytest.MonkeyPatch) -> None:
+    """Begin an audit, and kill it when its panel has drawn."""
+
+    def kill(*_: object, **__: object) -> None:
+        raise KilledError
+
+    with patch.context() as patched:
+        patched.setattr("oneway.auditing.inference.predicted", kill)
+        with pytest.raises(KilledError):
+            oneway.audit(encoder(), data=people, out=path, config=CONFIG, verifier=judges, progress=False)
+
+
+def test_an_unfinished_audit_goes_on_by_its_only_judge_under_another_name(
+    people: oneway.Pack, judges: list[Verifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(people, tmp_path / "a", [Named(judges[0], "old.onnx")], monkeypatch)
+    given: dict[str, Any] = {"data": people, "config": CONFIG, "verifier": Named(judges[0], "new"), "progress": False}
+    resumed = oneway.audit(encoder(), out=tmp_path / "a", resume=True, **given)
+    straight = oneway.audit(encoder(), out=tmp_path / "straight", **given)
+    assert resumed.iso24745 == straight.iso24745
+    assert [resumed.leakage, resumed.judges] == [straight.leakage, straight.judges]
+
+
+@pytest.mark.parametrize(
+    ("names", "alone", "saw"),
+    [
+        ([], True, False),
+        (["old"], True, True),
+        (["now"], True, True),
+        (["old"], False, False),
+        (["old", "now"], False, True),
+    ],
+)
+def test_who_trained_with_the_only_judge_did_whatever_it_was_called(names: list[str], alone: bool, saw: bool) -> None:
+    judge: Any = SimpleNamespace(name="now", alone=alone)
+    step = StepResult(facts=StepFacts(trained_with=names))
+    assert trained_with(step, judge) == saw
+    assert list(unseen({"identity": step}, judge)) == ([] if saw else ["identity"])
+
+
+def test_an_unfinished_audit_by_several_judges_is_not_gone_on_with_under_other_names(
+    people: oneway.Pack, judges: list[Verifier], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def called(*names: str) -> list[Verifier]:
+        return [Named(judge, name) for judge, name in zip(judges, names, strict=True)]
+
+    begin(people, tmp_path / "a", called("first", "second"), monkeypatch)
+    given: dict[str, Any] = {"data": people, "out": tmp_path / "a", "config": CONFIG, "resume": True, "progress": False}
+    for names, old, new in (
+        (("first", "moved.onnx"), "second", "moved.onnx"),
+        (("moved.onnx", "second"), "first", "moved.onnx"),
+        (("second", "first"), "first", "second"),
+    ):
+        with pytest.raises(oneway.InputError, match=rf"with the verifier '{old}', which is '{new}' now: .* so again"):
+            oneway.audit(encoder(), verifier=called(*names), **given)
+    report = oneway.audit(encoder(), verifier=called("first", "second"), **given)
+    assert [judge.name for judge in report.judges] == ["first", "second"]

@@ -19,7 +19,7 @@ from oneway.auditing.keeping import leave
 from oneway.auditing.measures import measure
 from oneway.auditing.opening import FEATURES, Work
 from oneway.auditing.order import anonymous, hidden_order
-from oneway.auditing.question import require_fingerprint, without
+from oneway.auditing.question import check_same_names, require_fingerprint, without
 from oneway.auditing.renewal import open_other
 from oneway.auditing.steps import FOLDER
 from oneway.auditing.surrogates import open_surrogates
@@ -136,6 +136,7 @@ def audit(
         if continued:
             for judge in asked.judges:
                 require_fingerprint(judge, f"what is finished in {folder}")
+            check_same_names(folder, asked.judges)
         context = work.open(fabric, surrogates, progress=progress)
         with opened.seeded(config.seed, "guards"):
             passed += guards.check_features(context.stolen.access, opened.pack)

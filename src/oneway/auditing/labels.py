@@ -47,6 +47,12 @@ def trainings(found: Mapping[str, StepResult], best: str) -> list[str]:
     return [label for label in found if label != best and known(label) == known(best)]
 
 
+def trained_with(attacker: StepResult, judge: Judge) -> bool:
+    """Say whether an attacker trained with a judge; the only one may have been called otherwise then."""
+    names = attacker.facts.trained_with
+    return bool(names) if judge.alone else judge.name in names
+
+
 def unseen(panel: Mapping[str, StepResult], judge: Judge) -> dict[str, StepResult]:
     """Keep the inversion attackers who did not train with a judge; the solved ones are always among them."""
-    return {label: step for label, step in panel.items() if judge.name not in step.facts.trained_with}
+    return {label: step for label, step in panel.items() if not trained_with(step, judge)}

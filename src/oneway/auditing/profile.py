@@ -11,7 +11,7 @@ from oneway.auditing.attack_results import estimates_of, linkage_of
 from oneway.auditing.context import AuditContext
 from oneway.auditing.control import Control
 from oneway.auditing.judged import by_judge
-from oneway.auditing.labels import panel_of, strongest
+from oneway.auditing.labels import panel_of, strongest, trained_with
 from oneway.auditing.renewal import BOTH, RENEWAL
 from oneway.auditing.steps import StepResult
 from oneway.data.packed import Part
@@ -77,17 +77,16 @@ def _accepted(
         recognised=[],
     )
     for attacker, faces in every.items():
-        trained_with = judge.name in panel[attacker].facts.trained_with
-        yield replace(single, attacker=attacker, trained_with=trained_with, recognised=faces.recognised)
+        saw = trained_with(panel[attacker], judge)
+        yield replace(single, attacker=attacker, trained_with=saw, recognised=faces.recognised)
     for name, model in {"averaging": "black box", "optimisation": "white box"}.items():
         step = found[name]
         if key not in step.arrays or report.pictures is None:
             continue
         drew = str(step.facts.facts.get("strongest"))
-        trained_with = judge.name in (panel[drew].facts.trained_with if drew in panel else step.facts.trained_with)
         yield replace(
             single,
-            trained_with=trained_with,
+            trained_with=trained_with(panel.get(drew, step), judge),
             threat_model=model,
             answers=int(step.facts.facts.get("draws", 1)),
             attacker=str(step.facts.facts.get("attacker", drew)),

@@ -35,6 +35,25 @@ def check_same_judges(path: Path, theirs: Sequence[Named], ours: Sequence[Named]
         )
 
 
+def check_same_names(folder: Path, ours: Sequence[Named]) -> None:
+    """Hold the names of several judges to those that an unfinished audit was begun with: its steps are kept by them.
+
+    A judge alone may be called otherwise.
+
+    Raises:
+        InputError: naming the first that is called otherwise.
+
+    """
+    begun = runs.flat(runs.read_json(folder / runs.CONFIG))
+    for place, judge in enumerate(ours if len(ours) > 1 else (), 1):
+        name = begun.get(f"judges.{place}.name")
+        if judge.name != name:
+            raise InputError(
+                f"{folder} was started with the verifier {name!r}, which is {judge.name!r} now: what is finished is "
+                "kept by the names of several judges; call it so again, choose another --out, or delete the folder"
+            )
+
+
 def _all(judges: Sequence[Named]) -> str:
     return " and ".join(map(str, judges)) or "no verifier"
 
