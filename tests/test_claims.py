@@ -120,6 +120,22 @@ def test_an_audit_goes_on_with_the_judges_it_was_begun_with(
         assert continued is True
 
 
+@pytest.mark.parametrize(
+    ("held", "message"), [({}, "have no schema, and .* have schema 3: finish"), ({"schema": 2}, "have schema 2, and")]
+)
+def test_what_another_version_began_is_not_gone_on_with_and_that_is_said_first(
+    tmp_path: Path, held: dict[str, int], message: str
+) -> None:
+    with claim(tmp_path / "run", held | ASKED, resume=False):
+        pass
+    for asked in (ASKED, ASKED | {"protect": {"steps": 6}}):
+        with (
+            pytest.raises(InputError, match=rf"was started by a version of oneway whose results {message}"),
+            claim(tmp_path / "run", asked | {"schema": 3}, resume=True),
+        ):
+            pass
+
+
 def test_two_processes_on_one_folder_are_one_clear_error_and_death_releases_it(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "run"
     process = subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True)

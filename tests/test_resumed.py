@@ -22,13 +22,15 @@ from oneway.attacks.inversion import InversionConfig
 from oneway.attacks.optimisation import OptimisationConfig
 from oneway.attacks.panel import attackers, trained
 from oneway.auditing.config import AuditConfig
+from oneway.auditing.steps import Steps
 from oneway.auditing.victim import from_run
 from oneway.config import to_dict
 from oneway.data.packed import Pack
 from oneway.data.source import synthetic_source
 from oneway.models.noise import Noisy
+from oneway.report.values import SCHEMA
 from oneway.runtime import launch
-from oneway.storage.runs import read_json
+from oneway.storage.runs import read_json, write_json
 
 pytestmark = pytest.mark.whole
 
@@ -136,6 +138,31 @@ def test_an_audit_of_a_noisy_encoder_is_the_same_wherever_it_is_killed(
         assert ours.files == theirs.files
         for name in ours.files:
             np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+@pytest.mark.parametrize("schema", [SCHEMA - 1, None], ids=["of before", "that said none"])
+def test_steps_of_another_layout_of_results_are_not_taken_for_those_of_now(
+    few: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schema: int | None
+) -> None:
+    given: dict[str, Any] = {"data": few, "out": tmp_path, "config": CONFIG, "verifier": Colours(), "progress": False}
+    take = Steps.take
+
+    def dying(self: Steps, name: str, make: Any) -> Any:
+        take(self, name, make)
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Steps, "take", dying)
+        with pytest.raises(KilledError):
+            oneway.audit(nn.AvgPool2d(4), **given)
+    begun = read_json(tmp_path / "config.json")
+    assert begun.pop("schema") == SCHEMA
+    write_json(tmp_path / "config.json", begun if schema is None else begun | {"schema": schema})
+    kept = {path: path.read_bytes() for path in (tmp_path / "parts").iterdir()}
+    with pytest.raises(oneway.InputError, match=r"by a version of oneway whose results have .*or delete the folder"):
+        oneway.audit(nn.AvgPool2d(4), resume=True, **given)
+    assert kept
+    assert {path: path.read_bytes() for path in (tmp_path / "parts").iterdir()} == kept
 
 
 def test_an_attack_on_a_noisy_run_is_the_same_wherever_it_is_killed(

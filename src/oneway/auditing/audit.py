@@ -42,7 +42,7 @@ from oneway.runtime import launch
 from oneway.shipping.contract import is_bundle
 from oneway.storage import runs
 from oneway.storage.atomic import whole
-from oneway.storage.claims import check_claim, claim, tidy
+from oneway.storage.claims import LAYOUT, check_claim, claim, tidy
 
 PAGE = "report.html"
 
@@ -132,7 +132,7 @@ def audit(
         again = _Again(config=unkept, verifiers=verifiers, network=network, images=images, jobs=jobs, progress=progress)
         beside = _control(Path(control), opened, asked, again)
     work = Work(victim=opened, verifiers=verifiers, config=config, folder=folder, images=images, other=other)
-    with claim(folder, to_dict(asked), resume=resume) as continued:
+    with claim(folder, {LAYOUT: SCHEMA, **to_dict(asked)}, resume=resume) as continued:
         if continued:
             for judge in asked.judges:
                 require_fingerprint(judge, f"what is finished in {folder}")

@@ -23,6 +23,9 @@ PLACES = (
 """What a run was made of and its judge are called, and where they lay: the same elsewhere is the same, as the hash
 beside it says."""
 
+LAYOUT = "schema"
+"""Names the version of the layout of results in a configuration whose finished steps are read again as results."""
+
 
 @contextmanager
 def claim(folder: Path, config: Mapping[str, object], *, resume: bool, finished: str = RESULTS) -> Iterator[bool]:
@@ -95,12 +98,22 @@ def _compare(folder: Path, config: Mapping[str, object]) -> None:
     asked, held = flat(config), flat(read_json(folder / CONFIG))
     apart = [name for name in {**asked, **held} if held.get(name) != asked.get(name)]
     differing = [name for name in apart if ".runtime." not in name and re.sub(r"\.\d+\.", ".", name) not in PLACES]
+    if LAYOUT in differing:
+        raise InputError(
+            f"{folder} was started by a version of oneway whose results have {_schema(held.get(LAYOUT))}, and those of "
+            f"this one have {_schema(asked.get(LAYOUT))}: finish it with that version, choose another --out, or delete "
+            "the folder"
+        )
     if differing:
         name = differing[0]
         raise InputError(
             f"{folder} was started with {name} = {held.get(name)!r}, not {asked.get(name)!r}; "
             "resume with the options it was started with, or choose another --out"
         )
+
+
+def _schema(number: object) -> str:
+    return "no schema" if number is None else f"schema {number!r}"
 
 
 def tidy(folder: Path, *names: str) -> None:
