@@ -23,9 +23,11 @@ import oneway
 from conftest import Attacked, write_discriminants
 from oneway.auditing.reconstruction import shown
 from oneway.config import to_dict
+from oneway.data.join import join
 from oneway.data.packed import Private
 from oneway.judges.verifier import Verifier
 from oneway.onnx_session import session_options
+from oneway.report.reports import read_report
 from oneway.report.values import SCHEMA, Refused
 from oneway.shipping.kept import KEPT
 
@@ -344,3 +346,20 @@ def test_an_unprotected_run_is_attacked_first_where_it_is_the_control_once_and_w
     before = {path.name: path.stat().st_mtime_ns for path in made.iterdir()}
     assert oneway.attack(early, tmp_path / "again", QUICK, **given).control == first.control
     assert {path.name: path.stat().st_mtime_ns for path in made.iterdir()} == before
+
+
+def test_a_control_that_was_attacked_on_the_plain_pack_is_attacked_again_on_one_with_more_public_people(
+    early: oneway.Run, people: oneway.Pack, runtime: oneway.RuntimeConfig, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(early.path, tmp_path / "bare")
+    given: dict[str, Any] = {"control": bare, "runtime": runtime, "progress": False}
+    oneway.attack(early, tmp_path / "plain", QUICK, **given)
+    (first,) = bare.glob("audit-*")
+    more = join(early.pack, people, tmp_path / "more")
+    for turn in ("joined", "again"):
+        report = oneway.attack(oneway.Run.open(early.path, more), tmp_path / turn, QUICK, **given)
+        (second,) = set(bare.glob("audit-*")) - {first}
+        assert report.control is not None
+        assert report.control.audit == second.name
+        made = [read_report(each, oneway.AuditReport, "oneway attack").provenance.data.hash for each in (first, second)]
+        assert made == [early.pack.hash, more.hash]

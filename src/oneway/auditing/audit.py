@@ -233,6 +233,7 @@ def _control(path: Path, victim: Victim, asked: Asked, again: _Again) -> Control
             without(runs.named(again.config), *idle),
             [judge.fingerprint for judge in asked.judges],
             SCHEMA,
+            asked.data.hash,
         ]
         path = path / f"audit-{runs.digest(settings)}"
         if not (path / runs.RESULTS).exists():
