@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from oneway.auditing.judged import AGAIN
+from oneway.auditing.shares import AGAIN
 from oneway.judges.judge import BY, INDEPENDENT
 from oneway.report.asked import Named
 from oneway.report.reports import AuditReport
