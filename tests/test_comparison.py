@@ -256,6 +256,47 @@ def test_what_differs_beside_the_encoder_is_left_out_and_said(made: Callable[...
     assert "made by torch 2.12.0, 3.0, in that order: attackers may differ" in other.remarks
 
 
+REFUSED = {"refused": "no test person appears twice"}
+OTHER_CONTROL = "not compared: leakage and excess, which are shares of different controls"
+
+
+def beside(victim: dict[str, Any] | None) -> Change:
+    """Stand beside a control that gave no attacker anything who needs no judge, as a report says which one it was."""
+
+    def change(results: dict[str, Any]) -> None:
+        results["control"]["utility"] = None
+        results["control"]["attacks"] |= {"linkage": REFUSED, "scatter": REFUSED}
+        results["control"] |= {} if victim is None else {"victim": victim}
+
+    return change
+
+
+ONNX = {"onnx": "plain.onnx", "pixels": "0..1", "output": None, "hash": "a" * 64}
+MODULE = {"module": "ResNet", "cut": "layer2", "hash": "c" * 64}
+
+
+@pytest.mark.parametrize(
+    ("victims", "one"),
+    [
+        ([ONNX, ONNX], True),
+        ([ONNX, ONNX | {"onnx": "moved.onnx"}], True),
+        ([ONNX, ONNX | {"hash": "b" * 64}], False),
+        ([ONNX, ONNX | {"output": "second"}], False),
+        ([ONNX, MODULE], False),
+        ([MODULE, MODULE | {"cut": "layer3"}], False),
+        ([None, None], True),
+        ([None, ONNX], True),
+        ([None, ONNX, ONNX | {"hash": "b" * 64}], False),
+    ],
+)
+def test_shares_of_two_controls_are_not_compared_where_nobody_is_linked(
+    made: Callable[..., Path], victims: list[dict[str, Any] | None], one: bool
+) -> None:
+    comparison = oneway.compare(*(made(f"audit{place}", change=beside(each)) for place, each in enumerate(victims)))
+    assert any(item.name.startswith("leakage.") for item in comparison.figures) == one
+    assert (OTHER_CONTROL in comparison.remarks) == (not one)
+
+
 def test_noise_is_no_excuse(made: Callable[..., Path]) -> None:
     """Who averages the answers of an encoder without noise gets what one answer gives."""
 

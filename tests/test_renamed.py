@@ -126,6 +126,7 @@ def test_a_control_by_the_same_judges_under_other_names_is_the_same_control(
         assert [way.validation for way in found.ways.values()] == [way.validation for way in beside.ways.values()]
     alone = read_report(control, oneway.AuditReport, "oneway audit")
     assert [judge.name for judge in alone.judges] == ["first", "second by one"], "the control's own report stays"
+    assert report.control.victim == alone.provenance.victim
 
 
 class KilledError(BaseException):

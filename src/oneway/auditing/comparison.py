@@ -9,7 +9,7 @@ import numpy as np
 
 from oneway.auditing.control import SCORES, deciding
 from oneway.auditing.figures import Figure, Finished, figures_of
-from oneway.auditing.question import require_fingerprint
+from oneway.auditing.question import require_fingerprint, without
 from oneway.errors import InputError
 from oneway.metrics.difference import paired, unpaired
 from oneway.metrics.estimate import spanning
@@ -21,6 +21,8 @@ from oneway.storage import runs
 
 SAME = 1e-5
 """How near what the scores give must be to what a report says."""
+NAMES = ("run", "onnx", "bundle", "features")
+"""What an encoder's file or folder is called, in what tells it from any other."""
 
 
 def compare(*audits: Path | str) -> Comparison:
@@ -102,7 +104,7 @@ def _figures(audits: Sequence[Finished]) -> tuple[list[Compared], list[str]]:
     names = dict.fromkeys(name for found in named for name in found)
     figures, missing, remarks = [], list[str](), list[str]()
     one_task = all(audit.report.victim.task == audits[0].report.victim.task for audit in audits)
-    one_control = all(_control(audit.report) == _control(audits[0].report) for audit in audits)
+    one_control = _one_control([audit.report for audit in audits])
     for name in names:
         every = [found.get(name) for found in named]
         told = next(figure for figure in every if figure is not None)
@@ -133,8 +135,16 @@ def _figures(audits: Sequence[Finished]) -> tuple[list[Compared], list[str]]:
     return sorted(figures, key=lambda figure: figure.group), remarks
 
 
+def _one_control(reports: Sequence[AuditReport]) -> bool:
+    """Say whether audits stand beside one control, as far as their reports say which encoder that is."""
+    got = [_control(report) for report in reports]
+    told = [report.control.victim for report in reports if report.control is not None]
+    encoders = [without(each, *NAMES) for each in told if each is not None]
+    return all(each == got[0] for each in got) and all(each == encoders[0] for each in encoders)
+
+
 def _control(report: AuditReport) -> object:
-    """Give what tells a control from any other: what it gave away to attackers who need no judge."""
+    """Give what a control gave away to attackers who need no judge, in which two hardly agree if they gave any."""
     control = report.control
     return (
         None if control is None else (control.utility, control.attacks.get("linkage"), control.attacks.get("scatter"))

@@ -51,6 +51,7 @@ class Control:
         return ControlReport(
             name=self.report.victim.name,
             audit=self.path.absolute().name,
+            victim=self.report.provenance.victim,
             utility=self.report.utility,
             attacks=as_judged(self.report.attacks, self.report.judges, counts),
         )

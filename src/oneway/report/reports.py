@@ -67,10 +67,21 @@ class Subject:
 @record
 @dataclass(frozen=True, kw_only=True)
 class ControlReport:
-    """The unprotected encoder's audit: its name, its audit's folder, its utility and its attacks."""
+    """The unprotected encoder's audit.
+
+    Attributes:
+        name: of the encoder.
+        audit: its audit's folder.
+        victim: what tells the encoder from any other: names and hashes; none in reports that were made before it was
+            kept.
+        utility: of its task.
+        attacks: on it.
+
+    """
 
     name: str
     audit: str
+    victim: dict[str, object] | None = None
     utility: Utility | None
     attacks: Attacks
 
