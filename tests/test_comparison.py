@@ -297,6 +297,32 @@ def test_shares_of_two_controls_are_not_compared_where_nobody_is_linked(
     assert (OTHER_CONTROL in comparison.remarks) == (not one)
 
 
+def test_a_judge_whose_file_was_renamed_is_compared_with_itself(made: Callable[..., Path]) -> None:
+    """The second judge sees more of the new encoder, which a gate must find however its file is called there."""
+
+    def judged(folder: str, level: float, *names: str) -> Path:
+        def change(results: dict[str, Any]) -> None:
+            for judge, said, name in zip(results["judges"], results["provenance"]["judges"], names, strict=True):
+                judge["name"] = said["name"] = name
+            seen = {"value": level, "low": level - 0.01, "high": level + 0.01, "n": 500, "unit": "cosine"}
+            results["judges"][1]["pictures"]["picture_similarity"] = seen
+
+        scores = {f"inversion picture_similarity by {names[1]}": np.full(len(PEOPLE), level)}
+        return made(folder, change=change, **scores)
+
+    first = judged("old", 0.4, "own", "other.onnx")
+    same = oneway.compare(first, judged("new", 0.9, "own", "other.onnx"))
+    seen = figure(same, "picture_similarity by other.onnx")
+    assert seen.told(1) == "worse"
+    assert seen.changes[1] is not None
+    assert seen.changes[1].paired
+    for number, names in enumerate((("own", "moved.onnx"), ("moved.onnx", "other.onnx"), ("other.onnx", "own"))):
+        comparison = oneway.compare(first, judged(str(number), 0.9, *names))
+        assert comparison.figures == same.figures, names
+        assert comparison.remarks == same.remarks
+        assert not comparison.passes()
+
+
 def test_noise_is_no_excuse(made: Callable[..., Path]) -> None:
     """Who averages the answers of an encoder without noise gets what one answer gives."""
 

@@ -49,6 +49,7 @@ def compare(*audits: Path | str) -> Comparison:
         raise InputError(f"the audit {twice} is given twice; give each once: oneway compare BEFORE AFTER")
     for other in others:
         _check_same(first, other)
+    opened = [first, *(other.beside(first) for other in others)]
     figures, remarks = _figures(opened)
     return Comparison(
         names=_names(opened),

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from oneway.auditing.control import SCORES, check_scores, read_scores
 from oneway.auditing.reconstruction import JUDGED
+from oneway.auditing.renamed import Names, names_here, report_here, score_here
 from oneway.auditing.shares import every_training
 from oneway.errors import InputError
-from oneway.judges.judge import FALSE_ACCEPT_RATE, INDEPENDENT
+from oneway.judges.judge import BY, FALSE_ACCEPT_RATE, INDEPENDENT
 from oneway.metrics.difference import Ratio
 from oneway.metrics.estimate import Estimate
 from oneway.metrics.registry import metrics, of_reconstructions
@@ -54,19 +55,25 @@ class Finished:
 
     Args:
         path: its folder.
+        names: of its judges, where they are to be called otherwise.
 
     Raises:
         InputError: if it holds no finished audit, or its scores are missing or damaged: when they are asked for.
 
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.report = path, read_report(path, AuditReport, COMMAND)
+    def __init__(self, path: Path, names: Names | None = None) -> None:
+        self.path, self._names = path, names or {}
+        self.report = report_here(read_report(path, AuditReport, COMMAND), self._names)
+
+    def beside(self, other: Finished) -> Finished:
+        """Give the same, with its judges called as in another audit by the same ones."""
+        return Finished(self.path, names_here(self.report.provenance.judges, other.report.provenance.judges))
 
     @cached_property
     def scores(self) -> dict[str, NDArray[np.float64]]:
         """Scores by name, (n,) each."""
-        return {name: values for name, values in self._stored.items() if name != "people"}
+        return {score_here(name, self._names): values for name, values in self._stored.items() if name != "people"}
 
     @cached_property
     def people(self) -> NDArray[np.int64]:
@@ -155,7 +162,7 @@ def _judged(audit: Finished) -> Iterator[tuple[str, Figure]]:
     """Give what each judge sees: in reconstructions, by who trained with it and by who did not, and its features."""
     report = audit.report
     for place, judge in enumerate(report.judges):
-        of = "" if place == 0 else f" by {judge.name}"
+        of = "" if place == 0 else f"{BY}{judge.name}"
         by = f", {judge.name}" if len(report.judges) > 1 else ""
         seen: list[tuple[str, str, JudgedPictures | None]] = [
             (INDEPENDENT, "", judge.independent),

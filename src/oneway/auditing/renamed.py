@@ -1,4 +1,4 @@
-"""A control judged by the same networks in files of other names: what it found, by the names that they have here."""
+"""An audit by the same networks in files of other names: what it found, by the names that they have here."""
 
 from __future__ import annotations
 
