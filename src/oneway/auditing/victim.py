@@ -19,6 +19,7 @@ from torch import nn
 from oneway.data.batches import to_pictures
 from oneway.data.dump import read_dump
 from oneway.data.packed import Pack, Part
+from oneway.models.behaviour import fingerprint
 from oneway.models.copying import copy_network
 from oneway.models.decoder import Stage, stages_of
 from oneway.models.features import in_own_numbers, read_as_numbers
@@ -124,10 +125,7 @@ def from_module(module: nn.Module, cut: str, pack: Pack, fabric: Fabric, output:
     frozen = copy_network(module).eval()
     encoder = _part(frozen, cut, output, fabric.device)
     features_shape(encoder, pack.size)
-    digest = hashlib.sha256()
-    for name, tensor in sorted(encoder.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    identity: dict[str, object] = {"module": type(module).__qualname__, "cut": cut, "hash": digest.hexdigest()}
+    identity: dict[str, object] = {"module": type(module).__qualname__, "cut": cut, "hash": fingerprint(encoder)}
     return Victim(
         name=f"{type(module).__name__}, cut at {cut}",
         kind="module",
