@@ -27,7 +27,7 @@ from oneway.report.values import SCHEMA, Refused
 from oneway.storage import runs
 from oneway.sweep import executor, store
 from oneway.sweep.benchmark import PICTURE, TABLE, DefencesConfig, cells, compare_defences, foresee
-from oneway.sweep.choice import recommend, unjudged
+from oneway.sweep.choice import ranked, unjudged
 from oneway.sweep.executor import Executor
 
 pytestmark = pytest.mark.whole
@@ -256,7 +256,7 @@ def test_a_share_of_a_control_that_is_no_better_than_a_constant_is_not_asked_for
     rows = [replace(row(name, 1, 2.5, 0.5), control_utility=figure(value, "R2")) for name in ("none", "recipe")]
     report = BenchmarkReport(rows=rows, decisions={"layer2": {}}, title="R2", provenance={})
     with pytest.raises(oneway.InputError, match=r"the control at layer2 has R2 .*, no better than a constant"):
-        recommend(report, "layer2", utility=0.9)
+        ranked(report, "layer2", utility=0.9)
     assert "R2 ↑" in [column.header for column in benchmark_table(replace(report, decisions={})).columns]
 
 
@@ -284,31 +284,31 @@ REPORT = BenchmarkReport(rows=ROWS, decisions={"layer2": dict.fromkeys(NAMES, fi
 
 
 def test_the_choice_is_made_by_validation_people() -> None:
-    assert recommend(REPORT, "layer2", utility=0.95) == ROWS[2]
-    assert recommend(REPORT, "layer2", utility=0.96) == ROWS[3]
-    assert recommend(REPORT, "layer2", leakage=0.25) == ROWS[4]
-    assert recommend(REPORT, "layer2", leakage=0.45) == ROWS[3]
-    assert recommend(REPORT, "layer2", excess=0.1) == ROWS[4]
-    assert recommend(REPORT, "layer2", excess=0.25) == ROWS[1]
+    assert ranked(REPORT, "layer2", utility=0.95)[0] == ROWS[2]
+    assert ranked(REPORT, "layer2", utility=0.96)[0] == ROWS[3]
+    assert ranked(REPORT, "layer2", leakage=0.25)[0] == ROWS[4]
+    assert ranked(REPORT, "layer2", leakage=0.45)[0] == ROWS[3]
+    assert ranked(REPORT, "layer2", excess=0.1)[0] == ROWS[4]
+    assert ranked(REPORT, "layer2", excess=0.25)[0] == ROWS[1]
 
 
 @pytest.mark.parametrize("worst", NAMES)
 def test_a_setting_is_judged_by_the_worst_of_the_three_leakages(worst: str) -> None:
     rows = [row("recipe", 1, 0.96, 0.4, worst), row("noise", 1, 0.96, 0.3)]
     report = replace(REPORT, rows=rows)
-    assert recommend(report, "layer2", utility=0.95) == rows[1]
-    assert recommend(report, "layer2", leakage=0.35) == rows[1]
+    assert ranked(report, "layer2", utility=0.95)[0] == rows[1]
+    assert ranked(report, "layer2", leakage=0.35)[0] == rows[1]
 
 
 def test_a_setting_of_which_a_leakage_is_not_known_is_passed_over_and_said() -> None:
     unknown = unmeasured(row("vib", 1, 0.99, 0.0), "the network diverged", "feature_similarity")
     report = replace(REPORT, rows=[*ROWS, unknown])
-    assert recommend(report, "layer2", utility=0.95) == ROWS[2]
+    assert ranked(report, "layer2", utility=0.95)[0] == ROWS[2]
     assert unjudged(report, "layer2") == ["passed over: vib 1, leakage of feature_similarity: the network diverged"]
     assert unjudged(REPORT, "layer2") == []
     other = unmeasured(row("recipe", 1, 0.9, 0.2), "too few people", "linkage")
     with pytest.raises(oneway.InputError, match=r"no setting at layer2 can be judged: .*passed over: vib"):
-        recommend(replace(REPORT, rows=[unknown, other]), "layer2", utility=0.5)
+        ranked(replace(REPORT, rows=[unknown, other]), "layer2", utility=0.5)
 
 
 @pytest.mark.parametrize("bounds", [{"utility": 0.5}, {"leakage": 0.5}])
@@ -317,10 +317,10 @@ def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bound
     with pytest.raises(
         oneway.InputError, match="judged: not judged by leakage of picture_similarity: there is no verifier"
     ):
-        recommend(replace(REPORT, rows=[silent]), "layer2", **bounds)
+        ranked(replace(REPORT, rows=[silent]), "layer2", **bounds)
     partly = unmeasured(row("noise", 2, 0.9, 0.3), "there is no verifier", "picture_similarity")
     report = replace(REPORT, rows=[partly])
-    assert recommend(report, "layer2", **bounds) == partly
+    assert ranked(report, "layer2", **bounds)[0] == partly
     (told,) = unjudged(report, "layer2")
     assert told == "not judged by leakage of picture_similarity: there is no verifier"
 
@@ -344,7 +344,7 @@ def test_without_any_leakage_there_is_no_choice_and_without_one_it_is_said(bound
 )
 def test_what_no_setting_keeps_is_said(cut: str, bounds: dict[str, float], message: str) -> None:
     with pytest.raises(oneway.InputError, match=message):
-        recommend(REPORT, cut, **bounds)
+        ranked(REPORT, cut, **bounds)
 
 
 def test_the_picture_leaves_out_what_was_refused(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def as_judged(attacks: Attacks, reports: Sequence[JudgeReport], counts: Counting
 
 
 def _with_pictures(inversion: OrRefused[AttackResult], report: JudgeReport | None, judge: Judge) -> Attacks:
-    faces = None if report is None else report.independent or report.pictures
+    faces = None if report is None else report.counted
     if isinstance(inversion, Refused) or faces is None:
         return {}
     recognised = next(each.share for each in faces.recognised if each.false_accept_rate == FALSE_ACCEPT_RATE)

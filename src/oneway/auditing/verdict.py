@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import inf
 
 from oneway.metrics.estimate import Estimate, percent
 from oneway.report.values import Level, OrRefused, Refused, Verdict
@@ -47,8 +46,7 @@ def verdict(
     missing = len(TITLES) - len(known)
     against = [*doubts, *([f"{missing} of {len(TITLES)} leakages could not be measured"] if missing else [])]
     least = {
-        name: max(share.low, *(each[name].low for each in judged if name in each), -inf)
-        for name, share in known.items()
+        name: max([share.low, *(each[name].low for each in judged if name in each)]) for name, share in known.items()
     }
     lower = max(known, key=lambda name: least[name])
     upper = max(known, key=lambda name: known[name].high)

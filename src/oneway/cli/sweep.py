@@ -116,12 +116,12 @@ def recommend(
     from oneway.report.sweeps import BenchmarkReport
     from oneway.report.table import benchmark_table
     from oneway.sweep.choice import doubts, instead, ranked, unjudged
-    from oneway.sweep.choice import recommend as choose
 
     report = read_report(benchmark, BenchmarkReport, "oneway benchmark defences DATA --out NEW")
     bounds, kind = {"utility": utility, "leakage": leakage, "excess": excess}, "leakage" if excess is None else "excess"
-    row = choose(report, cut, **bounds)
-    doubtful, other = doubts(benchmark, report, row), instead(benchmark, ranked(report, cut, **bounds), kind)
+    rows = ranked(report, cut, **bounds)
+    row = rows[0]
+    doubtful, other = doubts(benchmark, report, row), instead(benchmark, rows, kind)
     said = console()
     said.print(benchmark_table(replace(report, rows=[row], decisions={cut: report.decisions[cut]})))
     for doubt in doubtful:

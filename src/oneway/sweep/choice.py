@@ -16,21 +16,6 @@ from oneway.sweep.benchmark import CONTROL
 from oneway.sweep.doubts import doubts_of_audit
 
 
-def recommend(
-    report: BenchmarkReport,
-    cut: str,
-    *,
-    utility: float | None = None,
-    leakage: float | None = None,
-    excess: float | None = None,
-) -> BenchmarkRow:
-    """Name the setting that leaks least at a utility, or is most useful at a leakage, as validation people have it.
-
-    It is the first that `ranked` lists, by the same arguments and with the same errors.
-    """
-    return ranked(report, cut, utility=utility, leakage=leakage, excess=excess)[0]
-
-
 def ranked(
     report: BenchmarkReport,
     cut: str,
