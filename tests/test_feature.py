@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LinearRegression, Ridge
 
 import oneway
-from oneway.attacks import kernel, linear
+from oneway.attacks import feature, kernel, linear
 from oneway.attacks.access import Access, BlackBox, FeatureDump, all_features
-from oneway.attacks.feature import FeatureConfig, learn, predict, solve, together
-from oneway.attacks.fit import Place
+from oneway.attacks.feature import FeatureConfig, predict, solve, together
+from oneway.attacks.fit import Fitted, Place
 from oneway.attacks.linear import PENALTIES
 from oneway.attacks.linkage import normalise
 from oneway.attacks.pairs import Pairs
@@ -50,6 +51,13 @@ def black_box(run: oneway.Run, runtime: oneway.RuntimeConfig) -> BlackBox:
     return BlackBox(run.load().encoder, launch(runtime), run.pack.size)
 
 
+def learn(
+    access: Access, pack: oneway.Pack, known: Known, config: FeatureConfig, place: Place
+) -> Fitted[torch.nn.Module]:
+    solved = solve(kernel.regress, pairs_of(access, pack), pack.validation, known).network
+    return feature.learn(access, pack.public, pack.validation, known, solved, config, place)
+
+
 def pairs_of(access: Access, pack: oneway.Pack) -> Pairs:
     return Pairs(access=access, fitted_on=access, public=pack.public)
 
@@ -72,7 +80,7 @@ def test_all_attackers_beat_the_constant(
     access = black_box(request.getfixturevalue(name), runtime)
     solved = solve(linear.regress, pairs_of(access, pack), pack.validation, known)
     bent = solve(kernel.regress, pairs_of(access, pack), pack.validation, known)
-    learned = learn(access, pack.public, pack.validation, known, QUICK, place)
+    learned = learn(access, pack, known, QUICK, place)
     for fitted in (solved, bent, learned):
         assert fitted.validation_error < 0.9 * constant_error(known)
         predicted = predict(access, fitted.network, pack.validation)
@@ -107,7 +115,7 @@ def test_the_attack_is_the_same_to_the_bit_under_a_seed_and_another_under_anothe
     short = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=20)
     other = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=20, seed=1)
     one, two, three = (
-        predict(access, learn(access, pack.public, pack.validation, known, config, place).network, pack.validation)
+        predict(access, learn(access, pack, known, config, place).network, pack.validation)
         for config in (short, short, other)
     )
     np.testing.assert_array_equal(one, two)
@@ -131,7 +139,52 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
     for regress in (linear.regress, kernel.regress):
         solve(regress, pairs_of(access, pack), pack.validation, known)
     short = FeatureConfig(width=8, batch_size=32, check_every=10, max_steps=10)
-    assert learn(access, pack.public, pack.validation, known, short, place).steps == 10
+    assert learn(access, pack, known, short, place).steps == 10
+
+
+def bent(pack: oneway.Pack) -> tuple[FeatureDump, Known]:
+    """Stored vectors, and unit vectors whose angle is three times one of their numbers, beside others that mean nothing.
+
+    A Gaussian kernel takes all of them for alike.
+    """
+    rng = np.random.default_rng(0)
+    parts = (pack.public, pack.validation)
+    told = {part.split: rng.normal(size=(len(part), 4)).astype(np.float32) for part in parts}
+    angles = {split: 3 * vectors[:, :1] for split, vectors in told.items()}
+    known = {split: np.concatenate([np.cos(angle), np.sin(angle)], axis=1) for split, angle in angles.items()}
+    return FeatureDump(told, torch.device("cpu")), known
+
+
+def test_a_network_of_vectors_goes_on_from_the_kernel_regression_and_finds_more(
+    pack: oneway.Pack, place: Place
+) -> None:
+    access, known = bent(pack)
+    solved = solve(kernel.regress, pairs_of(access, pack), pack.validation, known)
+    untrained = feature.Corrected(solved.network, 2, hidden=8)
+    np.testing.assert_allclose(
+        predict(access, untrained, pack.validation), predict(access, solved.network, pack.validation), atol=1e-6
+    )
+    before = {name: value.clone() for name, value in solved.network.state_dict().items()}
+    config = FeatureConfig(batch_size=32, check_every=100, max_steps=1000)
+    learned = feature.learn(access, pack.public, pack.validation, known, solved.network, config, place)
+    assert isinstance(learned.network, feature.Corrected)
+    assert learned.validation_error < 0.9 * solved.validation_error
+    for name, value in solved.network.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_a_killed_attack_on_stored_vectors_resumes_to_the_uninterrupted_one_to_the_bit(
+    pack: oneway.Pack, place: Place, tmp_path: Path
+) -> None:
+    access, known = bent(pack)
+    half, whole = (FeatureConfig(width=4, batch_size=32, check_every=10, max_steps=steps) for steps in (20, 40))
+    kept = replace(place, checkpoint=tmp_path / "kept.safetensors", checkpoint_seconds=0)
+    learn(access, pack, known, half, kept)
+    assert kept.checkpoint.exists()
+    torch.manual_seed(1)  # whatever the caller draws
+    resumed, straight = learn(access, pack, known, whole, kept), learn(access, pack, known, whole, place)
+    assert resumed.steps == straight.steps == 40
+    np.testing.assert_array_equal(*(predict(access, one.network, pack.validation) for one in (resumed, straight)))
 
 
 def test_a_network_of_no_width_is_refused() -> None:

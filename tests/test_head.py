@@ -12,10 +12,11 @@ from torch import nn
 
 import oneway
 from conftest import RUNTIME
-from oneway.attacks import feature, information
+from oneway.attacks import feature, information, kernel
 from oneway.attacks.access import FeatureDump
 from oneway.attacks.fit import Place
 from oneway.attacks.inference import InferenceConfig, infer, predict_attributes
+from oneway.attacks.pairs import Pairs
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.foretell import Rehearsal
 from oneway.metrics.classification import utility
@@ -67,8 +68,10 @@ def test_every_attacker_with_a_head_reads_maps_whose_sides_differ(people: oneway
     predicted = predict_attributes(access, probe.network, test)
     assert utility(predicted, test.labels(("Smiling",)), test.identities, ("Smiling",))[0].value > 0.95
     known = {split: np.where(bits[:, :, 0, 0], [[1, 0]], [[0, 1]]).astype(np.float32) for split, bits in told.items()}
+    pairs = Pairs(access=access, fitted_on=access, public=public)
+    solved = feature.solve(kernel.regress, pairs, validation, known).network
     learned = feature.learn(
-        access, public, validation, known, feature.FeatureConfig(**QUICK, max_steps=150), place("feature")
+        access, public, validation, known, solved, feature.FeatureConfig(**QUICK, max_steps=150), place("feature")
     )
     assert learned.validation_error < 0.05  # 1 - cosine
     config = information.InformationConfig(**QUICK, max_steps=25)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,7 +47,7 @@ class ComponentDecoder(nn.Module):
 
 
 @torch.no_grad()
-def draw(regress: Regress, pairs: Pairs, validation: Validation, place: Place) -> Fitted[ComponentDecoder]:
+def draw(regress: Regress[Any], pairs: Pairs, validation: Validation, place: Place) -> Fitted[ComponentDecoder]:
     """Invert the encoder by a regression of the principal components of public pictures on features.
 
     Args:

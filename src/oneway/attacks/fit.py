@@ -104,6 +104,7 @@ def fit(
     name: str,
     access: Access,
     others: Mapping[str, tuple[nn.Module, Optimizer | None]] | None = None,
+    weight_decay: float = 0.0,
 ) -> Fitted[Network]:
     """Train `network` by AdamW until its validation error stops improving, or the budget ends it.
 
@@ -118,12 +119,13 @@ def fit(
             seed of the schedule, the name and the step alone, so training that goes on from a checkpoint is the
             uninterrupted one; every check has the same noise.
         others: networks and optimizers to keep in the checkpoint beside it.
+        weight_decay: of AdamW.
 
     Raises:
         DivergedError: if the error is no longer finite.
 
     """
-    state = _State(network, schedule, place.fabric, others or {}, name, access)
+    state = _State(network, schedule, place.fabric, others or {}, name, access, weight_decay)
     if place.checkpoint.exists():
         state.restore(place.checkpoint)
     saved = time.monotonic()
@@ -157,12 +159,13 @@ class _State(Generic[Network]):
         others: Mapping[str, tuple[nn.Module, Optimizer | None]],
         name: str,
         access: Access,
+        weight_decay: float,
     ) -> None:
         self.schedule, self.fabric, self.others, self.name, self.access = schedule, fabric, others, name, access
         self.network = lay_out(network.train(), fabric.device)
         self.step, self.drops, self.best, self.converged = 0, 0, math.inf, False
         self.kept = copy.deepcopy(self.network)
-        optimizer = AdamW(self.network.parameters(), lr=schedule.learning_rate, weight_decay=0.0, fused=True)
+        optimizer = AdamW(self.network.parameters(), lr=schedule.learning_rate, weight_decay=weight_decay, fused=True)
         self.wrapped, self.optimizer = fabric.setup(self.network, optimizer)
 
     def learn(self, loss: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,5 +50,6 @@ class Pairs:
         return np.sort(np.random.default_rng(self.seed).permutation(rows)[:most])
 
 
-Regress = Callable[[Pairs, Targets, Error], tuple[nn.Module, float]]
+Solved = TypeVar("Solved", bound=nn.Module)
+Regress = Callable[[Pairs, Targets, Error], tuple[Solved, float]]
 """Solves a regression of targets on features, its penalty the best on validation people: the map and its error."""

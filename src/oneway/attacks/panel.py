@@ -68,7 +68,7 @@ class Attacker:
         return self.start is not None and len(shape) == 3 and shape[-1] > 1
 
 
-def _solve(regress: Regress, context: Context) -> Fitted[Any]:
+def _solve(regress: Regress[Any], context: Context) -> Fitted[Any]:
     return draw(regress, context.pairs, context.validation, context.place)
 
 

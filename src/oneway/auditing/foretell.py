@@ -15,11 +15,12 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oneway.attacks import feature
+from oneway.attacks import feature, kernel
 from oneway.attacks.access import Access
 from oneway.attacks.context import Context
 from oneway.attacks.fit import Place
 from oneway.attacks.inversion import draw_decoder
+from oneway.attacks.pairs import Pairs
 from oneway.attacks.panel import Attacker, attackers
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.context import AuditContext
@@ -72,10 +73,12 @@ class Rehearsal:
         """Give the seconds that a network takes that predicts a judge's features, likewise."""
         public, few = self._parts
         known = {part.split: np.ones((len(part), 512), dtype=np.float32) for part in (public, few)}
+        pairs = Pairs(access=self.access, fitted_on=self.access, public=public, noisy=self.noisy)
+        solved = feature.solve(kernel.regress, pairs, few, known).network
 
         def learn(steps: int, place: Place) -> None:
             config = replace(self.config.feature, max_steps=steps, check_every=steps)
-            feature.learn(self.access, public, few, known, config, place)
+            feature.learn(self.access, public, few, known, solved, config, place)
 
         return self._seconds(learn, self.config.feature.max_steps)
 

@@ -58,11 +58,12 @@ def predicted(
     known = {part.split: judge.known(part) for part in (pack.public, pack.validation)}
     config = context.config.feature.within(context.config.steps)
     pairs = context.stolen.pairs(pack.public, context.config.seed)
-    solutions = {"linear": linear.regress, "kernel": kernel.regress}
+    solved = feature.solve(kernel.regress, pairs, pack.validation, known)
     ways: dict[str, Fitted[Any]] = {
-        name: feature.solve(regress, pairs, pack.validation, known) for name, regress in solutions.items()
+        "linear": feature.solve(linear.regress, pairs, pack.validation, known),
+        "kernel": solved,
+        "network": feature.learn(access, pack.public, pack.validation, known, solved.network, config, place),
     }
-    ways["network"] = feature.learn(access, pack.public, pack.validation, known, config, place)
     courses: dict[str, Course | None] = {name: course(fitted) for name, fitted in ways.items()}
     errors = {name: fitted.validation_error for name, fitted in ways.items()}
     drawn = {f"reconstruction by {name}": step for name, step in panel_of(found).items()}

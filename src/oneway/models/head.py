@@ -12,6 +12,12 @@ SIDE = 4
 """Positions a side at which a map of features is read out."""
 
 
+def reads_map(features: tuple[int, ...]) -> bool:
+    """Say whether a head sees features of this shape as a map, or else as a vector."""
+    _, features = laid_out(features)
+    return is_map(features) and features[-1] >= SIDE
+
+
 class Head(nn.Module):
     """Map features to a vector: a map is halved in stages down to 4 x 4 positions, a vector goes through an MLP.
 
@@ -26,9 +32,10 @@ class Head(nn.Module):
     def __init__(self, features: tuple[int, ...], outputs: int, *, width: int = 64) -> None:
         super().__init__()
         self.whiten = Whiten(features)
+        convolves = reads_map(features)
         self.arrange, features = laid_out(features)
         layers: list[nn.Module]
-        if is_map(features) and features[-1] >= SIDE:
+        if convolves:
             side, channels = features[-1], width
             layers = [nn.Conv2d(features[0], channels, 3, padding=1), nn.ReLU(inplace=True)]
             while side > SIDE:

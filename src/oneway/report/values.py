@@ -14,7 +14,7 @@ from pydantic import AliasChoices, Discriminator, Field, Tag
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 
-SCHEMA: Literal[11] = 11
+SCHEMA: Literal[12] = 12
 """Version of the layout of `results.json`."""
 T = TypeVar("T")
 Level = Literal["low", "partial", "open", "undecided"]
