@@ -143,7 +143,7 @@ def test_the_attacker_never_sees_the_private_people_and_trains_without_the_test_
 
 
 def bent(pack: oneway.Pack) -> tuple[FeatureDump, Known]:
-    """Stored vectors, and unit vectors whose angle is three times one of their numbers, beside others that mean nothing.
+    """Vectors, and unit vectors whose angle is three times one of their numbers, beside others that mean nothing.
 
     A Gaussian kernel takes all of them for alike.
     """

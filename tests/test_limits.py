@@ -147,3 +147,4 @@ def test_of_several_judges_the_highest_figure_is_held_to_a_limit_but_not_one_of_
         for limit in (most, most - 0.001):
             (check,) = check_limits(typed(results), {"recognised": limit})
             assert check.passed == (limit == most)
+            assert ("(by two)" in check.message) == (most == 0.1)

@@ -68,34 +68,39 @@ def _check_number(late: list[str], limit: float) -> Check:
     return Check(name=UNCONVERGED, passed=len(late) <= limit, message=told, seconds=0.0)
 
 
-def _figure(report: AuditReport, name: str, attack: str) -> Estimate | str:
-    """Give a figure, of several judges the highest that one of them has, or the reason why there is none."""
+def _figure(report: AuditReport, name: str, attack: str) -> tuple[Estimate, str] | str:
+    """Give a figure, of several judges the highest that one of them has and who sees it, or why there is none."""
     result = report.attacks[attack]
     kind, _, of = name.partition(".")
     if kind in SHARES:
         share = (report.leakage if kind == "leakage" else report.excess)[of]
-        return share if isinstance(share, Estimate) else share.refused
+        return (share, "") if isinstance(share, Estimate) else share.refused
     if isinstance(result, Refused):
         return result.refused
-    found = [scores_of(result).get(name)]
-    found += [judge.figures.get(name) for judge in report.judges if judge.blind is None]
-    known = [each for each in found if each is not None]
-    return max(known, key=lambda each: each.high) if known else "it was not measured"
+    seeing = [judge for judge in report.judges if judge.blind is None]
+    found = [(scores_of(result).get(name), "")]
+    found += [(judge.figures.get(name), f" (by {judge.name})" if len(seeing) > 1 else "") for judge in seeing]
+    known = [(estimate, judge) for estimate, judge in found if estimate is not None]
+    # Of equals the one whose judge is known.
+    return max(known, key=lambda each: (each[0].high, each[1])) if known else "it was not measured"
 
 
 def _check(report: AuditReport, name: str, limit: float, late: list[str], allowed: float) -> Check:
     attack = limited()[name]
     found = _figure(report, name, attack)
-    if not isinstance(found, Estimate):
+    if isinstance(found, str):
         return Check(name=name, passed=False, message=f"{name}: no figure ({found})", seconds=0.0)
-    message = f"{name} {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], limit {limit:g} for the upper end"
+    figure, judge = found
+    message = (
+        f"{name} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]{judge}, limit {limit:g} for the upper end"
+    )
     under = among(late, RESTS.get(attack, ()))
     if len(under) > allowed:
         message += (
             f"; it rests on attackers that ended by their budget{_named(under)} and may get more: train them longer "
             f"(--set steps=N), or allow it with --fail-above {UNCONVERGED}={len(under)}"
         )
-    return Check(name=name, passed=found.high <= limit and len(under) <= allowed, message=message, seconds=0.0)
+    return Check(name=name, passed=figure.high <= limit and len(under) <= allowed, message=message, seconds=0.0)
 
 
 def _named(attackers: list[str]) -> str:
