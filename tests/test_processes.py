@@ -25,8 +25,9 @@ pytestmark = pytest.mark.whole
 CHANGES = {"network.norm": "group", "steps": 8, "game.warmup": 0.25, "game.ramp": 0.25}
 
 SCRIPT = """
-import json, sys
+import atexit, json, sys
 import torch, oneway
+atexit.register(lambda: sys.stdout.write(f"joined at the end: {torch.distributed.is_initialized()}\\n"))  # called last
 from oneway.protection.config import ProtectConfig
 from oneway.config import from_dict, override
 torch.set_num_threads(1)
@@ -131,6 +132,10 @@ def test_what_one_process_finds_wrong_with_the_folder_every_process_says(two: Tw
     assert two.code == 0, two.errors[-4000:]
     assert two.output.count("holds a finished run") == 2
     assert two.output.count("exists and is not a run of ours") == 2
+
+
+def test_the_processes_part_before_the_interpreter_ends(two: Two) -> None:
+    assert two.output.count("joined at the end: False") == 2
 
 
 def test_a_device_that_the_machine_lacks_is_refused(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Iterator
@@ -105,6 +106,14 @@ def _meet(fabric: Fabric, everywhere: int) -> None:
         raise LostError(f"waited in vain for {told}: {str(error).strip().splitlines()[0]}; {way_out}") from error
     finally:
         waiting.cancel()
+    if everywhere > 1:
+        atexit.register(_part)
+
+
+def _part() -> None:
+    """End what joins the processes before the interpreter does, which aborts where a thread of gloo still runs."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _count(name: str, otherwise: int) -> int:
