@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from oneway.attacks.access import Access, mapped_features, sample
 from oneway.attacks.fit import Fitted, Place, Schedule, fit
-from oneway.attacks.kernel import Kernel
+from oneway.attacks.kernel import Kernel, correction
 from oneway.attacks.linkage import normalise
 from oneway.attacks.pairs import Pairs, Regress, Solved
 from oneway.config import Count, checked
@@ -21,7 +21,6 @@ from oneway.data.batches import Batches
 from oneway.data.packed import Part, Public, Validation
 from oneway.metrics.identity import similarity
 from oneway.models.head import Head, reads_map
-from oneway.models.seeded import seeded
 
 NAME = "feature attack"
 DROPOUT, DECAY, HIDDEN = 0.2, 0.1, 32
@@ -58,13 +57,7 @@ class Corrected(nn.Module):
     def __init__(self, solved: Kernel, outputs: int, *, hidden: int) -> None:
         super().__init__()
         self.solved = solved
-        last = nn.Linear(hidden, outputs)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(
-            *(nn.Linear(solved.centres.shape[1], hidden), nn.GELU(), nn.Dropout(DROPOUT)),
-            *(nn.Linear(hidden, hidden), nn.GELU(), nn.Dropout(DROPOUT), last),
-        )
+        self.layers = correction(solved.centres.shape[1], outputs, width=hidden, dropout=DROPOUT)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to vectors (n, outputs)."""
@@ -122,12 +115,11 @@ def learn(
 
     """
     targets = torch.from_numpy(known["public"]).to(place.fabric.device)
-    sees_map = reads_map(access.shape)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = (
             Head(access.shape, targets.shape[1], width=config.width)
-            if sees_map
+            if reads_map(access.shape)
             else Corrected(solved, targets.shape[1], hidden=HIDDEN * config.width)
         )
     batches = Batches(public, batch_size=config.batch_size, seed=config.seed, mirror=access.mirrors)
@@ -138,9 +130,7 @@ def learn(
 
     def loss(network: nn.Module, step: int) -> Tensor:
         index, mirrored = batches.draw(step)
-        features = access.features(public, index, mirrored)
-        with seeded(network, config.seed, NAME, "dropout", step):  # a dump of features seeds nothing
-            predicted = network(features).float()
+        predicted = network(access.features(public, index, mirrored)).float()
         return (1 - F.cosine_similarity(predicted, targets[torch.from_numpy(index)])).mean()
 
     return fit(
@@ -151,7 +141,7 @@ def learn(
         place,
         name=NAME,
         access=access,
-        weight_decay=0.0 if sees_map else DECAY,
+        weight_decay=DECAY if isinstance(network, Corrected) else 0.0,
     )
 
 

@@ -17,6 +17,7 @@ from torch.optim import AdamW, Optimizer
 from oneway.attacks.access import Access
 from oneway.config import Count, Positive, Whole, checked
 from oneway.errors import DivergedError
+from oneway.models.seeded import seeded
 from oneway.progress import track
 from oneway.runtime import lay_out
 from oneway.storage import runs
@@ -134,7 +135,8 @@ def fit(
             until = min(state.step + schedule.check_every, schedule.max_steps)
             advanced = until - state.step
             for step in range(state.step, until):
-                with access.seeded(schedule.seed, name, step):
+                # What the network draws too, as dropout does: stored features seed nothing.
+                with access.seeded(schedule.seed, name, step), seeded(state.network, schedule.seed, name, step):
                     state.learn(loss(state.wrapped, step))
             state.step = until
             state.network.eval()

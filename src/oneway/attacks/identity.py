@@ -73,11 +73,7 @@ class Corrected(nn.Module):
         super().__init__()
         self.start = start.requires_grad_(False)
         self.register_buffer("spread", spread)
-        last = nn.Linear(width, len(spread))
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        inputs = int(torch.Size(shape).numel())
-        self.correct = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), last)
+        self.correct = kernel.correction(int(torch.Size(shape).numel()), len(spread), width=width)
 
     spread: Tensor
 

@@ -77,6 +77,26 @@ class Kernel(nn.Module):
             return self.functions(features) @ self.weights + self.middle
 
 
+def correction(inputs: int, outputs: int, *, width: int, dropout: float = 0.0) -> nn.Sequential:
+    """Give a network of two hidden layers to add to such a regression: it adds nothing until it is trained.
+
+    Args:
+        inputs: numbers of one picture's features.
+        outputs: length of the vector.
+        width: units of each hidden layer.
+        dropout: after each of them.
+
+    """
+    last = nn.Linear(width, outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    after: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(
+        *(nn.Linear(inputs, width), nn.GELU(), *after),
+        *(nn.Linear(width, width), nn.GELU(), *after, last),
+    )
+
+
 @torch.no_grad()
 def regress(pairs: Pairs, targets: Targets, error: Error) -> tuple[Kernel, float]:
     """Regress targets on features of public pictures; see `pairs.Regress`.
