@@ -54,8 +54,8 @@ class IdentityConfig(Schedule):
     batch_size: Count = 16
     learning_rate: Positive = 3e-3
     drops: Whole = 2
-    check_every: Count = 150
-    max_steps: Count = 3000
+    check_every: Count = 300
+    max_steps: Count = 4500
 
 
 class Corrected(nn.Module):

@@ -53,7 +53,7 @@ class InversionConfig(Schedule):
     perceptual: NotNegative = 0.0
     batch_size: Count = 16
     learning_rate: Positive = 4e-3
-    check_every: Count = 200
+    check_every: Count = 300
     max_steps: Count = 6000
     keep: bool = False
 

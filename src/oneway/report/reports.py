@@ -115,7 +115,7 @@ class AuditReport:
 
     """
 
-    schema: Literal[12] = SCHEMA
+    schema: Literal[13] = SCHEMA
     kind: Literal["audit"] = "audit"
     victim: Subject
     utility: Utility | None

@@ -90,7 +90,7 @@ class BenchmarkReport:
 
     """
 
-    schema: Literal[12] = SCHEMA
+    schema: Literal[13] = SCHEMA
     kind: Literal["benchmark"] = "benchmark"
     rows: list[BenchmarkRow]
     decisions: dict[str, Shares]
@@ -190,7 +190,7 @@ class EffectReport:
 class ExperimentReport:
     """An experiment of the paper's, beside the paper's figures."""
 
-    schema: Literal[12] = SCHEMA
+    schema: Literal[13] = SCHEMA
     kind: Literal["experiment"] = "experiment"
     experiment: str
     rows: list[ExperimentRow]

@@ -14,7 +14,7 @@ from pydantic import AliasChoices, Discriminator, Field, Tag
 from oneway.config import record
 from oneway.metrics.estimate import Estimate
 
-SCHEMA: Literal[12] = 12
+SCHEMA: Literal[13] = 13
 """Version of the layout of `results.json`."""
 T = TypeVar("T")
 Level = Literal["low", "partial", "open", "undecided"]
