@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -74,6 +75,20 @@ def test_the_strongest_is_chosen_on_validation_people_score_by_score() -> None:
     assert found.strongest == {"mse": "residual", "picture_similarity": "transformer"}
     assert value(found, "picture_similarity") == pytest.approx(0.33, abs=1e-3)
     assert value(found, "mse") == pytest.approx(0.008, abs=1e-3)
+
+
+def test_each_figure_of_pictures_is_of_the_attacker_that_is_strongest_by_it() -> None:
+    steps = {"linear": (0.012, 0.44), "residual": (0.010, 0.39)}
+    made = {}
+    for name, (mse, ssim) in steps.items():
+        step = attacker(mse, 0.3)
+        arrays = step.arrays | {"ssim": np.full(len(PEOPLE), ssim)}
+        made[name] = replace(
+            step, arrays=arrays, facts=replace(step.facts, validation=step.facts.validation | {"ssim": ssim})
+        )
+    found = chosen(**made)
+    assert (found.strongest["mse"], found.strongest["ssim"]) == ("residual", "linear")
+    assert value(found, "ssim") == pytest.approx(0.44)
 
 
 def test_only_an_attacker_that_lost_to_a_weaker_one_is_marked_as_badly_trained() -> None:

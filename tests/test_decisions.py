@@ -20,7 +20,7 @@ from oneway.attacks.fit import Place
 from oneway.auditing.assemble import unconverged
 from oneway.auditing.context import AuditContext
 from oneway.auditing.decisions import attack_decisions, summarise
-from oneway.auditing.guards import check_decisions
+from oneway.auditing.monotonicity import check_decisions
 from oneway.auditing.shares import Counting
 from oneway.auditing.stealing import steal
 from oneway.auditing.steps import StepFacts, StepResult, Steps, refused
@@ -133,14 +133,19 @@ def test_decisions_that_are_all_alike_are_refused() -> None:
     assert attack_decisions(context, place, {}) == refused("the task decides alike for every public picture")
 
 
-@pytest.mark.parametrize(("share", "passed"), [(0.3, True), (0.1, False)])
-def test_a_panel_that_gets_less_than_the_decisions_give_away_is_marked(share: float, passed: bool) -> None:
-    none = Refused(refused="none")
-    decisions = Decisions(scores={}, leakage={"linkage": figure(0.25, "leakage"), "picture_similarity": none})
-    (guard,) = check_decisions({"linkage": figure(share, "leakage")}, decisions)
+@pytest.mark.parametrize(("lost", "passed"), [(0.02, False), (-0.02, True)])
+def test_a_panel_that_gets_less_than_the_decisions_give_away_is_marked(
+    people: oneway.Pack, judge: Verifier, lost: float, passed: bool
+) -> None:
+    judges = [Judge(people.test, people.validation, judge)]
+    named = judges[0].counted
+    drawn = np.random.default_rng(0).normal(size=len(people.test))  # intervals of each meet; of the difference do not
+    decided = {f"inversion {named}": drawn + lost}
+    (guard,) = check_decisions({f"inversion {named}": drawn}, decided, judges)
     assert guard.passed == passed
-    assert check_decisions({"linkage": none}, decisions) == []
-    assert check_decisions({"linkage": figure(share, "leakage")}, none) == []
+    assert ("by 0.020" in guard.message) != passed
+    assert check_decisions({}, decided, judges) == []
+    assert check_decisions({f"inversion {named}": drawn}, {}, judges) == []
 
 
 def test_where_there_is_no_task_there_are_none(people: oneway.Pack, judge: Verifier, tmp_path: Path) -> None:

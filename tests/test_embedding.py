@@ -159,8 +159,7 @@ def test_what_is_found_first_is_a_score_of_judges_of_pictures_alone(people: onew
     pictures = load(people.test, slice(None))
     scores = judge.measure([(pictures, pictures)], people.test)
     assert scores["found_first"].mean() == 1
-    seen = np.repeat(judge.mean_picture_vector[None], len(people.test), axis=0)
-    floor = judge.measure([(pictures, pictures)], people.test, vectors=seen)
+    floor = judge.measure([(pictures, pictures)], people.test, vectors=judge.of_mean_picture(people.test))
     assert floor["found_first"].sum() == 1  # by chance one of all
 
 

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
@@ -11,6 +13,7 @@ import pytest
 
 import oneway
 from oneway.auditing.guards import check_people, doubts
+from oneway.auditing.inference import linked
 from oneway.auditing.profile import people_of
 from oneway.cli import main
 from oneway.data.duplicates import Duplicates
@@ -134,6 +137,25 @@ def test_few_people_who_appear_twice_are_a_doubt(tmp_path: Path) -> None:
     names = tuple(f"p{number % 60 if number < 120 else number}" for number in range(1000))
     pack = oneway.prepare(replace(source, identities=names), tmp_path / "pack", size=16, jobs=1, progress=False)
     twice = len(pack.test) - pack.test.num_people
-    (doubt,) = doubts(pack, NONE)
+    doubt, chosen = doubts(pack, NONE)
     assert 0 < twice < 50
     assert doubt.startswith(f"only {twice} of {pack.test.num_people} test people have two pictures or more")
+    assert "validation people have two pictures or more, and the way of linking stolen features" in chosen
+
+
+class Four(SimpleNamespace):
+    """A part of four pictures."""
+
+    def __len__(self) -> int:
+        return 4
+
+
+def test_linkage_whose_way_no_validation_person_can_choose_is_refused() -> None:
+    pack = SimpleNamespace(
+        validation=Four(split="validation", num_people=4, num_unknown=0), test=Four(split="test", num_people=2)
+    )
+    context: Any = SimpleNamespace(pack=pack, stolen=SimpleNamespace(access=None))
+    place: Any = None
+    told = linked(context, place, {}).refusal
+    assert told is not None
+    assert told.refused == "no validation person appears twice, so nothing says which way of linking is the best"

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oneway.auditing.conclusions import leakage_of
+from oneway.auditing.conclusions import excess_of, leakage_of
 from oneway.auditing.guards import check_judges
 from oneway.auditing.judged import reports
-from oneway.auditing.shares import Counting
+from oneway.auditing.shares import Counting, counting
 from oneway.auditing.steps import StepFacts, StepResult
 from oneway.data.batches import to_pictures
 from oneway.data.packed import Pack
@@ -271,7 +271,7 @@ def test_a_judge_with_the_weights_of_another_network_fails_its_guard_even_of_few
             "feature": StepResult(facts=StepFacts(refused="left out")),
         }
         counts = Counting(pictures=judge, features=judge)
-        (checked,) = check_judges(reports([judge], found, scores, None, counts))
+        (checked,) = check_judges(reports([judge], found, scores, None, {}, counts))
         return checked
 
     assert guard(Colours()).passed is None
@@ -323,3 +323,45 @@ def test_what_needs_a_judge_is_unknown_without_one() -> None:
     assert (guard.name, guard.passed) == ("judge", None)
     assert "whether anything is recognised is unknown" in guard.message
     assert "unknown" in verifier_line(None)
+
+
+def test_excess_is_by_the_judge_by_which_it_is_most_whoever_sees_most_leakage(pack: Pack) -> None:
+    n = len(pack.test)
+    first, other = (Judge(pack.test, pack.validation, Colours(), first=first) for first in (True, False))
+    # By the first most leaks, and nearly all of it is what the decisions tell; by the other less of both.
+    told = {first: (0.6, 0.55), other: (0.4, 0.1)}
+    scores = {f"floor mean_picture {judge.key('picture_similarity')}": np.zeros(n) for judge in told}
+    scores |= {f"inversion {judge.counted}": np.full(n, ours) for judge, (ours, _) in told.items()}
+    decided = {f"inversion {judge.counted}": np.full(n, least) for judge, (_, least) in told.items()}
+    control = {f"inversion {judge.counted}": np.ones(n) for judge in told}
+    judges = [first, other]
+    assert counting(judges, scores, control).pictures is first
+    found = excess_of(scores, control, decided, judges)["picture_similarity"]
+    assert isinstance(found, Estimate)
+    assert found.value == pytest.approx(0.3 / 0.9), "by the first it is 0.05 / 0.45"
+
+
+class Placed(Colours):
+    """Sees of a picture whose points are known nothing but where the first of them lies."""
+
+    def __call__(self, pictures: Tensor, places: NDArray[np.float64] | None = None) -> NDArray[np.float32]:
+        if places is None:
+            return super().__call__(pictures)
+        assert len(places) == len(pictures)
+        return first_point(places).astype(np.float32)
+
+
+def first_point(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    directions: NDArray[np.float64] = places[:, 0] / np.linalg.norm(places[:, 0], axis=1, keepdims=True)
+    return directions
+
+
+def test_the_mean_face_is_seen_at_the_points_of_each_picture_as_reconstructions_are(
+    pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Judge(pack.test, pack.validation, Placed())
+    places = np.random.default_rng(0).random((len(pack.test), 5, 2)) + 0.1
+    monkeypatch.setattr(type(pack.test), "landmarks", lambda _, index: places[index])
+    np.testing.assert_allclose(judge.of_mean_picture(pack.test), first_point(places), atol=1e-6)
+    places[:] = places[0]
+    np.testing.assert_allclose(judge.of_mean_picture(pack.test), first_point(places), atol=1e-6)

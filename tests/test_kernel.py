@@ -105,6 +105,26 @@ def test_with_a_function_around_every_picture_it_is_kernel_ridge_regression_with
     np.testing.assert_allclose(solved[0][:, 0], expected, atol=0.02)
 
 
+def test_what_lies_in_mixtures_of_little_power_is_told_as_well(
+    pack: oneway.Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(0)
+    hidden = dump(pack, lambda part: generator.normal(size=(len(part), 6)))
+    turn = np.linalg.qr(generator.normal(size=(6, 6)))[0] * np.logspace(0, -3, 6)
+    known = {split: (values[:, 3:4] * values[:, 4:5]).astype(np.float32) for split, values in hidden.items()}
+
+    def told(way: np.ndarray) -> float:
+        shown = {split: (values @ way).astype(np.float32) for split, values in hidden.items()}
+        return regressed(kernel, FeatureDump(shown, CPU), known, pack)
+
+    plain, mixed = told(np.eye(6)), told(turn.T)
+    assert plain < 0.5
+    assert mixed < 1.3 * plain
+    each = kernel._scales
+    monkeypatch.setattr(kernel, "_scales", lambda shape, seen: [next(iter(each(shape, seen)))])
+    assert told(turn.T) > 1.5 * mixed, "channel by channel most of it is lost"
+
+
 def test_what_no_plane_holds_is_told(pack: oneway.Pack) -> None:
     points, known = of_curve(pack)
     access = FeatureDump(points, CPU)

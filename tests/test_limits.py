@@ -148,3 +148,7 @@ def test_of_several_judges_the_highest_figure_is_held_to_a_limit_but_not_one_of_
             (check,) = check_limits(typed(results), {"recognised": limit})
             assert check.passed == (limit == most)
             assert ("(by two)" in check.message) == (most == 0.1)
+    blind = to_dict(counted) | {"judges": [judge("one", 0.01, "it accepts everybody")]}
+    (check,) = check_limits(typed(blind), {"recognised": 1.0})
+    assert not check.passed, "where no judge sees anybody, nothing says that nobody is recognised"
+    assert "the verifier one cannot tell who is shown: it accepts everybody" in check.message

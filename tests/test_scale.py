@@ -50,6 +50,16 @@ def test_nothing_is_hidden_by_its_scale_in_any_mixture_of_channels(shape: tuple[
     assert (recovered - flat).square().mean() < 0.01  # what float32 left of it is all there
 
 
+@pytest.mark.parametrize("scale", [Standardise, Whiten])
+@pytest.mark.parametrize("faint", [1e-8, 1e-20, 1e20])
+def test_no_channel_is_hidden_by_its_power_beside_the_others(scale: type[Standardise | Whiten], faint: float) -> None:
+    torch.manual_seed(0)
+    seen = torch.randn(512, 6) * torch.tensor([1.0] * 3 + [faint] * 3)
+    made = scale((6,))
+    made.observe(seen)
+    torch.testing.assert_close(made(seen).std(dim=0), torch.ones(6), atol=1e-2, rtol=0)
+
+
 def test_whitening_is_that_of_scikit_learn_up_to_a_rotation() -> None:
     _, shown = mixed((6,), 600)
     whiten = Whiten((6,))

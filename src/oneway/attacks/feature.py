@@ -61,7 +61,7 @@ class Corrected(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (n, ...) to vectors (n, outputs)."""
-        added: Tensor = self.layers(self.solved.standardise(features.float()).flatten(1))
+        added: Tensor = self.layers(self.solved.scale(features.float()).flatten(1))
         return F.normalize(self.solved(features), dim=1) + added
 
 

@@ -103,7 +103,7 @@ def _scaled(regression: nn.Module, context: Context) -> tuple[nn.Module, int]:
     shape, access = context.access.shape, context.access
     if torch.Size(shape).numel() == shape[0]:
         assert isinstance(regression, kernel.Kernel)
-        return nn.Sequential(regression.standardise, nn.Flatten()), shape[0]
+        return nn.Sequential(regression.scale, nn.Flatten()), shape[0]
     rows = context.pairs.chosen(PICTURES)
     found = torch.cat(
         [regression(access.features(context.public, rows[n : n + 256])) for n in range(0, len(rows), 256)]

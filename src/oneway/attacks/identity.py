@@ -83,7 +83,7 @@ class Corrected(nn.Module):
             features = features.float()
             regression = self.start.read
             assert isinstance(regression, kernel.Kernel)
-            read = regression.standardise(features).flatten(1)
+            read = regression.scale(features).flatten(1)
             return self.start.picture(self.start.read(features) + self.correct(read) * self.spread)
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from oneway.attacks.pairs import Error, Index, Pairs, Targets
-from oneway.models.scale import Standardise
+from oneway.models.grid import channel_axis
+from oneway.models.scale import Standardise, Whiten
 
 CENTRES = 2048
 """Public pictures around which kernel functions lie: the solution takes their number cubed."""
@@ -30,11 +31,11 @@ _BATCH = 2048
 
 
 class Kernel(nn.Module):
-    """A weighted sum of kernel functions of standardised features: a Gaussian one around each centre, and linear ones.
+    """A weighted sum of kernel functions of scaled features: a Gaussian one around each centre, and linear ones.
 
     Args:
         centres: features, (m, *shape), around which the functions lie.
-        standardise: scales features first.
+        scale: scales features first.
         outputs: length of the vector.
 
     """
@@ -45,10 +46,10 @@ class Kernel(nn.Module):
     distance: Tensor
     power: Tensor
 
-    def __init__(self, centres: Tensor, standardise: Standardise, outputs: int) -> None:
+    def __init__(self, centres: Tensor, scale: Standardise | Whiten, outputs: int) -> None:
         super().__init__()
-        self.standardise = standardise
-        flat = standardise(centres).flatten(1)
+        self.scale = scale
+        flat = scale(centres).flatten(1)
         self.register_buffer("centres", flat)
         self.register_buffer("weights", flat.new_zeros(len(flat), outputs))
         self.register_buffer("middle", flat.new_zeros(outputs))
@@ -59,7 +60,7 @@ class Kernel(nn.Module):
     def functions(self, features: Tensor) -> Tensor:
         """Give the kernel functions of features (n, ...): (n, m)."""
         with torch.autocast(features.device.type, enabled=False):
-            return self._between(self.standardise(features.float()).flatten(1))
+            return self._between(self.scale(features.float()).flatten(1))
 
     def among_centres(self) -> Tensor:
         """Give the kernel functions of the centres, (m, m)."""
@@ -107,27 +108,30 @@ def regress(pairs: Pairs, targets: Targets, error: Error) -> tuple[Kernel, float
     rows = np.arange(len(public)) if pairs.rows is None else pairs.rows
     turns = [False, True] if access.mirrors and pairs.mirrors else [False]
     seen = torch.cat([access.features(public, part) for part in _batches(pairs.chosen(CENTRES))])
-    standardise = Standardise(access.shape).to(access.device)
-    standardise.observe(seen)
-    sums = _Sums(Kernel(seen, standardise, targets(rows[:1], np.zeros(1, dtype=np.bool_)).shape[1]))
+    outputs = targets(rows[:1], np.zeros(1, dtype=np.bool_)).shape[1]
+    sums = [_Sums(Kernel(seen, scale, outputs)) for scale in _scales(access.shape, seen)]
     for turn in turns:
         for index in _batches(rows):
             mirrored = np.full(len(index), turn)
             wanted = targets(index, mirrored)
             for _ in range(PASSES if pairs.noisy else 1):
-                sums.add(access.features(public, index, mirrored if turn else None), wanted)
-    kernel, best = sums.kernel, np.inf
-    kept = kernel.weights.clone(), kernel.middle.clone()
-    for weights, middle in sums.solutions():
-        kernel.weights.copy_(weights)
-        kernel.middle.copy_(middle)
-        reached = error(kernel)
-        if reached >= best:
-            break
-        best, kept = reached, (weights, middle)
-    kernel.weights.copy_(kept[0])
-    kernel.middle.copy_(kept[1])
-    return kernel.eval(), best
+                answers = access.features(public, index, mirrored if turn else None)
+                for each in sums:
+                    each.add(answers, wanted)
+    return min((each.solved(error) for each in sums), key=lambda found: found[1])
+
+
+def _scales(shape: tuple[int, ...], seen: Tensor) -> Iterator[Standardise | Whiten]:
+    """Give the ways of scaling features, of which validation people choose.
+
+    Noise is read best channel by channel; what lies in mixtures of channels that have little power, whitened alone. Of
+    maps the second takes as long again, and the trained attackers read them so.
+    """
+    vector = torch.Size(shape).numel() == shape[channel_axis(shape)]
+    for kind in (Standardise, Whiten) if vector else (Standardise,):
+        scale = kind(shape).to(seen.device)
+        scale.observe(seen)
+        yield scale
 
 
 class _Sums:
@@ -147,7 +151,22 @@ class _Sums:
         self._totals += both.sum(dim=0, dtype=torch.float64)
         self._count += len(both)
 
-    def solutions(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def solved(self, error: Error) -> tuple[Kernel, float]:
+        """Give the kernel by the penalty that is best on validation people, and its error there."""
+        kernel, best = self.kernel, np.inf
+        kept = kernel.weights.clone(), kernel.middle.clone()
+        for weights, middle in self._solutions():
+            kernel.weights.copy_(weights)
+            kernel.middle.copy_(middle)
+            reached = error(kernel)
+            if reached >= best:
+                break
+            best, kept = reached, (weights, middle)
+        kernel.weights.copy_(kept[0])
+        kernel.middle.copy_(kept[1])
+        return kernel.eval(), best
+
+    def _solutions(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the weights of the functions and what is predicted knowing nothing, for each penalty in turn."""
         number, means = len(self._products), self._totals / self._count
         covariance = self._products / self._count - means[:number, None] * means

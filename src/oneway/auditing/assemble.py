@@ -17,7 +17,7 @@ from oneway.auditing.control import Control
 from oneway.auditing.decisions import as_scores, summarise
 from oneway.auditing.labels import panel_of, strongest, trainings, unseen
 from oneway.auditing.measures import ALONE, few_queries
-from oneway.auditing.monotonicity import check_control, check_monotonicity
+from oneway.auditing.monotonicity import check_control, check_decisions, check_monotonicity
 from oneway.auditing.profile import profile
 from oneway.auditing.reconstruction import JUDGED, shown
 from oneway.auditing.shares import AGAIN, Counting, counting
@@ -64,18 +64,18 @@ def assemble(
     attacks = attacks_of(found, victim.pack, judges)
     scores, theirs = per_picture(found, attacks, judges), None if control is None else control.scores
     counts = counting(judges, scores, theirs)
-    seen = judged.reports(judges, found, scores, theirs, counts)
+    decided = as_scores(found["decisions"], judges)
+    seen = judged.reports(judges, found, scores, theirs, decided, counts)
     attacks["feature"] = feature_of(found[counts.features.key("feature")], counts.features)
     attacks = judged.as_judged(attacks, seen, counts)
     leakage = conclusions.leakage_of(scores, theirs, counts)
     decisions = summarise(found["decisions"], scores, theirs, judges, counts)
     if isinstance(decisions, Decisions):
         decisions = replace(decisions, scores=decisions.scores | _told(found["inference"], victim.pack))
-    decided = as_scores(found["decisions"], judges)
     test = victim.pack.test
     of_pictures = judges[0].of_pictures or (judges[0].verifier is None and test.num_unknown == len(test))
     held = check_control(scores, theirs, judges)
-    beside = [check_monotonicity(found, judges), *guards.check_decisions(leakage, decisions), *held]
+    beside = [check_monotonicity(found, judges), *check_decisions(scores, decided, judges), *held]
     floors = _floors(found, victim.pack, counts)
     linked = scores_of(attacks["linkage"]).get("tar_at_far_1e-3")
     judging = guards.check_judges(seen)
@@ -104,7 +104,7 @@ def assemble(
         untested=conclusions.untested(attacks, config, control, judges[0], context.surrogates.lacking),
         seconds={name: step.facts.seconds for name, step in found.items() if step.facts.seconds is not None},
         leakage=leakage,
-        excess=conclusions.excess_of(scores, theirs, decided, counts),
+        excess=conclusions.excess_of(scores, theirs, decided, judges),
         decisions=decisions,
         verdict=verdict(
             leakage,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from oneway.judges.judge import Judge
 from oneway.metrics.classification import correlations
 from oneway.metrics.estimate import Estimate, mean, spanning
 from oneway.metrics.fisher import least_mse
-from oneway.metrics.registry import of_reconstructions
+from oneway.metrics.registry import Metric, of_reconstructions
 from oneway.report.values import AttackResult, Attacks, Facts, OrRefused, Scores, Way
 
 LOST = 1.05
@@ -52,7 +53,6 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
     def error(name: str) -> float:
         return float(steps[name].facts.validation["mse"])
 
-    by_error = min(steps, key=error)
     by_face = strongest_of(steps, judges[0])
     floor = float(found["floors"].arrays["mean_picture mse"].mean())
     ways = {}
@@ -71,8 +71,11 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
             flags=flags,
             seconds=step.facts.seconds,
         )
+    measured = next(iter(steps.values())).arrays
     strongest = {
-        name: by_face if name in JUDGED else by_error for name in of_reconstructions() if name in steps[by_error].arrays
+        name: by_face if name in JUDGED else min(steps, key=partial(_risk, steps, metric))
+        for name, metric in of_reconstructions().items()
+        if name in measured
     }
     return AttackResult(
         scores={name: _over_seeds(steps, ways, attacker, name) for name, attacker in strongest.items()},
@@ -80,6 +83,13 @@ def inversion_of(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> At
         ways=ways,
         validation=ways[by_face].validation.get("picture_similarity"),
     )
+
+
+def _risk(steps: Mapping[str, StepResult], metric: Metric, name: str) -> float:
+    """Give a figure of an attacker on validation people, lower where it is stronger; its error if that is not known."""
+    found = steps[name].facts.validation
+    value = float(found.get(metric.name, found["mse"]))
+    return value if metric.safer == "high" or metric.name not in found else -value
 
 
 def _over_seeds(steps: Mapping[str, StepResult], ways: Mapping[str, Way], attacker: str, name: str) -> Estimate | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +13,20 @@ from oneway.auditing.attributes import LEFT_OUT
 from oneway.auditing.config import AuditConfig
 from oneway.auditing.control import Control
 from oneway.auditing.labels import attacker_of
-from oneway.auditing.shares import Counting, features_leakage, pictures_leakage, sees_nobody, share_of
+from oneway.auditing.shares import (
+    Counting,
+    PerPicture,
+    excess_by_score,
+    features_excess,
+    features_leakage,
+    pictures_excess,
+    pictures_leakage,
+    seeing,
+    share_of,
+)
 from oneway.auditing.verdict import TITLES
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate
-from oneway.metrics.leakage import excess
 from oneway.report import convergence
 from oneway.report.reports import AuditReport
 from oneway.report.values import AttackResult, Attacks, Decisions, Number, OrRefused, Refused, refusals, scores_of
@@ -38,7 +47,7 @@ STANDS_FIRST = {
 }
 """The figures that can stand first: their attack, their floor, the leakage that is of them, their title."""
 
-UNDECIDED = "what the task's decisions alone give away was not measured"
+ExcessBy = Callable[[Judge, PerPicture, PerPicture | None, PerPicture], OrRefused[Estimate]]
 
 
 def leakage_of(
@@ -66,35 +75,32 @@ def leakage_of(
 
 
 def excess_of(
-    scores: Mapping[str, NDArray[np.float64]],
-    control: Mapping[str, NDArray[np.float64]] | None,
-    decided: Mapping[str, NDArray[np.float64]],
-    counts: Counting,
+    scores: PerPicture, control: PerPicture | None, decided: PerPicture, judges: Sequence[Judge]
 ) -> dict[str, OrRefused[Estimate]]:
     """Give what each leakage is above that of the task's decisions alone, or why it cannot be said.
+
+    Of faces and of features it is by the judge by which it is most, who need not be the one by whom the leakage is:
+    where a judge takes more from the features it mostly takes more from the decisions, too.
 
     Args:
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
         decided: the same of who has the decisions alone, as far as there are any.
-        counts: the judges by whom faces and features count.
+        judges: all of them.
 
     """
-    people = counts.pictures.test.identities
-    judged = {
-        "picture_similarity": (f"inversion {counts.pictures.counted}", counts.pictures),
-        "feature_similarity": (counts.features.key("feature_similarity"), counts.features),
-        "linkage": ("linkage accepted", None),
+
+    def worst(excess_by: ExcessBy) -> OrRefused[Estimate]:
+        shares = [excess_by(judge, scores, control, decided) for judge in seeing(judges)]
+        known = [share for share in shares if isinstance(share, Estimate)]
+        return max(known, key=lambda share: share.high) if known else shares[0]
+
+    pairs = scores.get("linkage pairs")
+    return {
+        "picture_similarity": worst(pictures_excess),
+        "feature_similarity": worst(features_excess),
+        "linkage": excess_by_score("linkage accepted", scores, control, decided, judges[0], cases=pairs),
     }
-    found: dict[str, OrRefused[Estimate]] = {}
-    for name, (score, judge) in judged.items():
-        blind = None if judge is None else sees_nobody(judge, control)
-        unknown = None if control is None or score in decided else Refused(refused=UNDECIDED)
-        cases = scores.get("linkage pairs") if judge is None else None
-        found[name] = (
-            blind or unknown or share_of(score, scores, control, decided.get(score), people, share=excess, cases=cases)
-        )
-    return found
 
 
 def concluded(report: AuditReport) -> AuditReport:
@@ -217,7 +223,10 @@ def untested(
             f"a longer white-box search than {config.optimisation.steps} steps: it has no test of convergence"
         )
     if config.seeds == 1:
-        missing.append("other initial weights of the strongest attacker, which was trained once: --set seeds=3")
+        missing.append(
+            "other initial weights of the strongest attacker, which was trained once, so that no interval holds what "
+            "another training of it would have got: --set seeds=3"
+        )
     if config.renewed is None and config.alone is None:
         missing.append("features of the same pictures by a renewed encoder, beside these: --set renewed=OTHER_RUN")
     if lacking is not None:

@@ -19,7 +19,7 @@ from oneway.auditing.labels import panel_of
 from oneway.auditing.linking import Split, centred, link, sides, with_unlinkability
 from oneway.auditing.steps import StepFacts, StepResult, refused
 from oneway.data.batches import load
-from oneway.data.packed import Pack, Public, Test
+from oneway.data.packed import Pack, Public, Test, Validation
 from oneway.judges.judge import Judge
 from oneway.metrics import identity, scatter
 from oneway.metrics.fisher import fisher_leakage
@@ -107,6 +107,8 @@ def linked(context: AuditContext, _: Place, found: dict[str, StepResult]) -> Ste
     pack, access = context.pack, context.stolen.access
     if pack.test.num_people == len(pack.test):
         return refused(f"{alone(pack.test)}, so there is no photograph to link to")
+    if pack.validation.num_people == len(pack.validation):
+        return refused(f"{alone(pack.validation)}, so nothing says which way of linking is the best")
     cosine = linkage.Cosine(access, context.stolen.gallery(), pack.public)
     components = linkage.Components(cosine, pack.public, seed=context.config.seed)
     ways = {"cosine": cosine} | linkage.by_components(components, pack.public)
@@ -143,12 +145,12 @@ def best_way(stolen: Mapping[str, Split], photographs: Mapping[str, Split], pack
     return StepResult(facts=facts, arrays=best.arrays)
 
 
-def alone(test: Test) -> str:
-    """Say why no two test pictures are of one person, as far as is known."""
-    if test.num_unknown:
-        unknown = f"to which group {test.num_unknown} of {len(test)} test pictures belong is unknown"
+def alone(part: Validation | Test) -> str:
+    """Say why no two pictures of a part are of one person, as far as is known."""
+    if part.num_unknown:
+        unknown = f"to which group {part.num_unknown} of {len(part)} {part.split} pictures belong is unknown"
         return f"{unknown}, and none that is known appears twice"
-    return "no test person appears twice"
+    return f"no {part.split} person appears twice"
 
 
 def scattered(context: AuditContext, _: Place) -> StepResult:

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from oneway.auditing.inference import GAINED
 from oneway.auditing.labels import panel_of, strongest, unseen
 from oneway.auditing.reconstruction import JUDGED
-from oneway.auditing.shares import Counting, PerPicture, every_training, features_leakage, pictures_leakage
+from oneway.auditing.shares import (
+    Counting,
+    PerPicture,
+    every_training,
+    features_excess,
+    features_leakage,
+    pictures_excess,
+    pictures_leakage,
+)
 from oneway.auditing.steps import StepResult
 from oneway.judges.judge import FALSE_ACCEPT_RATE, Judge
 from oneway.metrics.estimate import Estimate, mean, spanning
@@ -28,6 +36,7 @@ def reports(
     found: Mapping[str, StepResult],
     scores: PerPicture,
     control: PerPicture | None,
+    decided: PerPicture,
     counts: Counting,
 ) -> list[JudgeReport]:
     """Say of each judge how good it is on real pictures, what it sees, and what is predicted of its features.
@@ -37,6 +46,7 @@ def reports(
         found: what the steps found.
         scores: of every test picture, as in `scores.npz`.
         control: the same of the unprotected encoder.
+        decided: the same of who has the task's decisions alone, as far as there are any.
         counts: the judges that count.
 
     """
@@ -45,11 +55,10 @@ def reports(
         if judge.report is None:
             continue
         key, panel, independent = judge.key("picture_similarity"), panel_of(found), None
-        seen = _pictures(judge, strongest(panel, judge), found, scores, control, key)
+        seen = _pictures(judge, strongest(panel, judge), found, scores, control, decided, key)
         if judge.counted != key:
-            independent = _pictures(
-                judge, strongest(unseen(panel, judge), judge), found, scores, control, judge.counted
-            )
+            attacker = strongest(unseen(panel, judge), judge)
+            independent = _pictures(judge, attacker, found, scores, control, decided, judge.counted)
         made.append(
             replace(
                 judge.report,
@@ -57,7 +66,7 @@ def reports(
                 counts=judge is counts.pictures,
                 pictures=seen,
                 independent=independent,
-                features=_features(judge, found, scores, control, judge is counts.features),
+                features=_features(judge, found, scores, control, decided, judge is counts.features),
             )
         )
     return made
@@ -69,6 +78,7 @@ def _pictures(
     found: Mapping[str, StepResult],
     scores: PerPicture,
     control: PerPicture | None,
+    decided: PerPicture,
     similarity: str,
 ) -> JudgedPictures:
     """Say what a judge sees in the reconstructions of an attacker, whose similarities have that name."""
@@ -85,6 +95,7 @@ def _pictures(
         floor=mean(floor, people, unit="cosine"),
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
         leakage=pictures_leakage(judge, scores, control, similarity),
+        excess=pictures_excess(judge, scores, control, decided) if similarity == judge.counted else None,
         recognised=[_recognised(judge, rate, ours, floor, theirs) for rate in RATES],
         found_first=first,
         validation=_validated(judge, "picture_similarity", chosen, found),
@@ -92,7 +103,12 @@ def _pictures(
 
 
 def _features(
-    judge: Judge, found: Mapping[str, StepResult], scores: PerPicture, control: PerPicture | None, counts: bool
+    judge: Judge,
+    found: Mapping[str, StepResult],
+    scores: PerPicture,
+    control: PerPicture | None,
+    decided: PerPicture,
+    counts: bool,
 ) -> PredictedFeatures | None:
     """Say what is predicted of a judge's features; nothing where that was left out."""
     key, step = judge.key("feature_similarity"), found[judge.key("feature")]
@@ -107,6 +123,7 @@ def _features(
         floor=mean(scores[f"floor mean_feature {key}"], people, unit="cosine"),
         control=None if theirs is None else mean(theirs, people, unit="cosine"),
         leakage=features_leakage(judge, scores, control),
+        excess=features_excess(judge, scores, control, decided),
         gained=mean(step.arrays[GAINED], people, unit="cosine") if GAINED in step.arrays else None,
         validation=_validated(judge, "feature_similarity", best.validation.get("feature_similarity"), found),
     )

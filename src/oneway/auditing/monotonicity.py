@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ Index = slice | NDArray[np.int64]
 def check_monotonicity(found: Mapping[str, StepResult], judges: Sequence[Judge]) -> Guard:
     """Hold every attacker to one who has less, on the same test pictures.
 
-    One has lost where the 95 % interval over people of the mean difference lies below 0. The task's decisions are held
-    to the panel by `guards.check_decisions`.
+    One has lost where the 95 % interval over people of the mean difference lies below 0.
 
     Args:
         found: what the steps found.
@@ -67,14 +66,7 @@ def check_control(scores: PerPicture, control: PerPicture | None, judges: Sequen
     """
     if control is None:
         return []
-    people = judges[0].test.identities
-    more, held = [], []
-    for title, difference in _against(scores, control, judges):
-        apart = mean(difference, people, unit="share")
-        if apart.low > 0:
-            more.append(f"{title}, by {apart.value:.3f}")
-        else:
-            held.append(title)
+    more, held = _above(_against(scores, control, judges), judges)
     if more:
         message = (
             f"more was got of this encoder than of its control: {'; '.join(more)}; so it gives away more than an "
@@ -86,10 +78,40 @@ def check_control(scores: PerPicture, control: PerPicture | None, judges: Sequen
     return [Guard(name="control", passed=True, message=message)] if held else []
 
 
+def check_decisions(scores: PerPicture, decided: PerPicture, judges: Sequence[Judge]) -> list[Guard]:
+    """Mark a panel that got less from the features than from the task's decisions, which can be read from them.
+
+    Args:
+        scores: of every test picture, as in `scores.npz`.
+        decided: the same of who has the decisions alone; nothing is checked of what is not there.
+        judges: as in `check_control`.
+
+    """
+    lost, held = _above(_against(decided, scores, judges), judges)
+    if lost:
+        message = f"the panel got less than the task's decisions alone give away: {'; '.join(lost)}; it has not got all"
+        return [Guard(name="decisions", passed=False, message=message)]
+    message = f"the panel got no less than the task's decisions alone give away: {', '.join(held)}"
+    return [Guard(name="decisions", passed=True, message=message)] if held else []
+
+
+def _above(differences: Iterable[tuple[str, Scores]], judges: Sequence[Judge]) -> tuple[list[str], list[str]]:
+    """Give the titles of differences above 0 by the 95 % interval over people, with how much, and of the others."""
+    people = judges[0].test.identities
+    above, others = [], []
+    for title, difference in differences:
+        apart = mean(difference, people, unit="difference")
+        if apart.low > 0:
+            above.append(f"{title}, by {apart.value:.3f}")
+        else:
+            others.append(title)
+    return above, others
+
+
 def _against(
     scores: PerPicture, control: PerPicture, judges: Sequence[Judge]
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Give, by title, by how much more was got of each picture than of the control, as far as both measured it."""
+    """Give, by title, how much more the first got of each picture than the second, as far as both measured it."""
     names = {"SSIM": "inversion ssim"}
     for judge in judges:
         if judge.verifier is None or judge.blind is not None:

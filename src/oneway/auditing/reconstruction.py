@@ -52,12 +52,11 @@ def floors(context: AuditContext, _: Place) -> StepResult:
     pack, judge = context.pack, context.judge
     random = np.random.default_rng(context.config.seed).integers(len(pack.public), size=len(pack.test))
     mean = judge.mean_picture
-    seen = None if judge.verifier is None else judge.mean_picture_vector
     # One attacker alone needs no floor of features, for which a slow judge looks at every public picture.
     public = None if judge.verifier is None or context.config.alone is not None else judge.known(pack.public)
 
     def mean_picture(part: Validation | Test, names: Collection[str]) -> Scores:
-        vectors = None if seen is None else np.broadcast_to(seen, (len(part), len(seen)))
+        vectors = None if judge.verifier is None else judge.of_mean_picture(part)
         return judge.measure(repeated_pictures(mean, part), part, names, vectors=vectors)
 
     scores = {"mean_picture": mean_picture(pack.test, tuple(of_reconstructions()))}
@@ -83,8 +82,7 @@ def floors(context: AuditContext, _: Place) -> StepResult:
 
 def mean_picture_scores(judge: Judge, part: Validation | Test) -> Scores:
     """Score the mean face by the judge's features alone."""
-    vectors = np.broadcast_to(judge.mean_picture_vector, (len(part), len(judge.mean_picture_vector)))
-    return judge.measure(repeated_pictures(judge.mean_picture, part), part, JUDGED, vectors=vectors)
+    return judge.measure(repeated_pictures(judge.mean_picture, part), part, JUDGED, vectors=judge.of_mean_picture(part))
 
 
 def inversion(
@@ -113,7 +111,8 @@ def inversion(
     if any(other.start == attacker.name for other in attackers().values()):
         runs.write_tensors(context.steps.path(f"inversion {label}", DECODER), fitted.network.state_dict())
     pack, decoder = context.pack, fitted.network
-    validation = _scores(context, place, access, decoder, pack.validation, ("mse", "picture_similarity"))
+    chosen_by = tuple(name for name in of_reconstructions() if name not in JUDGED or name == "picture_similarity")
+    validation = _scores(context, place, access, decoder, pack.validation, chosen_by)
     test = _scores(context, place, access, decoder, pack.test, tuple(of_reconstructions()))
     kept = {f"validation {name}": validation[name] for name in ("mse", "picture_similarity") if name in validation}
     for judge in context.judges:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from oneway.judges.judge import Judge
 from oneway.metrics.estimate import Estimate, spanning
-from oneway.metrics.leakage import NoLeakError, leakage
+from oneway.metrics.leakage import NoLeakError, excess, leakage
 from oneway.report.values import OrRefused, Refused
 
 PerPicture = Mapping[str, NDArray[np.float64]]
 Leaks = Callable[[Judge, PerPicture, PerPicture | None], OrRefused[Estimate]]
+UNDECIDED = "what the task's decisions alone give away was not measured"
 AGAIN = " again "
 """Before the number of a further training of the strongest attacker, in the name of its scores."""
 
@@ -39,16 +40,20 @@ def counting(judges: Sequence[Judge], scores: PerPicture, control: PerPicture | 
         control: the same of the unprotected encoder.
 
     """
-    seeing = [judge for judge in judges if judge.blind is None] or list(judges)
 
     def worst(leakage_of: Leaks) -> Judge:
         def high(judge: Judge) -> tuple[float, bool]:
             share = leakage_of(judge, scores, control)
             return share.high if isinstance(share, Estimate) else -np.inf, not judge.trained_with
 
-        return max(seeing, key=high)
+        return max(seeing(judges), key=high)
 
     return Counting(pictures=worst(pictures_leakage), features=worst(features_leakage))
+
+
+def seeing(judges: Sequence[Judge]) -> list[Judge]:
+    """Keep the judges that can tell who is shown, or all where none can."""
+    return [judge for judge in judges if judge.blind is None] or list(judges)
 
 
 def pictures_leakage(
@@ -72,6 +77,35 @@ def features_leakage(judge: Judge, scores: PerPicture, control: PerPicture | Non
     score = judge.key("feature_similarity")
     floor = scores.get(f"floor mean_feature {score}")
     return sees_nobody(judge, control) or share_of(score, scores, control, floor, judge.test.identities)
+
+
+def pictures_excess(
+    judge: Judge, scores: PerPicture, control: PerPicture | None, decided: PerPicture
+) -> OrRefused[Estimate]:
+    """Give what the leakage of faces that counts is above that of the task's decisions alone, as a judge sees them."""
+    return excess_by_score(f"inversion {judge.counted}", scores, control, decided, judge)
+
+
+def features_excess(
+    judge: Judge, scores: PerPicture, control: PerPicture | None, decided: PerPicture
+) -> OrRefused[Estimate]:
+    """Give what the leakage of a judge's features is above that of the task's decisions alone."""
+    return excess_by_score(judge.key("feature_similarity"), scores, control, decided, judge)
+
+
+def excess_by_score(
+    score: str,
+    scores: PerPicture,
+    control: PerPicture | None,
+    decided: PerPicture,
+    judge: Judge,
+    cases: NDArray[np.float64] | None = None,
+) -> OrRefused[Estimate]:
+    """Give the excess of one score that a judge gives, or why there is none; see `share_of`."""
+    unknown = None if control is None or score in decided else Refused(refused=UNDECIDED)
+    people, floor = judge.test.identities, decided.get(score)
+    blind = sees_nobody(judge, control) if cases is None else None  # of cases none is a judge's
+    return blind or unknown or share_of(score, scores, control, floor, people, share=excess, cases=cases)
 
 
 def sees_nobody(judge: Judge, control: PerPicture | None) -> Refused | None:

@@ -68,7 +68,7 @@ def _searched(
     else:
         standardise = Standardise(context.stolen.access.shape)
         standardise.observe(context.stolen.access.features(pack.public, public).cpu())
-        scale = standardise.variance[None].to(place.fabric.device)
+        scale = standardise.deviation.square()[None].to(place.fabric.device)
         with torch.no_grad():
             start = linear(stolen)
         drawn = optimisation.optimise(white, stolen, start, scale, config, progress=place.progress)

@@ -116,14 +116,23 @@ class Judge:
         """The mean of the public pictures, what an attacker draws who knows nothing else: (1, 3, size, size)."""
         return mean_picture(self.test.pack.public, torch.device("cpu"))
 
-    @cached_property
-    def mean_picture_vector(self) -> NDArray[np.float32]:
-        """The verifier's features of the mean face, with its points where those of public people lie: (d,)."""
+    def of_mean_picture(self, part: Validation | Test) -> NDArray[np.float32]:
+        """Give the verifier's features of the mean face, seen as reconstructions are: at the points of each picture.
+
+        Returns:
+            (n, d), a vector for each picture of the part.
+
+        """
         assert self.verifier is not None
-        public = self.test.pack.public.landmarks(slice(None))
-        places = None if public is None else public.mean(axis=0, keepdims=True)
-        vector: NDArray[np.float32] = vectors_of(self.verifier, self.mean_picture, places)[0]
-        return vector
+        places = part.landmarks(slice(None))
+        if places is None or (places == places[:1]).all():
+            vector = vectors_of(self.verifier, self.mean_picture, None if places is None else places[:1])
+            return np.broadcast_to(vector, (len(part), vector.shape[1]))
+        batches = [
+            vectors_of(self.verifier, self.mean_picture.expand(len(places[index]), -1, -1, -1), places[index])
+            for index in in_batches(part)
+        ]
+        return np.concatenate(batches)
 
     def measure(
         self,
@@ -202,7 +211,7 @@ class Judge:
         known = self.known(self.test)
         pairs = identity.pairs_of_people(known, self.test.identities)
         same = float(self.changed.similarity.mean()) if self.of_pictures else pairs.same
-        mean_picture = float((known @ self.mean_picture_vector).mean())
+        mean_picture = float(identity.similarity(self.of_mean_picture(self.test), known).mean())
         similarity = Similarity(same=same, different=pairs.different, mean_picture=mean_picture)
         rate = self.true_accept_rate(self.threshold)
         first = self._of_changed(self.changed.first) if self.of_pictures else None

@@ -10,7 +10,8 @@ from oneway.models.grid import channel_axis
 WIDEST = 2048
 """Channels of which the covariance is taken at most: its time grows with their number cubed."""
 FAINTEST = 1e-10
-"""Least variance that is told from rounding, as a share of the largest; float32 keeps about 1e-14."""
+"""Least variance that is told from rounding, as a share of the largest, of channels of variance 1 each; float32 keeps
+about 1e-14."""
 
 
 class Standardise(nn.Module):
@@ -22,26 +23,25 @@ class Standardise(nn.Module):
     """
 
     mean: Tensor
-    variance: Tensor
+    deviation: Tensor
 
     def __init__(self, features: tuple[int, ...]) -> None:
         super().__init__()
         self._axis = channel_axis(features)
         shape = [length if axis == self._axis else 1 for axis, length in enumerate(features)]
         self.register_buffer("mean", torch.zeros(shape))
-        self.register_buffer("variance", torch.ones(shape))
+        self.register_buffer("deviation", torch.ones(shape))
 
     @torch.no_grad()
     def observe(self, features: Tensor) -> None:
         """Take the mean and deviation of every channel from features (n, *shape)."""
-        seen = features.float().movedim(1 + self._axis, 0).flatten(1)
-        variance, mean = torch.var_mean(seen, dim=1, correction=0)
+        mean, deviation = _moments(features, self._axis)
         self.mean.copy_(mean.view_as(self.mean))
-        self.variance.copy_(variance.view_as(self.variance))
+        self.deviation.copy_(deviation.view_as(self.deviation))
 
     def forward(self, features: Tensor) -> Tensor:
         """Keep the shape (n, *shape); a channel that never varies becomes 0."""
-        return (features - self.mean) * torch.where(self.variance > 0, self.variance.clamp(min=1e-30).rsqrt(), 0)
+        return (features - self.mean) * torch.where(self.deviation > 0, 1 / self.deviation, 0)
 
 
 class Whiten(nn.Module):
@@ -49,7 +49,8 @@ class Whiten(nn.Module):
 
     So nothing is hidden from an attacker by its scale, in a channel or in any mixture of channels: the fc features of
     a network trained on faces hold all but a thousandth of their variance in a quarter of their directions, and a
-    decoder that reads them as they are never sees the rest. The statistics are the same in training and evaluation.
+    decoder that reads them as they are never sees the rest. Channels are brought to one deviation first: float32
+    holds one of a hundred millionth of another's as well. The statistics are the same in training and evaluation.
 
     Args:
         features: shape of one picture's features; where its channels lie, says `grid.channel_axis`.
@@ -74,17 +75,15 @@ class Whiten(nn.Module):
         (see `pictures_needed`); the smaller ones are scaled as the last of these. More than 2048 channels are each
         scaled alone.
         """
-        seen = features.cpu().double().movedim(1 + self._axis, 0).flatten(1)
-        mean = seen.mean(dim=1)
-        seen -= mean[:, None]
-        if self.turn.dim() == 1:
-            deviation = seen.square().mean(dim=1).sqrt()
-            turn = torch.where(deviation > 0, 1 / deviation.clamp(min=1e-30), 0)
-        else:
-            variances, directions = torch.linalg.eigh(seen @ seen.T / seen.shape[1])
-            known = max(1, min(len(variances), seen.shape[1] // 10))
+        mean, deviation = _moments(features, self._axis)
+        turn = torch.where(deviation > 0, 1 / deviation, 0)
+        if self.turn.dim() == 2:
+            seen = features.cpu().double().movedim(1 + self._axis, -1).flatten(0, -2)
+            seen = (seen - mean) * turn
+            variances, directions = torch.linalg.eigh(seen.T @ seen / len(seen))
+            known = max(1, min(len(variances), len(seen) // 10))
             least = torch.maximum(variances[-known], FAINTEST * variances[-1])
-            turn = (directions * variances.clamp(min=least.clamp(min=1e-60)).rsqrt()) @ directions.T
+            turn = turn[:, None] * (directions * variances.clamp(min=least.clamp(min=1e-60)).rsqrt()) @ directions.T
         self.mean.copy_(mean)
         self.turn.copy_(turn)
 
@@ -94,6 +93,16 @@ class Whiten(nn.Module):
             last = features.float().movedim(1 + self._axis, -1) - self.mean
             turned = last * self.turn if self.turn.dim() == 1 else last @ self.turn
         return turned.movedim(-1, 1 + self._axis)
+
+
+def _moments(features: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Give the mean and deviation of every channel of features (n, *shape), on the processor, in double precision.
+
+    The square of what single precision holds may be more, or less, than it holds.
+    """
+    seen = features.cpu().double().movedim(1 + axis, 0).flatten(1)
+    variance, mean = torch.var_mean(seen, dim=1, correction=0)
+    return mean, variance.sqrt()
 
 
 def pictures_needed(features: tuple[int, ...]) -> int:

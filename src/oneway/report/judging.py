@@ -58,6 +58,7 @@ class JudgedPictures:
         floor: the same of the mean face.
         control: the same from the unprotected encoder.
         leakage: the share of that which is left.
+        excess: what that is above the leakage of the task's decisions alone; of the attackers that count.
         recognised: at each false accept rate.
         found_first: share of the reconstructions to which, of all test pictures, the original is the most similar, as a
             judge of pictures sees them; by chance it is one of all test pictures.
@@ -70,6 +71,7 @@ class JudgedPictures:
     floor: Estimate
     control: Estimate | None
     leakage: OrRefused[Estimate]
+    excess: OrRefused[Estimate] | None = None
     recognised: list[Recognised]
     found_first: Estimate | None = None
     validation: ValidationScore | None = None
@@ -87,6 +89,7 @@ class PredictedFeatures:
         floor: the same of the mean of the public pictures' features.
         control: the same from the unprotected encoder.
         leakage: the share of that which is left.
+        excess: what that is above the leakage of the task's decisions alone.
         gained: what a kernel regression gained in similarity from the second half of the public people, over what it
             predicts from the pictures of half of them, drawn at random: who holds twice as many gains about as much
             again, or rather less. Its interval is over test people alone.
@@ -100,6 +103,7 @@ class PredictedFeatures:
     floor: Estimate
     control: Estimate | None
     leakage: OrRefused[Estimate]
+    excess: OrRefused[Estimate] | None = None
     gained: Estimate | None = None
     validation: ValidationScore | None = None
 

@@ -78,6 +78,9 @@ def _figure(report: AuditReport, name: str, attack: str) -> tuple[Estimate, str]
     if isinstance(result, Refused):
         return result.refused
     seeing = [judge for judge in report.judges if judge.blind is None]
+    if report.judges and not seeing and any(name in judge.figures for judge in report.judges):
+        judge = report.judges[0]
+        return f"the verifier {judge.name} cannot tell {judge.told_apart}: {judge.blind}"
     found = [(scores_of(result).get(name), "")]
     found += [(judge.figures.get(name), f" (by {judge.name})" if len(seeing) > 1 else "") for judge in seeing]
     known = [(estimate, judge) for estimate, judge in found if estimate is not None]

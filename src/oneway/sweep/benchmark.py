@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -176,7 +176,6 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
     beside, control = store.trained(twin), store.audited(twin)
     inversion = report.attacks["inversion"]
     assert isinstance(inversion, AttackResult)
-    theirs = _as_judged(report, control)
     return BenchmarkRow(
         cut=cell.cut,
         defence=cell.defence,
@@ -193,8 +192,8 @@ def _row(store: Store, cell: Cell) -> BenchmarkRow:
         unconverged=report.unconverged,
         validation=Choice(
             utility=run.validation.utility / held if (held := beside.validation.utility) else 0.0,
-            leakage=_shares(report.validation, theirs),
-            excess=_shares(_above_decisions(report.validation), _above_decisions(theirs, report.validation)),
+            leakage=_shares(report, control),
+            excess=_shares(report, control, above_decisions=True),
         ),
         run=str(store.run(cell.setting).relative_to(store.path)),
         audit=str(store.report(cell.setting).relative_to(store.path)),
@@ -209,32 +208,28 @@ def _decisions(store: Store, control: Cell) -> Shares:
     return decisions.leakage
 
 
-def _as_judged(report: AuditReport, control: AuditReport) -> dict[str, ValidationScore]:
-    """Give the control's scores of validation people, by the judges that count for another encoder."""
-    scores = {name: score for name, score in control.validation.items() if name == "linkage"}
-    for ours, theirs in zip(report.judges, control.judges, strict=True):
-        counts = {"picture_similarity": ours.counts, "feature_similarity": ours.features and ours.features.counts}
-        scores |= {name: score for name, score in theirs.validation.items() if counts[name]}
-    return scores
+def _shares(ours: AuditReport, theirs: AuditReport, *, above_decisions: bool = False) -> dict[str, float]:
+    """Give the leakages of validation people where the control leaks at all, or what is above the decisions.
 
-
-def _shares(ours: Mapping[str, ValidationScore], theirs: Mapping[str, ValidationScore]) -> dict[str, float]:
-    """Give the leakages of validation people, where the control leaks at all."""
-    return {
-        name: (ours[name].score - ours[name].floor) / (theirs[name].score - theirs[name].floor)
-        for name in LEAKAGES
-        if name in ours and name in theirs and theirs[name].score > theirs[name].floor
+    Of several judges that can tell who is shown it is the highest that one of them gives, as on test people.
+    """
+    measured: dict[str, list[tuple[ValidationScore | None, ValidationScore | None]]] = {
+        "linkage": [(ours.validation.get("linkage"), theirs.validation.get("linkage"))]
     }
-
-
-def _above_decisions(
-    scores: Mapping[str, ValidationScore], decided: Mapping[str, ValidationScore] | None = None
-) -> dict[str, ValidationScore]:
-    """Put in the floor's place what the task's decisions give away, by default those of the same encoder."""
-    least = {name: each.decisions for name, each in (scores if decided is None else decided).items()}
-    return {
-        name: replace(score, floor=floor) for name, score in scores.items() if (floor := least.get(name)) is not None
-    }
+    for judge, same in zip(ours.judges, theirs.judges, strict=True):
+        if judge.blind is None:
+            for name, score in judge.validation.items():
+                measured.setdefault(name, []).append((score, same.validation.get(name)))
+    found: dict[str, float] = {}
+    for name in LEAKAGES:
+        for mine, beside in measured.get(name, []):
+            if mine is None or beside is None:
+                continue
+            least, most = (mine.decisions, mine.decisions) if above_decisions else (mine.floor, beside.floor)
+            if least is not None and most is not None and beside.score > most:
+                share = (mine.score - least) / (beside.score - most)
+                found[name] = max(share, found.get(name, share))
+    return found
 
 
 def _write_table(path: Path, rows: Sequence[BenchmarkRow]) -> None:
