@@ -354,7 +354,9 @@ def test_of_several_judges_attackers_train_with_the_first_and_another_counts(
         for name, faces in (names | {"picture_similarity independent": first.independent}).items():
             assert kept[f"inversion {name}"].mean() == pytest.approx(faces.picture_similarity.value)
     # One network under two names sees the same, so each figure can be held to the other's.
-    assert first.pictures == second.pictures
+    assert first.pictures == replace(second.pictures, excess=None), (
+        "excess is of who did not train with the judge alone"
+    )
     seen = second.pictures.recognised
     assert [each.false_accept_rate for each in seen] == [1e-2, 1e-3, 1e-4]
     assert seen[2].threshold is None, "49 * 148 pairs are too few for one in ten thousand"
