@@ -116,7 +116,8 @@ def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_t
     ids = [line.id for line in planned["strength"]]
     assert [name for name in ids if "recommended" not in name] == [str(number) for number in range(1, 11)]
     assert [name for name in ids if "recommended" in name] == [f"{number} recommended" for number in (2, 4, 6, 8, 10)]
-    assert [line.id for line in planned["tradeoff"] if line.paper] == ["0", "1", "2", "3", "4", "5", "10"]
+    weights = ["0", "1", "2", "3", "4", "5", "10"]
+    assert [line.id for line in planned["tradeoff"] if line.paper] == [*weights, *(f"bounded {w}" for w in weights)]
     assert len(planned["layers"]) == 18
     assert sum(bool(line.paper) for line in planned["layers"]) == 18
     assert len(planned["tsne"]) == 6
@@ -126,7 +127,10 @@ def test_each_experiment_has_the_papers_rows_and_the_recommended_recipe_beside_t
             sent = network.noise, network.bottleneck
             assert line.setting.protect.protects == (line.protection != "none") == (line.setting.control is not None)
             if line.protection == "paper":
-                assert (game.target, game.decoder_steps, *sent) == ("away", 1, 0.0, 0)
+                assert (game.target, game.decoder_steps, game.warmup, *sent) == ("away", 1, 0.0, 0.0, 0)
+            if line.protection == "bounded":
+                assert (game.target, game.decoder_steps, game.warmup, *sent) == ("mean_picture", 1, 0.25, 0.0, 0)
+                assert (game.pixel, game.perceptual) == (1.0, line.at)
             if line.protection == "recommended":
                 assert not game.played
                 assert sent == (line.at if line in planned["tradeoff"] else 1.5, 128)
@@ -242,11 +246,11 @@ def test_an_interrupted_tradeoff_goes_on_to_a_page_whose_slider_moves(
         written = read_report(tmp_path / "out" / name, ExperimentReport, "oneway experiment")
         assert written == found[name], "the file holds what the call returns"
     rows = found["tradeoff"].rows
-    assert [row.id for row in rows] == ["unprotected", "0", "10", "recommended 1.5"]
+    assert [row.id for row in rows] == ["unprotected", "0", "10", "bounded 0", "bounded 10", "recommended 1.5"]
     with (tmp_path / "out" / "tradeoff" / "table.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [float(line["mean_mcc"]) for line in lines] == [row.scores["mean_mcc"].value for row in rows]
-    assert [line["mean_mcc paper"] for line in lines] == ["", "0.631", "0.0", ""]
+    assert [line["mean_mcc paper"] for line in lines] == ["", "0.631", "0.0", "0.631", "0.0", ""]
     for name in ("tradeoff", "tsne"):
         assert Image.open(tmp_path / "out" / name / "picture.png").size[0] > 600
     for row in found["tsne"].rows:

@@ -106,6 +106,6 @@ def _plot(slides: list[dict[str, Any]]) -> dict[str, Any]:
         protection: " ".join(
             f"{slide['left']:.1f},{slide['top']:.1f}" for slide in slides if slide["protection"] == protection
         )
-        for protection in ("paper", "recommended")
+        for protection in ("paper", "bounded", "recommended")
     }
     return {"across": across, "upward": upward, "lines": lines}

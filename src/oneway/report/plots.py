@@ -14,8 +14,13 @@ from oneway.report.sweeps import ExperimentRow
 from oneway.storage.atomic import whole
 
 Rows = Sequence[ExperimentRow]
-SIDES = {"none": "unprotected", "paper": "the paper's game", "recommended": "the recommended recipe"}
-COLOURS = {"none": "#4d5966", "paper": "#c2562f", "recommended": "#2d6a4f"}
+SIDES = {
+    "none": "unprotected",
+    "paper": "the paper's game",
+    "bounded": "the same, its reward bounded",
+    "recommended": "the recommended recipe",
+}
+COLOURS = {"none": "#4d5966", "paper": "#c2562f", "bounded": "#3b6fb6", "recommended": "#2d6a4f"}
 GROUPS = (("neither", "#9aa3ad"), ("{second}", "#e0a526"), ("{first}", "#3b6fb6"), ("both", "#b03a5b"))
 """Of a map of features, by two attributes, with the colours of its points."""
 
@@ -32,7 +37,7 @@ def draw_tradeoff(rows: Rows, path: Path) -> None:
                 if row.at is not None:
                     place = (alike.value, useful.value)
                     panel.annotate(f"{row.at:g}", place, (4, 4), textcoords="offset points", fontsize=7)
-        theirs = [row.paper for row in rows if metric in row.paper]
+        theirs = [row.paper for row in rows if metric in row.paper and row.protection == "paper"]
         if theirs:
             x, y = ([row[name] for row in theirs] for name in (metric, "mean_mcc"))
             panel.plot(x, y, "x--", color="0.6", lw=0.8, ms=4, label="the paper's figures (its data and network)")

@@ -24,7 +24,7 @@ class ExperimentConfig:
         audit: the attackers and their budgets; the experiment on strength adds the GAN attacker.
         cuts: of the experiment on layers.
         pixel: the paper's weight of the pixel term, which it does not give.
-        perceptual: the weights of the perceptual term in the trade-off.
+        perceptual: the weights of the perceptual term in the trade-off, each with the paper's reward and a bounded one.
         strengths: deviations of the recommended recipe's noise that stand beside that trade-off.
         perceptual_network: through which the perceptual term sees, as `open_perceptual` takes it.
         single: the attribute of the runs on one attribute.

@@ -17,9 +17,10 @@ from oneway.report.values import AttackResult, Floors, Scores, scores_of
 from oneway.reproduction.config import ExperimentConfig
 from oneway.sweep.store import Setting, Store
 
-Protection = Literal["none", "paper", "recommended"]
+Protection = Literal["none", "paper", "bounded", "recommended"]
 PROTECTIONS: tuple[Protection, ...] = ("none", "paper", "recommended")
-"""Nothing; the paper's game of one step; the recipe that `oneway protect` has by default."""
+"""Nothing; the paper's game of one step; the recipe that `oneway protect` has by default. The trade-off has the paper's
+game with a bounded reward, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
