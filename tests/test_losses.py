@@ -149,6 +149,18 @@ def test_the_perceptual_distance_is_the_mean_over_layers_of_their_means() -> Non
         for index in range(4)
     ]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    units = torch.tensor([2.0, 0.5, 10.0])
+    in_units = losses.perceptual([torch.from_numpy(a) for a in ours], [torch.from_numpy(b) for b in theirs], units)
+    expected = [
+        np.mean(
+            [
+                np.mean((a[index].astype(np.float64) - b[index]) ** 2) / unit
+                for a, b, unit in zip(ours, theirs, units.tolist(), strict=True)
+            ]
+        )
+        for index in range(4)
+    ]
+    np.testing.assert_allclose(in_units.numpy(), expected, rtol=1e-5)
 
 
 def test_the_perceptual_distance_is_symmetric_and_nothing_between_equals() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from oneway import losses
 from oneway.errors import InputError
 from oneway.models import perceptual
-from oneway.models.perceptual import Perceptual, open_perceptual
+from oneway.models.perceptual import Distance, Perceptual, open_perceptual
+from oneway.runtime import RuntimeConfig, launch
 
 IMAGENET = Path(__file__).parents[2] / "shared/data/weights/mobilenetv1_imagenet_through_block12.safetensors"
 BACKBONE = "mobilenetv1_100,pad_type=same,bn_eps=1e-3"
@@ -122,6 +124,37 @@ def test_weights_are_frozen_and_gradients_reach_the_pictures(resnet_file: Path) 
     assert (pictures.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name  # nothing is counted in passing
+
+
+def test_in_units_of_the_mean_pictures_own_distance_that_picture_is_one_away_whatever_the_networks_scale(
+    resnet_file: Path,
+) -> None:
+    fabric = launch(RuntimeConfig(device="cpu", precision="32"))
+    pictures = torch.rand(16, 3, 32, 32)
+    mean = pictures.mean(dim=0, keepdim=True)
+    network = open_perceptual(f"resnet10t:{resnet_file}")
+    louder = copy.deepcopy(network)
+    inner, parts = louder.network, (0.01, 1.0, 100.0, 1000.0, 1.0)
+    louder.network = Scaled(inner, parts)
+    plain, relative, scaled = Distance(network, fabric), Distance(network, fabric), Distance(louder, fabric)
+    for distance in (relative, scaled):
+        distance.measure(pictures, mean)
+    assert plain(pictures, mean).mean() != pytest.approx(1, abs=0.05)
+    assert relative(pictures, mean).mean() == pytest.approx(1, rel=1e-5)
+    torch.testing.assert_close(scaled(pictures, mean), relative(pictures, mean), rtol=1e-4, atol=0)
+    with pytest.raises(InputError, match=r"layer 1 of .* sees no difference"):
+        plain.measure(mean, mean)
+
+
+class Scaled(torch.nn.Module):
+    """A network each of whose layers is so many times as large."""
+
+    def __init__(self, network: torch.nn.Module, times: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network, self.times = network, times
+
+    def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        return [times * layer for times, layer in zip(self.times, self.network(pictures), strict=True)]
 
 
 def test_vgg_takes_pictures_from_16_pixels_a_side(vgg_file: Path) -> None:

@@ -72,11 +72,13 @@ def test_without_a_file_of_ones_own_names_are_those_of_before(
     config = override(tiny(), {"network.weights": weights, "game.perceptual_network": perceptual})
     made = setting(people, config, perceptual=perceptual, renewed=str(tmp_path))
     trained = {name: value for name, value in to_dict(config).items() if name != "runtime"}
+    trained["game"] = {name: value for name, value in to_dict(config.game).items() if name != "perceptual_relative"}
     idle = ("runtime", "keep", "generator")
     audited = {name: value for name, value in to_dict(made.audit).items() if name not in idle}
     assert audited["renewed"] == str(tmp_path), "a folder has no hash, so it is told by where it lies"
     assert made.run.endswith(f"-{runs.digest([trained, people.hash])}")
     assert made.report.endswith(f"-{runs.digest([SCHEMA, audited, people.hash, None])}")
+    assert setting(people, override(config, {"game.perceptual_relative": True})).run != made.run
 
 
 def test_an_encoder_that_began_with_another_file_is_not_taken_for_one_of_this_file(

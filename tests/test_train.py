@@ -152,6 +152,8 @@ def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
     assert differing(blind, alone) != []
     both = protect("both", seen | {"game.pixel": 1.0})
     assert differing(both, protect("pixels", {"game.pixel": 1.0, "steps": 6})) != []
+    relative = seen | {"game.pixel": 1.0, "game.perceptual_relative": True}
+    assert differing(both, protect("relative", relative)) != []
     with pytest.raises(oneway.InputError, match=r"game\.perceptual_network must be given"):
         protect("none", {"game.perceptual": 1.0, "game.pixel": 1.0})
     with pytest.raises(oneway.InputError, match="nowhere"):

@@ -107,21 +107,28 @@ def _blur(images: Tensor) -> Tensor:
     return band.T @ (images @ band)
 
 
-def perceptual(reconstructed: Sequence[Tensor], pictures: Sequence[Tensor]) -> Tensor:
+def perceptual(reconstructed: Sequence[Tensor], pictures: Sequence[Tensor], units: Tensor | None = None) -> Tensor:
     """Squared distance of each picture's features in a network that sees, the mean over layers: (n,) (eq. 3).
-
-    Each layer's is the mean over its channels and positions, so that layers count alike whatever their size.
 
     Args:
         reconstructed: features of the reconstructions in each layer, (n, ...).
         pictures: those of the pictures.
+        units: the distance that counts as 1 in each layer, (layers,); by default 1 itself.
 
     """
+    distances = by_layer(reconstructed, pictures)
+    if units is not None:
+        distances = distances / units[:, None]
+    return distances.mean(dim=0)
+
+
+def by_layer(reconstructed: Sequence[Tensor], pictures: Sequence[Tensor]) -> Tensor:
+    """Squared distance of each picture's features in each layer: (layers, n), means over channels and positions."""
     distances = [
         (ours.float() - theirs.float()).square().flatten(1).mean(dim=1)
         for ours, theirs in zip(reconstructed, pictures, strict=True)
     ]
-    return torch.stack(distances).mean(dim=0)
+    return torch.stack(distances)
 
 
 def deception(reconstructed: Tensor) -> Tensor:

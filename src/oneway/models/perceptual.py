@@ -73,13 +73,34 @@ class Distance:
 
     def __init__(self, network: Perceptual, fabric: Fabric) -> None:
         self._network, self._fabric = network.to(fabric.device), fabric
+        self._units: Tensor | None = None
+
+    def measure(self, pictures: Tensor, mean_picture: Tensor) -> None:
+        """Take the distance of pictures (n, 3, size, size) from their mean as 1, in each layer.
+
+        Activations of one network are a thousand times another's, and one layer's a thousand times the next's: so no
+        layer drowns the others, a weight means the same with every network, and to draw nothing but the mean costs 1.
+
+        Raises:
+            InputError: if a layer does not tell them from it.
+
+        """
+        with torch.no_grad(), self._fabric.autocast():
+            units = losses.by_layer(self._network(pictures), self._network(mean_picture)).mean(dim=1)
+        for layer, unit in enumerate(units.tolist(), 1):
+            if not unit > 0:
+                raise InputError(
+                    f"layer {layer} of the perceptual network {self._network.name} sees no difference between these "
+                    f"pictures and their mean ({unit:g}), so there is nothing to measure by; use another network"
+                )
+        self._units = units
 
     def __call__(self, reconstructed: Tensor, pictures: Tensor) -> Tensor:
         """Compare reconstructions (n, 3, size, size) in 0..1 with as many pictures, or with one: (n,)."""
         with self._fabric.autocast():
             with torch.no_grad():
                 target = self._network(pictures)
-            return losses.perceptual(self._network(reconstructed), target)
+            return losses.perceptual(self._network(reconstructed), target, self._units)
 
 
 def open_perceptual(weights: str | Path) -> Perceptual:

@@ -62,6 +62,8 @@ class GameConfig:
         perceptual: weight of the same term in a perceptual network's distance (the second weight of eq. 8); where
             `target` is `ssim`, the distance is driven up.
         perceptual_network: as `models.perceptual.open_perceptual` takes it; needed where `perceptual` is above 0.
+        perceptual_relative: take the mean picture's own distance as 1 in each of that network's layers, so that weights
+            mean the same with every network.
         decoder_batch_size: pictures in each of the adversary's batches, over all processes.
         warmup: share of the steps that train the utility alone, before the game begins.
         ramp: share of the steps over which `pixel` then rises from 0, while the decoder catches up.
@@ -72,6 +74,7 @@ class GameConfig:
     target: Target = "mean_picture"
     perceptual: NotNegative = 0.0
     perceptual_network: str | None = None
+    perceptual_relative: bool = False
     decoder_steps: Count = 4
     decoder_batch_size: Count = 16
     warmup: ShareBelowAll = 0.25

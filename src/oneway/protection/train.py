@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oneway.config import Whole, from_dict, record, to_dict
-from oneway.data.batches import Batches, mean_picture
+from oneway.data.batches import Batches, load, mean_picture, spread
 from oneway.data.packed import Pack
 from oneway.errors import DivergedError, InputError
 from oneway.models.batch_invariance import check_company
@@ -38,6 +38,8 @@ from oneway.tasks.registry import task_of
 from oneway.tasks.task import GROUP, Task, labels_of, loss_of, targets_of, utility_of
 
 LOG_EVERY = 20
+MEASURED = 256
+"""Public pictures by which the units of a perceptual distance are measured."""
 COLUMNS = ("utility_loss", "protector_error", "adversary_error", "pixel_weight", "learning_rate")
 
 
@@ -139,6 +141,9 @@ class Training:
         self.private = shared(pack.private, labels, batch_size=config.batch_size, seed=config.seed)
         self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
         self.mean_picture, self.distance = mean_picture(pack.public, fabric.device), distance
+        if distance is not None and game.perceptual_relative:
+            seen = load(pack.public, spread(len(pack.public), MEASURED), device=fabric.device)
+            distance.measure(seen, self.mean_picture)
 
     def run(self, *, progress: bool) -> None:
         """Play until the last step."""

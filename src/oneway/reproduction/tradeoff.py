@@ -17,8 +17,13 @@ from oneway.reproduction.config import ExperimentConfig
 from oneway.reproduction.line import Line, Protection, settings
 from oneway.reproduction.paper import Effect, figures, table
 
-BOUNDED = {"game.target": "mean_picture", "game.warmup": 0.25, "game.ramp": 0.2}
-"""The bounded reward, and the start that lets a decoder learn before it is played against."""
+BOUNDED = {
+    "game.target": "mean_picture",
+    "game.perceptual_relative": True,
+    "game.warmup": 0.25,
+    "game.ramp": 0.2,
+}
+"""The bounded reward, in units that do not depend on the network, and a start in which a decoder learns first."""
 
 
 def lines(config: ExperimentConfig, data: Path) -> list[Line]:

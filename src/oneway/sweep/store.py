@@ -253,11 +253,14 @@ def _deciding(config: ProtectConfig | AuditConfig) -> dict[str, object]:
     """Give what decides the outcome: everything but where it is computed, and files by what they hold, not their path.
 
     A path would find what was made with another file that lay there; only folders have no other name. Of an audit that
-    keeps no attacker, or has no generator, not that either, so that what was made before has its name still.
+    keeps no attacker, or has no generator, not that either, nor of a game that measures its perceptual distance in no
+    units of its own, so that what was made before has its name still.
     """
     later = ("keep", "generator") if isinstance(config, AuditConfig) else ()
     idle = {"runtime", *(name for name in later if not getattr(config, name))}
     content = {name: value for name, value in runs.named(config).items() if name not in idle}
+    if isinstance(game := content.get("game"), dict) and not game["perceptual_relative"]:
+        del game["perceptual_relative"]
     renewed = getattr(config, "renewed", None)
     return content | ({"renewed": renewed} if renewed is not None and Path(renewed).is_dir() else {})
 
