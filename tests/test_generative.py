@@ -322,5 +322,6 @@ def test_a_benchmark_finds_what_was_trained_and_audited_before_there_were_genera
         name: value for name, value in to_dict(setting.audit).items() if name not in ("runtime", "keep", "generator")
     }
     assert trained["keep"] is False
+    assert trained["game"].pop("perceptual_relative") is False  # no run of before had it
     assert setting.run.endswith(f"-{runs.digest([trained, people.hash])}")
     assert setting.report.endswith(f"-{runs.digest([SCHEMA, audited, people.hash, None])}")
