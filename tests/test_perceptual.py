@@ -134,8 +134,7 @@ def test_in_units_of_the_mean_pictures_own_distance_that_picture_is_one_away_wha
     mean = pictures.mean(dim=0, keepdim=True)
     network = open_perceptual(f"resnet10t:{resnet_file}")
     louder = copy.deepcopy(network)
-    inner, parts = louder.network, (0.01, 1.0, 100.0, 1000.0, 1.0)
-    louder.network = Scaled(inner, parts)
+    louder.network = Scaled(louder.network, (0.01, 1.0, 100.0, 1000.0, 1.0))
     plain, relative, scaled = Distance(network, fabric), Distance(network, fabric), Distance(louder, fabric)
     for distance in (relative, scaled):
         distance.measure(pictures, mean)

@@ -138,7 +138,7 @@ def test_the_protected_run_depends_on_its_game(
 
 
 def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
-    protect: Protect, resnet_file: Path, tmp_path: Path
+    protect: Protect, resnet_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = {
         "game.perceptual_network": f"resnet10t:{resnet_file}",
@@ -158,6 +158,10 @@ def test_a_game_through_a_perceptual_network_is_played_and_without_one_refused(
         protect("none", {"game.perceptual": 1.0, "game.pixel": 1.0})
     with pytest.raises(oneway.InputError, match="nowhere"):
         protect("none", seen | {"game.perceptual_network": f"resnet10t:{tmp_path / 'nowhere'}"})
+    assert not (tmp_path / "none").exists()
+    monkeypatch.setattr("oneway.models.perceptual.losses.by_layer", lambda *_: torch.zeros(2, 3))
+    with pytest.raises(oneway.InputError, match="sees no difference"):
+        protect("none", relative)
     assert not (tmp_path / "none").exists()
 
 

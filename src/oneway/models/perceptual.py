@@ -86,7 +86,10 @@ class Distance:
 
         """
         with torch.no_grad(), self._fabric.autocast():
-            units = losses.by_layer(self._network(pictures), self._network(mean_picture)).mean(dim=1)
+            mean = self._network(mean_picture)
+            # Some at a time: the activations of all would fill a GPU where pictures are large.
+            distances = [losses.by_layer(self._network(some), mean) for some in torch.split(pictures, 32)]
+        units = torch.cat(distances, dim=1).mean(dim=1)
         for layer, unit in enumerate(units.tolist(), 1):
             if not unit > 0:
                 raise InputError(

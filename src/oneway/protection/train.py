@@ -78,7 +78,7 @@ def protect(
     protector = build(config, size=pack.size, num_logits=task.num_logits, network=network)
     if network is not None:
         check_company(protector.encoder, pack.public, torch.device("cpu"))
-    distance = open_distance(config, fabric)
+    distance = open_distance(config, fabric, pack)
     described = {
         "protect": runs.named(config),
         "network": None if network is None else type(network).__qualname__,
@@ -96,10 +96,16 @@ def protect(
     return Run(path=out, config=config, pack=pack)
 
 
-def open_distance(config: ProtectConfig, fabric: Fabric) -> Distance | None:
-    """Open the distance in the game's perceptual network, if the protector looks through one."""
+def open_distance(config: ProtectConfig, fabric: Fabric, pack: Pack) -> Distance | None:
+    """Open the distance in the game's perceptual network, in its units, if the protector looks through one."""
     seen = config.game.perceptual_network if config.game.perceptual else None
-    return None if seen is None else Distance(open_perceptual(seen), fabric)
+    if seen is None:
+        return None
+    distance = Distance(open_perceptual(seen), fabric)
+    if config.game.perceptual_relative:
+        some = load(pack.public, spread(len(pack.public), MEASURED), device=fabric.device)
+        distance.measure(some, mean_picture(pack.public, fabric.device))
+    return distance
 
 
 def _divide(config: ProtectConfig, processes: int) -> None:
@@ -141,9 +147,6 @@ class Training:
         self.private = shared(pack.private, labels, batch_size=config.batch_size, seed=config.seed)
         self.public = shared(pack.public, batch_size=game.decoder_batch_size, seed=config.seed + 1)
         self.mean_picture, self.distance = mean_picture(pack.public, fabric.device), distance
-        if distance is not None and game.perceptual_relative:
-            seen = load(pack.public, spread(len(pack.public), MEASURED), device=fabric.device)
-            distance.measure(seen, self.mean_picture)
 
     def run(self, *, progress: bool) -> None:
         """Play until the last step."""

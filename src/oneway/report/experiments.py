@@ -75,7 +75,7 @@ def _strip(pictures: Pixels) -> Pixels:
 
 
 def _slides(rows: list[ExperimentRow], drawn: Mapping[str, Pixels] | None) -> list[dict[str, Any]]:
-    """List the settings that the slider moves through: the paper's weights, then the recommended strengths."""
+    """List the settings that the slider moves to: the paper's weights by either reward, then the recipe's noise."""
     slides = []
     for row in rows:
         shown = {name: row.scores.get(name) for name in ("mean_mcc", "picture_similarity", "feature_similarity")}

@@ -66,7 +66,7 @@ def _training(setting: Setting) -> float:
     protector = build(config, size=pack.size, num_logits=task.num_logits)
     fabric = launch(config.runtime)
     with TemporaryDirectory() as folder:
-        training = Training(fabric, pack, task, config, protector, Path(folder), open_distance(config, fabric))
+        training = Training(fabric, pack, task, config, protector, Path(folder), open_distance(config, fabric, pack))
         warm = min(training.warm_steps, config.steps)
         seconds = warm * _seconds_a_step(training, 0) if warm else 0.0
         if warm < config.steps:
